@@ -1,0 +1,121 @@
+"""What a run tells the world while it works, and the protocol of whoever listens.
+
+Events are plain frozen data that survive JSON, since they cross a pipe from the trainer process
+to its supervisor.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Event(BaseModel):
+    """One thing that happened."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhaseStarted(Event):
+    """The run enters a phase; `total` is the number of steps in it, when that is known."""
+
+    type: Literal["phase_started"] = "phase_started"
+    phase: Literal["preparing", "training", "evaluating", "saving"]
+    total: int | None = None
+
+
+class StepDone(Event):
+    """One optimizer step. `losses` holds each term before weighting; `rate` is steps a second."""
+
+    type: Literal["step_done"] = "step_done"
+    step: int = Field(ge=1, description="Optimizer steps done so far.")
+    total_steps: int = Field(ge=0)
+    epoch: float = Field(ge=0.0)
+    loss: float
+    losses: dict[str, float]
+    learning_rate: float
+    gradient_norm: float | None = None
+    rate: float | None = None
+    eta_seconds: float | None = None
+
+
+class SnapshotSaved(Event):
+    """A snapshot from which the run can go on lies whole in the folder `path`."""
+
+    type: Literal["snapshot_saved"] = "snapshot_saved"
+    step: int
+    path: str
+
+
+class CheckpointSaved(Event):
+    """The final checkpoint lies whole in the folder `path`."""
+
+    type: Literal["checkpoint_saved"] = "checkpoint_saved"
+    path: str
+
+
+class EvaluationDone(Event):
+    """One data set of the report is measured; `metrics` holds its headline figures."""
+
+    type: Literal["evaluation_done"] = "evaluation_done"
+    dataset: str
+    index: int
+    total: int
+    metrics: dict[str, float | None]
+
+
+class ReportSaved(Event):
+    """The report lies whole in the JSON file `path`."""
+
+    type: Literal["report_saved"] = "report_saved"
+    path: str
+
+
+class Warning(Event):
+    """Something the user should know that does not end the run."""
+
+    type: Literal["warning"] = "warning"
+    code: Literal["unreadable_image", "temperature_at_bound", "no_calibration_split", "other"]
+    message: str
+    names: tuple[str, ...] = ()
+
+
+class Failed(Event):
+    """The run ends without a result. `error` is the class name of the exception."""
+
+    type: Literal["failed"] = "failed"
+    error: str
+    message: str
+    field: str | None = None
+    names: tuple[str, ...] = ()
+
+
+AnyEvent = Annotated[
+    PhaseStarted
+    | StepDone
+    | SnapshotSaved
+    | CheckpointSaved
+    | EvaluationDone
+    | ReportSaved
+    | Warning
+    | Failed,
+    Field(discriminator="type"),
+]
+
+EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+"""Reads any event from its JSON: `EVENT.validate_json(line)`."""
+
+
+class Reporter(Protocol):
+    """Whoever listens to a run."""
+
+    def report(self, event: AnyEvent) -> None:
+        """Take note of one event; must not raise for reasons of its own."""
+
+
+class Silent:
+    """A reporter that ignores everything."""
+
+    def report(self, event: AnyEvent) -> None:
+        return None
