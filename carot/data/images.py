@@ -1,0 +1,72 @@
+"""Turns bytes into an RGB image, or says why they are none. The only place that decodes images."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageOps
+
+from carot.errors import UnreadableImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What Pillow may try. Exotic formats are where decoders have their holes."""
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+"""File name endings, lower case, that make a file an image of a data set."""
+
+MAX_PIXELS = 40_000_000
+"""Refused above this before any pixel is decoded: 40 megapixels take 120 MB as RGB."""
+
+
+def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
+    """Decode the first frame of an image, upright (EXIF) and as RGB.
+
+    Args:
+        source: the encoded bytes, a path, or a binary file.
+        name: what to call the image in an error.
+
+    Raises:
+        UnreadableImage: not one of `FORMATS`, empty, cut short, or above `MAX_PIXELS`.
+    """
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of suspicious files (bombs, odd EXIF): the limit here is our own.
+            warnings.simplefilter("ignore")
+            with Image.open(stream, formats=FORMATS) as image:
+                check_size(image, name)
+                image.load()
+                return ImageOps.exif_transpose(image).convert("RGB")
+    except UnreadableImage:
+        raise
+    # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.
+    except Exception as error:
+        raise UnreadableImage(name, _reason(source, error)) from error
+
+
+def check_size(image: Image.Image, name: str) -> None:
+    """Refuse an opened but not yet decoded image that is larger than `MAX_PIXELS`."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(
+            name,
+            f"{width}x{height} pixels are more than the {MAX_PIXELS // 1_000_000} megapixels "
+            "that are accepted",
+        )
+
+
+def _reason(source: bytes | Path | BinaryIO, error: Exception) -> str:
+    if isinstance(source, bytes) and not source:
+        return "the file is empty"
+    if isinstance(source, Path) and source.is_file() and source.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, FileNotFoundError):
+        return "the file does not exist"
+    if "cannot identify" in str(error):
+        return f"not one of {', '.join(FORMATS)}"
+    return str(error) or type(error).__name__

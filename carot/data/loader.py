@@ -1,0 +1,220 @@
+"""Batches: which images come when, decoded in threads, cropped and captioned reproducibly.
+
+Everything drawn at random for a sample depends on (seed, epoch, index) alone. So the order and the
+crops of a run need no state: to resume is to ask for the next step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from carot.data.source import ImageSource
+from carot.errors import TooManyUnreadable, UnreadableImage
+from carot.events import Reporter, Warning
+
+MAX_UNREADABLE_SHARE = 0.01
+BATCHES_AHEAD = 2
+Result = TypeVar("Result")
+
+
+class Unreadable:
+    """Keeps count of a data set's images that cannot be decoded, and ends the run at too many.
+
+    Args:
+        total: images of the data set; the run fails when more than 1 % of them are unreadable.
+    """
+
+    def __init__(self, dataset: str, total: int, reporter: Reporter) -> None:
+        self.dataset = dataset
+        self.total = total
+        self.reporter = reporter
+        self.reasons: dict[str, str] = {}
+
+    def note(self, error: UnreadableImage) -> None:
+        """Take note of one image; each is counted once however often it is met.
+
+        Raises:
+            TooManyUnreadable: this one was too many; all of them are named.
+        """
+        if error.name in self.reasons:
+            return
+        self.reasons[error.name] = error.reason
+        self.reporter.report(
+            Warning(code="unreadable_image", message=str(error), names=(error.name,))
+        )
+        if len(self.reasons) > MAX_UNREADABLE_SHARE * self.total:
+            names = sorted(self.reasons)
+            listed = "; ".join(f"{name}: {self.reasons[name]}" for name in names[:20])
+            raise TooManyUnreadable(
+                f"{self.dataset}: {len(names)} of {self.total} images cannot be read, more than "
+                f"{MAX_UNREADABLE_SHARE:.0%}: {listed}",
+                names,
+            )
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images of one step.
+
+    Attributes:
+        images_NCHW: float32, normalised as the model expects.
+        labels_N: int64 class indices.
+        templates_N: int64 template indices, drawn per sample; zeros in evaluation.
+        indices_N: positions in the source.
+    """
+
+    images_NCHW: Tensor
+    labels_N: Tensor
+    templates_N: Tensor
+    indices_N: Tensor
+
+
+class TrainingBatches:
+    """The batches of a training run, by step.
+
+    Args:
+        templates: number of caption templates to draw from.
+        crop_scale: smallest share of the area that a random crop keeps; 1 for no crop.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        transform: Callable[[Image.Image], Tensor],
+        image_size: tuple[int, int],
+        *,
+        batch_size: int,
+        templates: int,
+        crop_scale: float,
+        seed: int,
+        unreadable: Unreadable,
+    ) -> None:
+        self.source = source
+        self.transform = transform
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.templates = templates
+        self.crop_scale = crop_scale
+        self.seed = seed
+        self.unreadable = unreadable
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch: an epoch's last, smaller batch is left out."""
+        return len(self.source) // self.batch_size
+
+    def indices(self, step: int) -> list[int]:
+        """Positions of the images of optimizer step `step`, counted from 0."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.source), generator=generator)
+        return order[position * self.batch_size :][: self.batch_size].tolist()
+
+    def steps(self, first: int, last: int) -> Iterator[ImageBatch]:
+        """The batches of steps `first` to `last - 1`, decoded ahead in threads."""
+
+        def load(index: int, epoch: int) -> tuple[Tensor, int, int] | UnreadableImage:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            template = int(rng.integers(self.templates))
+            try:
+                image = self.source.image(index)
+            except UnreadableImage as error:
+                return error
+            image = random_crop(image, self.image_size, self.crop_scale, rng)
+            return self.transform(image), index, template
+
+        plan = (
+            [(index, step // self.steps_per_epoch) for index in self.indices(step)]
+            for step in range(first, last)
+        )
+        for results in _ahead(load, plan):
+            yield _collate(results, self.source, self.unreadable)
+
+
+def evaluation_batches(
+    source: ImageSource,
+    transform: Callable[[Image.Image], Tensor],
+    batch_size: int,
+    unreadable: Unreadable,
+) -> Iterator[ImageBatch]:
+    """Every readable image of `source` once, in order."""
+
+    def load(index: int) -> tuple[Tensor, int, int] | UnreadableImage:
+        try:
+            return transform(source.image(index)), index, 0
+        except UnreadableImage as error:
+            return error
+
+    plan = (
+        [(index,) for index in range(start, min(start + batch_size, len(source)))]
+        for start in range(0, len(source), batch_size)
+    )
+    for results in _ahead(load, plan):
+        batch = _collate(results, source, unreadable)
+        if len(batch.labels_N) > 0:
+            yield batch
+
+
+def random_crop(
+    image: Image.Image, size: tuple[int, int], scale: float, rng: np.random.Generator
+) -> Image.Image:
+    """A random crop that keeps `scale` to 1 of the area, resized to `size` (height, width).
+
+    As torchvision's RandomResizedCrop, but from a generator of its own, and with the aspect ratio
+    (3/4 to 4/3 of the image's) drawn from those that fit, so that the area is always kept.
+    """
+    if scale >= 1.0:
+        return image
+    width, height = image.size
+    area = rng.uniform(scale, 1.0)
+    widest = min(4 / 3, 1 / area)
+    aspect = float(np.exp(rng.uniform(-np.log(widest), np.log(widest))))
+    crop_width, crop_height = width * np.sqrt(area * aspect), height * np.sqrt(area / aspect)
+    left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
+    box = (left, top, left + crop_width, top + crop_height)
+    return image.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box)
+
+
+def _ahead(
+    load: Callable[..., Result], plan: Iterator[Sequence[tuple[int, ...]]]
+) -> Iterator[list[Result]]:
+    """Results of `load` for each batch of arguments in the plan, a few batches ahead."""
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        waiting: deque[list[Future[Result]]] = deque()
+        try:
+            for arguments in plan:
+                waiting.append([pool.submit(load, *argument) for argument in arguments])
+                if len(waiting) > BATCHES_AHEAD:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collate(
+    results: Sequence[tuple[Tensor, int, int] | UnreadableImage],
+    source: ImageSource,
+    unreadable: Unreadable,
+) -> ImageBatch:
+    images, indices, templates = [], [], []
+    for result in results:
+        if isinstance(result, UnreadableImage):
+            unreadable.note(result)
+            continue
+        images.append(result[0])
+        indices.append(result[1])
+        templates.append(result[2])
+    labels_N = torch.from_numpy(source.labels[np.asarray(indices, dtype=np.int64)])
+    images_NCHW = torch.stack(images) if images else torch.empty(0)
+    return ImageBatch(images_NCHW, labels_N, torch.tensor(templates), torch.tensor(indices))
