@@ -1,0 +1,121 @@
+"""Checkpoint folders: open_clip's own layout, with what the classifier needs beside it.
+
+    open_clip_config.json         open_clip's model and preprocessing configuration
+    open_clip_model.safetensors   the towers, so that plain open_clip loads the folder
+    head.safetensors              class weights (C, D): prototypes times the logit scale
+    classifier.json               classes, templates, method, logit scale
+    calibrator.json               how logits become confidences, when one was fitted
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from carot.aside import written_aside
+from carot.calibration.temperature import Calibrator
+from carot.errors import CheckpointError
+from carot.models import CONFIG_NAME, WEIGHTS_NAME, ClipModel
+from carot.snapshots import unshared
+
+HEAD_NAME = "head.safetensors"
+CLASSIFIER_NAME = "classifier.json"
+CALIBRATOR_NAME = "calibrator.json"
+
+
+class ClassifierCard(BaseModel):
+    """What a checkpoint's head means.
+
+    `caption_names` are the classes as captions spell them; `head` says whether the head was made
+    from the text tower (`text`) or trained (`trained`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = 1
+    architecture: str
+    method: str
+    classes: tuple[str, ...]
+    caption_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    logit_scale: float
+    head: str
+
+
+def save_checkpoint(
+    folder: Path,
+    model: ClipModel,
+    head_CD: Tensor,
+    card: ClassifierCard,
+    calibrator: Calibrator | None,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        TrainingError: the disk is full.
+    """
+    config = {
+        "architecture": model.architecture,
+        "model_cfg": model.model_cfg,
+        "preprocess_cfg": model.preprocess_cfg,
+    }
+    with written_aside(folder) as aside:
+        (aside / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        save_file(unshared(model.module.state_dict()), aside / WEIGHTS_NAME)
+        save_file({"weight": unshared({"weight": head_CD})["weight"]}, aside / HEAD_NAME)
+        (aside / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
+        if calibrator is not None:
+            text = calibrator.model_dump_json(indent=2)
+            (aside / CALIBRATOR_NAME).write_text(text, encoding="utf-8")
+
+
+def load_card(folder: Path) -> ClassifierCard:
+    """The classifier card of a checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none, or it is of another version.
+    """
+    try:
+        text = (folder / CLASSIFIER_NAME).read_text(encoding="utf-8")
+        return ClassifierCard.model_validate_json(text)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder.name}: no {CLASSIFIER_NAME} in it") from error
+    except ValidationError as error:
+        raise CheckpointError(f"{folder.name}: {CLASSIFIER_NAME}: {error}") from error
+
+
+def load_head(folder: Path, card: ClassifierCard) -> Tensor:
+    """The head of a checkpoint folder, shape (C, D).
+
+    Raises:
+        CheckpointError: it is missing, torn, or does not have one row for each class.
+    """
+    try:
+        weight_CD = load_file(folder / HEAD_NAME)["weight"]
+    except Exception as error:
+        raise CheckpointError(f"{folder.name}: {HEAD_NAME} cannot be read: {error}") from error
+    if weight_CD.ndim != 2 or weight_CD.shape[0] != len(card.classes):
+        raise CheckpointError(
+            f"{folder.name}: {HEAD_NAME} has shape {tuple(weight_CD.shape)} "
+            f"for {len(card.classes)} classes"
+        )
+    return weight_CD
+
+
+def load_calibrator(folder: Path) -> Calibrator | None:
+    """The calibrator of a checkpoint folder, or None when it was never calibrated.
+
+    Raises:
+        CheckpointError: the file is there but cannot be read.
+    """
+    path = folder / CALIBRATOR_NAME
+    if not path.exists():
+        return None
+    try:
+        return Calibrator.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise CheckpointError(f"{folder.name}: {CALIBRATOR_NAME}: {error}") from error

@@ -1,0 +1,202 @@
+"""The one training loop, for every method.
+
+A step encodes its images and distinct captions, lets the method compare them, and steps AdamW with
+warm-up and cosine decay. With accumulation the image tower runs per micro-batch and again on the
+way back (activation checkpointing), so that the loss and its gradient are those of the whole batch
+at the memory of one micro-batch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from carot.data.loader import ImageBatch, TrainingBatches
+from carot.errors import Interrupted, TrainingError
+from carot.events import PhaseStarted, Reporter, SnapshotSaved, StepDone
+from carot.methods import Features, Method
+from carot.models import ClipModel
+from carot.prompts import Captions
+from carot.snapshots import RunState, load_snapshot, save_snapshot
+from carot.specs import TrainingSpec
+
+AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+RATE_WINDOW = 20
+"""Steps over which the rate and the time left are averaged."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished training run says of itself: steps done, the last loss, seconds spent."""
+
+    steps: int
+    loss: float | None
+    seconds: float
+
+
+def fit(
+    model: ClipModel,
+    method: Method,
+    batches: TrainingBatches,
+    captions: Captions,
+    spec: TrainingSpec,
+    reporter: Reporter,
+    *,
+    snapshot_folder: Path,
+    run: str,
+    should_stop: Callable[[], bool],
+) -> FitResult:
+    """Train to the end, from the snapshot in `snapshot_folder` if there is one.
+
+    Args:
+        run: the spec's fingerprint; a snapshot of another spec is refused.
+        should_stop: asked before each step; when true a snapshot is written and the run ends.
+
+    Raises:
+        Interrupted: `should_stop` said so; the snapshot stands.
+        TrainingError: the loss is not finite, or the disk is full.
+        CheckpointError: the snapshot cannot be used.
+    """
+    total = total_steps(spec, batches.steps_per_epoch)
+    every = spec.snapshot_every or max(200, batches.steps_per_epoch)
+    optimizer = torch.optim.AdamW(parameter_groups(method, spec.weight_decay), lr=0.0)
+    # A scaler is for the narrow range of fp16 alone; disabled it passes everything through.
+    scaler = torch.amp.GradScaler(model.device.type, enabled=spec.precision == "fp16")
+    state = RunState(method.modules(), optimizer, scaler)
+    load_snapshot(snapshot_folder, state, run)
+    model.module.train()
+    reporter.report(PhaseStarted(phase="training", total=total))
+
+    def snapshot() -> None:
+        save_snapshot(snapshot_folder, state, run)
+        reporter.report(SnapshotSaved(step=state.step, path=str(snapshot_folder)))
+
+    started = time.monotonic()
+    times = deque([started], maxlen=RATE_WINDOW + 1)
+    value: float | None = None
+    for batch in batches.steps(state.step, total):
+        if should_stop():
+            snapshot()
+            raise Interrupted(f"stopped at step {state.step} of {total}")
+        step = state.step
+        rate = learning_rate_at(step, total, spec)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        encoder = StepEncoder(batch, captions, method.uses_captions, spec)
+        teacher = method.teach(step, encoder.without_gradient)
+        loss = method.loss(encoder(model), teacher)
+        value = float(loss.total.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {step + 1}; a lower training.learning_rate or "
+                "training.precision fp32 may help",
+                field="training.learning_rate",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss.total).backward()
+        scaler.unscale_(optimizer)
+        limit = spec.max_gradient_norm or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_([p for _, p in method.parameters()], limit))
+        scaler.step(optimizer)
+        scaler.update()
+        method.after_step(step)
+        state.step = step + 1
+        times.append(time.monotonic())
+        per_second = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
+        reporter.report(
+            StepDone(
+                step=state.step,
+                total_steps=total,
+                epoch=state.step / batches.steps_per_epoch,
+                loss=value,
+                losses={name: float(term.detach()) for name, term in loss.terms.items()},
+                learning_rate=rate,
+                gradient_norm=norm if math.isfinite(norm) else None,
+                rate=per_second,
+                eta_seconds=(total - state.step) / per_second,
+            )
+        )
+        if state.step % every == 0 or state.step == total:
+            snapshot()
+    model.module.eval()
+    return FitResult(state.step, value, time.monotonic() - started)
+
+
+class StepEncoder:
+    """Encodes one step's samples with the student or a teacher.
+
+    Captions that repeat in the batch go through the text tower once.
+    """
+
+    def __init__(
+        self, batch: ImageBatch, captions: Captions, uses_captions: bool, spec: TrainingSpec
+    ) -> None:
+        self.batch = batch
+        self.spec = spec
+        self.text: tuple[Tensor, Tensor] | None = None
+        if uses_captions:
+            self.text = captions.tokens(
+                batch.labels_N * len(captions.templates) + batch.templates_N
+            )
+
+    def __call__(self, model: ClipModel) -> Features:
+        """Unit-length features of the whole batch, float32, with gradient where it is enabled."""
+        device = model.device
+        dtype = AUTOCAST[self.spec.precision]
+        images_NCHW = self.batch.images_NCHW.to(device)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
+            images_BD = self._images(model, images_NCHW)
+            captions_BD = None
+            if self.text is not None:
+                tokens_UL, position_B = self.text
+                captions_UD = model.encode_captions(tokens_UL.to(device))
+                captions_BD = captions_UD[position_B.to(device)]
+        return Features(images_BD, captions_BD, self.batch.labels_N.to(device))
+
+    def without_gradient(self, model: ClipModel) -> Features:
+        """The same, for a teacher."""
+        with torch.no_grad():
+            return self(model)
+
+    def _images(self, model: ClipModel, images_NCHW: Tensor) -> Tensor:
+        parts = images_NCHW.chunk(self.spec.accumulation_steps)
+        if len(parts) == 1:
+            return model.encode_images(images_NCHW)
+        if not torch.is_grad_enabled():
+            return torch.cat([model.encode_images(part) for part in parts])
+        features = [checkpoint(model.encode_images, part, use_reentrant=False) for part in parts]
+        return torch.cat(features)
+
+
+def total_steps(spec: TrainingSpec, steps_per_epoch: int) -> int:
+    """Optimizer steps of the whole run."""
+    return spec.epochs * steps_per_epoch
+
+
+def learning_rate_at(step: int, total: int, spec: TrainingSpec) -> float:
+    """Linear warm-up to `spec.learning_rate`, then half a cosine to zero; steps count from 0."""
+    warmup = round(spec.warmup_fraction * total)
+    if step < warmup:
+        return spec.learning_rate * (step + 1) / warmup
+    share = (step - warmup) / max(1, total - warmup)
+    return spec.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def parameter_groups(method: Method, weight_decay: float) -> list[dict[str, object]]:
+    """Two groups: matrices with weight decay; biases, norms and scalars without."""
+    decayed, plain = [], []
+    for name, parameter in method.parameters():
+        is_matrix = parameter.ndim >= 2 and not name.endswith("positional_embedding")
+        (decayed if is_matrix else plain).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
