@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,13 +103,15 @@ def _check_image(content: bytes, name: str) -> None:
     if not content:
         raise UnreadableImage(name, "the file is empty")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            check_size(image, name)
-            if image.format == "PNG":
-                image.verify()  # checksums of all chunks, without inflating them
-            else:
-                image.draft("RGB", (image.width // 8, image.height // 8))
-                image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's word on bombs: the limit here is our own
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                check_size(image, name)
+                if image.format == "PNG":
+                    image.verify()  # checksums of all chunks, without inflating them
+                else:
+                    image.draft("RGB", (image.width // 8, image.height // 8))
+                    image.load()
     except UnreadableImage:
         raise
     # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.
