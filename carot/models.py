@@ -16,7 +16,7 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer
+from open_clip.transformer import TextTransformer, text_global_pool
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -80,23 +80,21 @@ class ClipModel:
         The tower runs on tokens cut behind the longest end-of-text: under causal attention no
         position sees a later one, so the cut changes nothing but the cost.
         """
-        tokens_UL = cut_behind_longest(tokens_UL) if self._is_causal() else tokens_UL
-        if isinstance(self.module, open_clip.CLIP):
-            features_UD = _encode_clip_text(self.module, tokens_UL)
-        else:
+        tower = self._causal_text_tower()
+        if tower is None:
             features_UD = self.module.encode_text(tokens_UL)  # type: ignore[operator]
+        else:
+            features_UD = _encode_text(tower, cut_behind_longest(tokens_UL))
         return F.normalize(features_UD.float(), dim=-1)
 
-    def _is_causal(self) -> bool:
-        if isinstance(self.module, open_clip.CLIP):
-            return self.module.attn_mask is not None and self.module.text_pool_type == "argmax"
-        text = getattr(self.module, "text", None)
-        return (
-            isinstance(text, TextTransformer)
-            and text.attn_mask is not None
-            and text.cls_emb is None
-            and text.pool_type == "argmax"
-        )
+    def _causal_text_tower(self) -> open_clip.CLIP | TextTransformer | None:
+        """The text tower where it is causal and reads its feature at the end-of-text, else None."""
+        tower = getattr(self.module, "text", self.module)
+        if not isinstance(tower, open_clip.CLIP | TextTransformer):
+            return None
+        if tower.attn_mask is None or getattr(tower, "cls_emb", None) is not None:
+            return None
+        return tower if _pool_type(tower) == "argmax" else None
 
     def visual_projection(self) -> Tensor:
         """The image tower's last linear map, of shape (W, D): features are `x @ projection`.
@@ -261,21 +259,22 @@ def _assemble(
     return ClipModel(module, tokenize, transform, model_cfg, preprocess_cfg, architecture)
 
 
-def _encode_clip_text(module: open_clip.CLIP, tokens_UL: Tensor) -> Tensor:
-    """`CLIP.encode_text` for any token length up to the context length."""
+def _encode_text(tower: open_clip.CLIP | TextTransformer, tokens_UL: Tensor) -> Tensor:
+    """The tower's own forward pass, for any token length up to the context length."""
     length = tokens_UL.shape[1]
-    dtype = module.transformer.get_cast_dtype()
-    x_ULW = module.token_embedding(tokens_UL).to(dtype)
-    x_ULW = x_ULW + module.positional_embedding[:length].to(dtype)
-    mask = None if module.attn_mask is None else module.attn_mask[:length, :length]
-    x_ULW = module.ln_final(module.transformer(x_ULW, attn_mask=mask))
-    pooled_UW = open_clip.transformer.text_global_pool(
-        x_ULW, tokens_UL, module.text_pool_type, eos_token_id=module.text_eos_id
-    )
-    projection = module.text_projection
+    dtype = tower.transformer.get_cast_dtype()
+    x_ULW = tower.token_embedding(tokens_UL).to(dtype)
+    x_ULW = x_ULW + tower.positional_embedding[:length].to(dtype)
+    x_ULW = tower.transformer(x_ULW, attn_mask=tower.attn_mask[:length, :length])
+    pooled_UW = text_global_pool(tower.ln_final(x_ULW), tokens_UL, _pool_type(tower))
+    projection = tower.text_projection
     if projection is None:
         return pooled_UW
     return projection(pooled_UW) if isinstance(projection, nn.Linear) else pooled_UW @ projection
+
+
+def _pool_type(tower: open_clip.CLIP | TextTransformer) -> str:
+    return str(tower.text_pool_type if isinstance(tower, open_clip.CLIP) else tower.pool_type)
 
 
 def _submodule(root: nn.Module, path: str) -> nn.Module | None:

@@ -197,7 +197,7 @@ def _class_name(label: str, where: str) -> str:
     bad = "/" in label or label.startswith(".") or label in SPLITS or not label.isprintable()
     if bad or len(label.encode()) > 200:
         raise DataError(
-            f"{where}: {ascii(label[:80])} cannot be a class name: no slash, no control "
+            f"{where}: {label[:80]!a} cannot be a class name: no slash, no control "
             "characters, not starting with a dot, no split's name, at most 200 bytes",
             field="file",
         )

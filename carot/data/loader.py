@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from carot.data.source import ImageSource
-from carot.errors import TooManyUnreadable, UnreadableImage
+from carot.errors import DataError, TooManyUnreadable, UnreadableImage
 from carot.events import Reporter, Warning
 
 MAX_UNREADABLE_SHARE = 0.01
@@ -138,7 +138,10 @@ class TrainingBatches:
             for step in range(first, last)
         )
         for results in _ahead(load, plan):
-            yield _collate(results, self.source, self.unreadable)
+            batch = _collate(results, self.source, self.unreadable)
+            if len(batch.labels_N) == 0:
+                raise DataError(f"{self.unreadable.dataset}: a batch without a readable image")
+            yield batch
 
 
 def evaluation_batches(

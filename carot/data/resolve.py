@@ -18,7 +18,7 @@ from carot.data.source import ImageSource, ShiftedSource
 from carot.data.splits import SPLITS
 from carot.errors import ClassMismatch, DataError, SpecError
 from carot.prompts import DEFAULT_TEMPLATES
-from carot.specs import SHIFT_NAMES, EvaluationDataset, EvaluationSpec
+from carot.specs import SHIFT_NAMES, EvaluationDataset, EvaluationSpec, SplitName
 
 DIGITS = "builtin:digits"
 BUILTIN = (DIGITS,)
@@ -75,12 +75,13 @@ def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> ImageSo
 def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDataset, ...]:
     """The rows of the report: as the spec says, or the default ones for `dataset`.
 
-    The default is the test split in distribution; for the bundled digits also every shift at each
-    of `spec.severities`.
+    The default is the test split in distribution (validation where there is no test split); for
+    the bundled digits also every shift at each of `spec.severities`.
     """
     if spec.datasets is not None:
         return spec.datasets
-    rows = [EvaluationDataset(name="test", dataset=dataset, in_distribution=True)]
+    split: SplitName = "test" if len(open_dataset(dataset, "test")) > 0 else "validation"
+    rows = [EvaluationDataset(name=split, dataset=dataset, split=split, in_distribution=True)]
     if dataset == DIGITS:
         rows += [
             EvaluationDataset(name=f"{shift}-{severity}", dataset=DIGITS, shift=shift,

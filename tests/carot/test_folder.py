@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from carot.data.folder import open_csv, open_folder
+from carot.data.splits import SHARES, SPLITS, split_of
+from carot.errors import DataError
+from tests.carot.tiny import write_images
+
+
+def keys(root: Path, split: str) -> set[str]:
+    return set(open_folder(root, split).keys)
+
+
+def test_images_without_splits_are_dealt_out_by_content(tmp_path: Path) -> None:
+    write_images(tmp_path, each=40)
+    parts = {split: keys(tmp_path, split) for split in SPLITS}
+    assert sum(map(len, parts.values())) == 80
+    assert len(set.union(*parts.values())) == 80
+    assert all(parts.values())
+    # Adding images moves none, and a copy goes where its original is.
+    shutil.copy(tmp_path / "dark" / "0.png", tmp_path / "dark" / "copy.png")
+    for split in SPLITS:
+        assert parts[split] <= keys(tmp_path, split)
+        assert ("dark/copy.png" in keys(tmp_path, split)) == ("dark/0.png" in parts[split])
+
+
+def test_shares_are_kept() -> None:
+    counts = Counter(split_of(str(i).encode()) for i in range(20_000))
+    for split, share in SHARES.items():
+        assert counts[split] / 20_000 == pytest.approx(share, abs=0.01)
+
+
+def test_split_folders_are_taken_as_they_are(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        write_images(tmp_path / split, each=20)
+    assert len(open_folder(tmp_path, "train")) == 40
+    assert len(open_folder(tmp_path, "test")) == 40
+    validation, calibration = keys(tmp_path, "validation"), keys(tmp_path, "calibration")
+    assert validation
+    assert calibration
+    assert not validation & calibration
+    assert len(validation | calibration) == 40
+    assert open_folder(tmp_path, "train").classes == ("bright", "dark")
+
+
+def test_an_own_calibration_split_is_used(tmp_path: Path) -> None:
+    for split in SPLITS:
+        write_images(tmp_path / split, each=5)
+    assert all(k.startswith("calibration/") for k in keys(tmp_path, "calibration"))
+    assert len(keys(tmp_path, "validation")) == 10
+
+
+def test_empty_class_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (tmp_path / "grey").mkdir()
+    with pytest.raises(DataError, match="'grey'.*no images"):
+        open_folder(tmp_path, "train")
+
+
+def test_one_class_only(tmp_path: Path) -> None:
+    write_images(tmp_path, classes=("bright",))
+    with pytest.raises(DataError, match="only one class"):
+        open_folder(tmp_path, "train")
+
+
+def test_no_images_and_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no images"):
+        open_folder(tmp_path, "train")
+    with pytest.raises(DataError, match="no such folder"):
+        open_folder(tmp_path / "missing", "train")
+
+
+def test_classes_of_the_splits_must_agree(tmp_path: Path) -> None:
+    write_images(tmp_path / "train")
+    write_images(tmp_path / "test", classes=("bright", "grey"))
+    with pytest.raises(DataError, match="test/ has classes that train/ does not: grey"):
+        open_folder(tmp_path, "test")
+
+
+def write_csv(root: Path, text: str) -> Path:
+    path = root / "images.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv_in_open_clips_convention(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    rows = [f"{c}/{i}.png\t{c} thing" for c in ("bright", "dark") for i in range(12)]
+    path = write_csv(tmp_path, "filepath\ttitle\n" + "\n".join(rows))
+    sources = [open_csv(path, split) for split in SPLITS]
+    assert sum(map(len, sources)) == 24
+    assert sources[0].classes == ("bright thing", "dark thing")
+    assert sources[0].image(0).size == (32, 32)
+
+
+def test_csv_with_splits_and_labels(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    path = write_csv(
+        tmp_path,
+        "filepath,label,split\nbright/0.png,a,train\ndark/0.png,b,train\ndark/1.png,b,test\n",
+    )
+    assert open_csv(path, "train").keys == ["bright/0.png", "dark/0.png"]
+    assert open_csv(path, "test").classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("filepath,colour\na.png,x\n", "no column named label"),
+        ("name,label\na.png,x\n", "no column named filepath"),
+        ("filepath,label\na.png,\n", "line 2: no label"),
+        ("filepath,label\na.png,x\n,y\n", "line 3: no filepath"),
+        ("filepath,label,split\na.png,x,exam\n", "'exam' is none of"),
+        ("filepath,label\na.png,x\n", "only one class"),
+        ("", "no column"),
+    ],
+)
+def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_csv(write_csv(tmp_path, text), "train")

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from carot.data.folder import open_folder
+from carot.data.loader import TrainingBatches, Unreadable
+from carot.errors import CheckpointError, Interrupted, TrainingError
+from carot.events import AnyEvent, Silent, StepDone
+from carot.methods import Method, build_method
+from carot.models import MAX_LOG_SCALE, ClipModel
+from carot.prompts import Captions
+from carot.specs import (
+    CarotMethod,
+    FinetuneMethod,
+    FlypMethod,
+    TeacherSpec,
+    TrainingSpec,
+    ZeroShotMethod,
+)
+from carot.trainer import FitResult, StepEncoder, fit, learning_rate_at, parameter_groups
+from tests.carot.tiny import tiny_model, write_images
+
+CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
+METHODS = [FinetuneMethod(), FlypMethod(), FlypMethod(positives="pair"), CAROT]
+
+
+class Run:
+    """A tiny training run that can be stopped behind any step and taken up again."""
+
+    def __init__(self, root: Path, method: Any, **training: Any) -> None:
+        if not (root / "train").exists():
+            write_images(root / "train", each=10)
+        defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
+        self.spec = TrainingSpec(**{**defaults, **training})
+        self.root = root
+        self.model: ClipModel = tiny_model()
+        source = open_folder(root, "train")
+        self.captions = Captions(self.model, source.classes, ("a {} photo", "{}", "it is {}."))
+        self.batches = TrainingBatches(
+            source,
+            self.model.transform,
+            self.model.image_size,
+            batch_size=self.spec.batch_size,
+            templates=3,
+            crop_scale=0.8,
+            seed=self.spec.seed,
+            unreadable=Unreadable("images", len(source), Silent()),
+        )
+        total = self.spec.epochs * self.batches.steps_per_epoch
+        method_or_none = build_method(method, self.model, self.captions, total)
+        assert method_or_none is not None
+        self.method: Method = method_or_none
+        self.events: list[AnyEvent] = []
+
+    def report(self, event: AnyEvent) -> None:
+        self.events.append(event)
+
+    def fit(self, stop_after: int | None = None, run: str = "run") -> FitResult:
+        torch.manual_seed(self.spec.seed)
+        asked = 0
+
+        def should_stop() -> bool:
+            nonlocal asked
+            asked += 1
+            return stop_after is not None and asked > stop_after
+
+        return fit(
+            self.model,
+            self.method,
+            self.batches,
+            self.captions,
+            self.spec,
+            self,
+            snapshot_folder=self.root / "snapshot",
+            run=run,
+            should_stop=should_stop,
+        )
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {
+            f"{name}.{key}": value.clone()
+            for name, module in self.method.modules().items()
+            for key, value in module.state_dict().items()
+        }
+
+    def steps(self) -> list[StepDone]:
+        return [e for e in self.events if isinstance(e, StepDone)]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.name}-{getattr(m, 'positives', '')}")
+@pytest.mark.parametrize("stop_after", [1, 7])
+def test_a_resumed_run_ends_with_bit_equal_weights(
+    method: Any, stop_after: int, tmp_path: Path
+) -> None:
+    straight = Run(tmp_path / "straight", method)
+    straight.fit()
+    first = Run(tmp_path / "resumed", method)
+    with pytest.raises(Interrupted):
+        first.fit(stop_after=stop_after)
+    second = Run(tmp_path / "resumed", method)
+    torch.manual_seed(99)
+    second.fit()
+    assert [s.step for s in second.steps()][0] == stop_after + 1
+    expected = straight.weights()
+    for name, value in second.weights().items():
+        assert torch.equal(value, expected[name]), name
+    losses = [s.loss for s in straight.steps()]
+    assert [s.loss for s in first.steps() + second.steps()] == losses
+    assert any(not torch.equal(v, w) for v, w in zip(expected.values(), Run(
+        tmp_path / "untrained", method).weights().values(), strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS[1:], ids=lambda m: m.name)
+def test_training_lowers_the_loss(method: Any, tmp_path: Path) -> None:
+    run = Run(tmp_path, method, epochs=8, learning_rate=3e-3)
+    run.fit()
+    terms = [s.losses["contrastive"] for s in run.steps()]
+    assert sum(terms[-5:]) < sum(terms[:5])
+
+
+def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    gradients = []
+    for parts in (1, 3):
+        run = Run(tmp_path, CAROT, accumulation_steps=parts, batch_size=8)
+        batch = next(run.batches.steps(0, 1))
+        encoder = StepEncoder(batch, run.captions, True, run.spec)
+        teacher = encoder.without_gradient(run.model)
+        run.method.loss(encoder(run.model), teacher).total.backward()
+        gradients.append({n: p.grad for n, p in run.method.parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4)
+
+
+def test_unique_captions_give_the_gradient_of_all_captions(tmp_path: Path) -> None:
+    run = Run(tmp_path, FlypMethod(), batch_size=8)
+    batch = next(run.batches.steps(0, 1))
+    encoder = StepEncoder(batch, run.captions, True, run.spec)
+    assert encoder.text is not None
+    tokens_UL, position_B = encoder.text
+    assert len(tokens_UL) < len(position_B)
+    run.method.loss(encoder(run.model), None).total.backward()
+    unique = {n: p.grad.clone() for n, p in run.method.parameters() if p.grad is not None}
+    run.model.module.zero_grad()
+    encoder.text = tokens_UL[position_B], torch.arange(len(position_B))
+    run.method.loss(encoder(run.model), None).total.backward()
+    for name, parameter in run.method.parameters():
+        torch.testing.assert_close(parameter.grad, unique[name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_fp32_weights(precision: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, CAROT, precision=precision, epochs=1)
+    run.fit()
+    assert {v.dtype for v in run.model.module.state_dict().values()} == {torch.float32}
+    reference = Run(tmp_path / "fp32", CAROT, epochs=1)
+    reference.fit()
+    assert run.steps()[0].loss != reference.steps()[0].loss
+    assert run.steps()[0].loss == pytest.approx(reference.steps()[0].loss, rel=0.05)
+
+
+def test_plain_finetuning_leaves_the_text_tower_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path, FinetuneMethod())
+    before = run.weights()
+    run.fit()
+    changed = {n for n, v in run.weights().items() if not torch.equal(v, before[n])}
+    assert "classifier.weight" in changed
+    assert all(n.startswith(("model.visual.", "classifier.")) for n in changed)
+
+
+def test_the_log_scale_is_clamped(tmp_path: Path) -> None:
+    run = Run(tmp_path, FlypMethod(), epochs=1)
+    with torch.no_grad():
+        run.model.logit_scale.fill_(9.0)
+    run.fit()
+    assert float(run.model.logit_scale) == pytest.approx(MAX_LOG_SCALE)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path: Path) -> None:
+    run = Run(tmp_path, FlypMethod())
+    with torch.no_grad():
+        run.model.module.visual.proj.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="learning_rate"):
+        run.fit()
+
+
+def test_a_snapshot_of_another_spec_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        Run(tmp_path, CAROT).fit(stop_after=2, run="one")
+    with pytest.raises(CheckpointError, match="another spec"):
+        Run(tmp_path, CAROT).fit(run="two")
+
+
+def test_a_torn_snapshot_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        Run(tmp_path, CAROT).fit(stop_after=2)
+    path = tmp_path / "snapshot" / "snapshot.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Run(tmp_path, CAROT).fit()
+
+
+def test_the_teacher_moves_by_its_schedule(tmp_path: Path) -> None:
+    run = Run(tmp_path, CAROT, epochs=1)
+    start = copy.deepcopy(run.model.module.state_dict())
+    run.fit()
+    teacher = run.method.modules()["teacher"].state_dict()
+    student = run.model.module.state_dict()
+    name = "visual.proj"
+    assert not torch.equal(teacher[name], student[name])
+    assert not torch.equal(teacher[name], start[name])
+    assert "distillation" not in run.steps()[0].losses
+    assert all("distillation" in s.losses for s in run.steps()[1:])
+
+
+def test_a_weight_of_zero_switches_a_term_off(tmp_path: Path) -> None:
+    method = CarotMethod(orthogonality_weight=0, distillation_weight=0, cross_norm_weight=0)
+    run, flyp = Run(tmp_path, method), Run(tmp_path, FlypMethod())
+    assert set(run.method.modules()) == {"model"}
+    batch = next(run.batches.steps(0, 1))
+    values = []
+    for each in (run, flyp):
+        encoder = StepEncoder(batch, each.captions, True, each.spec)
+        values.append(each.method.loss(encoder(each.model), None).total)
+    assert torch.equal(*values)
+
+
+def test_zero_shot_trains_nothing() -> None:
+    model = tiny_model()
+    assert build_method(ZeroShotMethod(), model, Captions(model, ("a", "b"), ("{}",)), 0) is None
+
+
+def test_learning_rate_warms_up_and_decays_to_zero() -> None:
+    spec = TrainingSpec(learning_rate=2.0e-3, warmup_fraction=0.1)
+    rates = [learning_rate_at(step, 100, spec) for step in range(100)]
+    assert rates[0] == pytest.approx(2e-4)
+    assert max(rates) == rates[9] == rates[10] == pytest.approx(2e-3)
+    assert rates[55] == pytest.approx(1e-3)
+    assert 0 < rates[-1] < 1e-6
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_biases_norms_and_scales_are_not_decayed(tmp_path: Path) -> None:
+    run = Run(tmp_path, FlypMethod())
+    decayed, plain = parameter_groups(run.method, 0.1)
+    names = {id(p): n for n, p in run.method.parameters()}
+    plain_names = {names[id(p)] for p in plain["params"]}  # type: ignore[attr-defined]
+    assert "logit_scale" in plain_names
+    assert "visual.ln_post.weight" in plain_names
+    assert "visual.conv1.weight" not in plain_names
+    assert plain["weight_decay"] == 0.0
+    assert decayed["weight_decay"] == 0.1
+    total = len(plain["params"]) + len(decayed["params"])  # type: ignore[arg-type]
+    assert total == len(names)

@@ -1,0 +1,49 @@
+"""A model and data small enough that a whole run takes a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from carot.models import ClipModel, from_config
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {
+        "image_size": 32,
+        "layers": 1,
+        "width": 32,
+        "head_width": 16,
+        "patch_size": 8,
+    },
+    "text_cfg": {
+        "context_length": 16,
+        "vocab_size": 49408,
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+    },
+}
+
+
+def tiny_model(seed: int = 0) -> ClipModel:
+    torch.manual_seed(seed)
+    return from_config(CONFIG, architecture="tiny")
+
+
+def write_images(
+    root: Path, classes: tuple[str, ...] = ("bright", "dark"), each: int = 12, size: int = 32
+) -> Path:
+    """`class/n.png`: classes differ in brightness, so that they can be learned."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(classes):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        level = 40 + 170 * number // max(1, len(classes) - 1)
+        for index in range(each):
+            pixels = rng.normal(level, 20, (size, size, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    return root
