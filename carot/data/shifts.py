@@ -29,7 +29,7 @@ PARAMETERS: dict[str, tuple[float, ...]] = {
     "occlusion": (0.15, 0.22, 0.29, 0.36, 0.44),  # side of the covering square
 }
 
-# For `distort_printed`: degrees of turn, shear, blur (share of the side), and contrast that is left.
+# For `distort_printed`: degrees of turn, shear, blur (share of the side), and contrast left.
 PRINTED_PARAMETERS: tuple[tuple[float, float, float, float], ...] = (
     (2.0, 0.05, 0.005, 0.95),
     (5.0, 0.10, 0.012, 0.85),

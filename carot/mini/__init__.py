@@ -5,4 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 MODEL_FOLDER: Path = Path(__file__).parent / "model"
-"""open_clip's own layout; load it as `open_clip.create_model_and_transforms(f"local-dir:{...}")`."""
+"""A folder in open_clip's own layout, which it loads as `local-dir:{MODEL_FOLDER}`."""

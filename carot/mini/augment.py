@@ -1,6 +1,6 @@
-"""Random views of digit masks, in batches: warped, cropped, seen through a grid, coloured, spoiled.
+"""Random views of digit masks, in batches: warped, cropped, put on a grid, coloured, spoiled.
 
-Shapes: N images, C channels, H x W pixels (SIZE x SIZE after `warp`). Masks are in [0, 1], 1 is ink.
+Shapes: N images, C channels, H x W pixels (SIZE x SIZE after `warp`). In masks 1 is ink, 0 none.
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ def _tight_boxes(masks_N1HW: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(centres, 1), torch.stack(halves, 1)
 
 
-def warp(masks_N1HW: Tensor, generator: torch.Generator) -> Tensor:
+def warp(masks_N1HW: Tensor, filling_N: Tensor, generator: torch.Generator) -> Tensor:
     """Slant, stretch and bend, then crop to the ink and place it in SIZE x SIZE pixels.
 
     Args:
         masks_N1HW: masks of any size.
+        filling_N: which of them fill the image; the others take up 50 to 95 % of it.
 
     Returns:
         (N, 1, SIZE, SIZE).
@@ -77,31 +78,35 @@ def warp(masks_N1HW: Tensor, generator: torch.Generator) -> Tensor:
     angle_N = 0.12 * torch.randn(count, generator=generator)
     shear_N = 0.18 * torch.randn(count, generator=generator)
     cos_N, sin_N, zero_N = angle_N.cos(), angle_N.sin(), torch.zeros(count)
-    theta_N23 = torch.stack(
-        [cos_N, -sin_N + shear_N, zero_N, sin_N, cos_N, zero_N], dim=1
-    ).reshape(count, 2, 3)
+    theta_N23 = torch.stack([cos_N, -sin_N + shear_N, zero_N, sin_N, cos_N, zero_N], dim=1).reshape(
+        count, 2, 3
+    )
     grid_NHW2 = F.affine_grid(1.15 * theta_N23, [count, 1, 48, 48], align_corners=False)
     grid_NHW2 = grid_NHW2 + _elastic(count, generator)
     warped_N1HW = F.grid_sample(masks_N1HW, grid_NHW2, align_corners=False)
 
     centre_N2, half_N2 = _tight_boxes(warped_N1HW)
-    return _place(warped_N1HW, centre_N2, half_N2, generator)
+    fill_N1 = torch.where(
+        filling_N[:, None],
+        _uniform((count, 1), 0.88, 1.03, generator),
+        _uniform((count, 1), 0.5, 0.95, generator),
+    )
+    return _place(warped_N1HW, centre_N2, half_N2, fill_N1, generator)
 
 
 def _place(
-    masks_N1HW: Tensor, centre_N2: Tensor, half_N2: Tensor, generator: torch.Generator
+    masks_N1HW: Tensor,
+    centre_N2: Tensor,
+    half_N2: Tensor,
+    fill_N1: Tensor,
+    generator: torch.Generator,
 ) -> Tensor:
-    """The boxes' content, turned a little more, filling 55 to 100 % of the image."""
+    """The boxes' content in SIZE x SIZE pixels, a quarter of them turned by up to 40 degrees."""
     count = len(masks_N1HW)
     longest_N1 = half_N2.amax(dim=1, keepdim=True)
     # Stretched towards a square by a random share: handwriting is wider than most type.
     share_N1 = _uniform((count, 1), 0, 0.6, generator) * (half_N2 > 0.3 * longest_N1)
     half_N2 = half_N2**share_N1 * longest_N1 ** (1 - share_N1)
-    fill_N1 = torch.where(
-        torch.rand((count, 1), generator=generator) < 0.6,
-        _uniform((count, 1), 0.88, 1.03, generator),
-        _uniform((count, 1), 0.5, 0.95, generator),
-    )
     half_N2 = half_N2 / fill_N1
     shift_N2 = (1 - fill_N1).clamp(min=0.04) * half_N2 * _uniform((count, 2), -0.7, 0.7, generator)
     turned_N = (torch.rand(count, generator=generator) < 0.25).float()
@@ -182,7 +187,7 @@ def _occlude(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def spoil(images_NCHW: Tensor, kind_N: Tensor, generator: torch.Generator) -> Tensor:
-    """Blur (kind 1), noise (2) or a covering rectangle (3); kind 0 stays clean."""
+    """Blur (kind 1), noise (2), a covering rectangle (3) or less contrast (4); 0 stays clean."""
     result_NCHW = images_NCHW.clone()
     blurred = (kind_N == 1).nonzero()[:, 0]
     for part in blurred.chunk(4):
@@ -195,4 +200,8 @@ def spoil(images_NCHW: Tensor, kind_N: Tensor, generator: torch.Generator) -> Te
     result_NCHW[noisy] += sigma_n111 * noise_nCHW
     covered = kind_N == 3
     result_NCHW[covered] = _occlude(result_NCHW[covered], generator)
+    faded = kind_N == 4
+    middle_n311 = result_NCHW[faded].mean(dim=(2, 3), keepdim=True)
+    left_n111 = _uniform((len(middle_n311), 1, 1, 1), 0.25, 0.8, generator)
+    result_NCHW[faded] = middle_n311 + left_n111 * (result_NCHW[faded] - middle_n311)
     return result_NCHW.clamp(0, 1)

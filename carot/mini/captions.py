@@ -21,7 +21,7 @@ FREE_TEMPLATES = (
     "the {flaw} digit {name} in {ink}",
     "a {flaw} picture of a {ink} {name} on a {ground} background",
 )
-FLAWS = ("clean", "blurry", "noisy", "partly covered")
+FLAWS = ("clean", "blurry", "noisy", "partly covered", "faded")
 
 
 def class_captions(rng: np.random.Generator) -> list[str]:

@@ -60,7 +60,8 @@ PREPROCESS_CONFIG: dict[str, Any] = {
 
 PEN_SHARE = 0.55  # of a batch; the rest is fonts
 GRID_SHARE = {"pen": 0.7, "font": 0.4}  # of each, seen through 8 x 8 cells
-WHITE_ON_BLACK_SHARE = 0.45  # once colours have begun; as much again is 0.15 black on white
+WHITE_ON_BLACK_SHARE = 0.45  # once colours have begun
+BLACK_ON_WHITE_SHARE = 0.15  # likewise; the rest has the palette's colours
 PLAIN_SHARE = 0.12  # of the steps, before colours begin
 
 
@@ -112,8 +113,10 @@ def _draw_masks(glyphs: Glyphs, size: int, generator: torch.Generator) -> tuple[
         masks.append(augment.thicken(glyphs.font_masks[font_n].float() / 255, generator))
         labels.append(glyphs.font_labels[font_n])
         grids.append(torch.rand(size - pens, generator=generator) < GRID_SHARE["font"])
-    warped_N1HW = augment.warp(torch.cat(masks), generator)
-    return augment.through_grid(warped_N1HW, torch.cat(grids)), torch.cat(labels)
+    grid_N = torch.cat(grids)
+    filling_N = grid_N | (torch.rand(size, generator=generator) < 0.3)
+    warped_N1HW = augment.warp(torch.cat(masks), filling_N, generator)
+    return augment.through_grid(warped_N1HW, grid_N), torch.cat(labels)
 
 
 def draw_batch(glyphs: Glyphs, size: int, plain: bool, generator: torch.Generator) -> Batch:
@@ -123,11 +126,11 @@ def draw_batch(glyphs: Glyphs, size: int, plain: bool, generator: torch.Generato
     black, white = names.index("black"), names.index("white")
     ink_N, ground_N, ink_N3, ground_N3 = augment.draw_colours(size, generator)
     style_N = torch.rand(size, generator=generator)
-    flaw_N = (torch.randint(7, (size,), generator=generator) - 3).clamp(min=0)
+    flaw_N = (torch.randint(9, (size,), generator=generator) - 4).clamp(min=0)
     if plain:
         style_N, flaw_N = torch.zeros(size), torch.zeros(size, dtype=torch.long)
     usual_N = style_N < WHITE_ON_BLACK_SHARE
-    inverse_N = ~usual_N & (style_N < WHITE_ON_BLACK_SHARE + 0.15)
+    inverse_N = ~usual_N & (style_N < WHITE_ON_BLACK_SHARE + BLACK_ON_WHITE_SHARE)
     for chosen_N, ink, ground in ((usual_N, white, black), (inverse_N, black, white)):
         ink_N[chosen_N], ground_N[chosen_N] = ink, ground
         ink_N3[chosen_N], ground_N3[chosen_N] = float(ink == white), float(ground == white)
@@ -191,7 +194,7 @@ def train(
         logits_NU = model.logit_scale.exp() * image_ND @ text_UD.T
         loss = (contrastive_loss if free else class_loss)(logits_NU, target_N)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():

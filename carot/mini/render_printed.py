@@ -1,6 +1,6 @@
 """Renders the bundled printed digits from the fonts that pre-training does not see.
 
-    python -m carot.mini.render_printed --out carot/data/assets/printed_digits.npz
+python -m carot.mini.render_printed --out carot/data/assets/printed_digits.npz
 """
 
 from __future__ import annotations

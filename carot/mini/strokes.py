@@ -3,8 +3,6 @@
 Nothing here is traced or fitted from handwriting. Each digit has a few ways of being written
 (a seven with and without a bar, an open and a closed four, ...), each a handful of points that were
 typed in by hand. The pen moves every point at random, slants the whole and varies its own width.
-
-Coordinates are in the unit box, x to the right and y down.
 """
 
 from __future__ import annotations
@@ -15,11 +13,79 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Point = tuple[float, float]
-
 MASK_SIZE = 48
 MARGIN = 0.2  # room around the unit box for points that were moved out of it
 SAMPLES_PER_INTERVAL = 8
+
+# The digit, and the control points of its strokes as x,y in hundredths of a box, y down. A stroke
+# is a smooth curve; "/" is a corner, where the next begins at the same point; "|" lifts the pen.
+WAYS: tuple[tuple[int, str], ...] = (
+    # an oval
+    (0, "50,0 16,16 5,50 18,86 50,100 84,84 95,50 82,15 50,0"),
+    # an oval that starts at the upper right and overlaps itself
+    (0, "70,6 36,4 10,35 10,72 40,100 75,85 90,50 72,10 40,12"),
+    (1, "50,0 50,33 50,66 50,100"),
+    # with a flag
+    (1, "22,30 40,16 56,0 / 55,50 54,100"),
+    # with a long flag
+    (1, "10,48 40,22 62,0 / 60,50 58,100"),
+    # with a flag and a foot
+    (1, "25,25 50,0 / 50,50 50,100 | 18,100 84,98"),
+    # with a foot, no flag
+    (1, "55,0 50,50 45,100 | 15,98 80,100"),
+    # round neck, sharp base
+    (2, "10,26 28,4 62,2 84,24 66,55 36,78 6,100 / 50,98 95,97"),
+    # a loop at the lower left
+    (2, "15,22 40,0 75,12 74,42 45,78 16,98 8,82 30,76 60,95 95,94"),
+    # nearly a Z
+    (2, "10,10 50,2 86,10 / 50,52 10,97 / 50,98 92,96"),
+    # two bows
+    (3, "12,14 48,0 82,18 68,41 36,47 / 74,55 90,77 58,99 8,88"),
+    # one movement, a small loop in the middle
+    (3, "15,10 55,0 80,20 50,46 42,50 75,60 85,82 50,100 10,92"),
+    # a flat top
+    (3, "12,2 50,2 86,2 / 62,22 40,42 / 80,52 88,80 50,100 8,88"),
+    # open
+    (4, "30,0 20,30 8,60 / 50,60 94,58 | 70,30 66,65 62,100"),
+    # open, as high on the right as on the left, round inside
+    (4, "15,2 10,30 20,52 50,52 82,44 | 85,0 80,50 72,100"),
+    # closed
+    (4, "68,0 36,32 4,66 / 50,66 96,66 | 68,0 68,50 68,100"),
+    # a long slanted stroke, then a short upright that starts low
+    (4, "55,0 30,30 5,62 / 50,66 95,62 | 60,40 55,70 50,100"),
+    # bar, neck, belly
+    (5, "86,2 50,2 20,3 / 16,24 14,45 / 50,38 84,60 72,90 40,100 6,88"),
+    # nearly an S
+    (5, "88,2 50,3 20,14 26,42 60,50 82,70 62,96 10,97"),
+    # belly first, the bar set apart
+    (5, "25,10 20,30 20,46 / 55,42 82,66 60,96 12,95 | 25,6 60,5 95,0"),
+    # a curved back
+    (6, "72,2 34,22 10,60 22,92 55,100 86,80 74,54 42,52 14,74"),
+    # a straight back and a small low bowl
+    (6, "40,0 22,36 14,74 32,99 70,96 82,74 60,60 28,72 20,86"),
+    # a hook at the top
+    (6, "86,16 60,0 24,20 8,60 30,96 70,95 88,68 55,50 15,70"),
+    # bar and leg
+    (7, "8,4 50,3 92,2 / 62,46 38,100"),
+    # crossed
+    (7, "8,5 50,3 90,2 / 60,50 40,100 | 22,54 55,52 90,50"),
+    # a hanging serif, a curved leg, crossed
+    (7, "8,24 12,5 / 50,8 88,2 / 58,45 50,100 | 28,50 85,48"),
+    # a wavy bar and an upright leg
+    (7, "12,16 35,2 85,6 72,50 62,100"),
+    # an S and the way back
+    (8, "78,12 50,0 20,16 34,42 70,60 80,84 50,100 18,85 30,60 66,40 80,16 70,6"),
+    # two rings
+    (8, "50,46 22,24 50,0 78,22 50,46 / 14,74 50,100 86,74 50,46"),
+    # narrow, crossing in the middle, open at the top
+    (8, "85,5 45,6 28,25 50,48 72,75 50,99 26,78 50,50 82,8"),
+    # ring and straight leg
+    (9, "78,20 50,0 16,14 20,42 50,50 78,24 / 76,60 72,100"),
+    # ring and curled tail
+    (9, "80,16 46,0 14,20 30,50 66,44 84,18 / 84,60 66,94 34,100 8,86"),
+    # one movement, slanted leg
+    (9, "85,10 55,0 22,16 22,42 55,46 85,14 66,60 42,100"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,197 +94,32 @@ class PenDigit:
 
     Attributes:
         label: the digit, 0 to 9.
-        points: control points.
-        strokes: smooth curves as runs of indices into `points`; a corner is where one run ends
-            and the next begins at the same index.
+        points: P control points in the unit box.
+        strokes: smooth curves as runs of indices into `points`.
     """
 
     label: int
-    points: tuple[Point, ...]
+    points: tuple[tuple[float, float], ...]
     strokes: tuple[tuple[int, ...], ...]
 
+    @classmethod
+    def parse(cls, label: int, path: str) -> PenDigit:
+        """Reads one entry of WAYS."""
+        points: list[tuple[float, float]] = []
+        strokes: list[list[int]] = [[]]
+        for word in path.split():
+            if word == "/":
+                strokes.append([len(points) - 1])
+            elif word == "|":
+                strokes.append([])
+            else:
+                x, y = word.split(",")
+                strokes[-1].append(len(points))
+                points.append((int(x) / 100, int(y) / 100))
+        return cls(label, tuple(points), tuple(map(tuple, strokes)))
 
-def _run(*indices: int) -> tuple[int, ...]:
-    return tuple(range(indices[0], indices[1] + 1))
 
-
-PEN_DIGITS: tuple[PenDigit, ...] = (
-    PenDigit(  # an oval
-        0,
-        ((0.5, 0), (0.16, 0.16), (0.05, 0.5), (0.18, 0.86), (0.5, 1), (0.84, 0.84), (0.95, 0.5),
-         (0.82, 0.15), (0.5, 0)),
-        (_run(0, 8),),
-    ),
-    PenDigit(  # an oval that starts at the upper right and overlaps itself
-        0,
-        ((0.7, 0.06), (0.36, 0.04), (0.1, 0.35), (0.1, 0.72), (0.4, 1), (0.75, 0.85), (0.9, 0.5),
-         (0.72, 0.1), (0.4, 0.12)),
-        (_run(0, 8),),
-    ),
-    PenDigit(1, ((0.5, 0), (0.5, 0.33), (0.5, 0.66), (0.5, 1)), (_run(0, 3),)),
-    PenDigit(  # with a flag
-        1, ((0.22, 0.3), (0.4, 0.16), (0.56, 0), (0.55, 0.5), (0.54, 1)), (_run(0, 2), _run(2, 4))
-    ),
-    PenDigit(  # with a long flag
-        1, ((0.1, 0.48), (0.4, 0.22), (0.62, 0), (0.6, 0.5), (0.58, 1)), (_run(0, 2), _run(2, 4))
-    ),
-    PenDigit(  # with a flag and a foot
-        1,
-        ((0.25, 0.25), (0.5, 0), (0.5, 0.5), (0.5, 1), (0.18, 1), (0.84, 0.98)),
-        (_run(0, 1), _run(1, 3), _run(4, 5)),
-    ),
-    PenDigit(  # with a foot, no flag
-        1, ((0.55, 0), (0.5, 0.5), (0.45, 1), (0.15, 0.98), (0.8, 1)), (_run(0, 2), _run(3, 4))
-    ),
-    PenDigit(  # round neck, sharp base
-        2,
-        ((0.1, 0.26), (0.28, 0.04), (0.62, 0.02), (0.84, 0.24), (0.66, 0.55), (0.36, 0.78),
-         (0.06, 1), (0.5, 0.98), (0.95, 0.97)),
-        (_run(0, 6), _run(6, 8)),
-    ),
-    PenDigit(  # a loop at the lower left
-        2,
-        ((0.15, 0.22), (0.4, 0), (0.75, 0.12), (0.74, 0.42), (0.45, 0.78), (0.16, 0.98),
-         (0.08, 0.82), (0.3, 0.76), (0.6, 0.95), (0.95, 0.94)),
-        (_run(0, 9),),
-    ),
-    PenDigit(  # nearly a Z
-        2,
-        ((0.1, 0.1), (0.5, 0.02), (0.86, 0.1), (0.5, 0.52), (0.1, 0.97), (0.5, 0.98), (0.92, 0.96)),
-        (_run(0, 2), _run(2, 4), _run(4, 6)),
-    ),
-    PenDigit(  # two bows
-        3,
-        ((0.12, 0.14), (0.48, 0), (0.82, 0.18), (0.68, 0.41), (0.36, 0.47), (0.74, 0.55),
-         (0.9, 0.77), (0.58, 0.99), (0.08, 0.88)),
-        (_run(0, 4), _run(4, 8)),
-    ),
-    PenDigit(  # one movement, a small loop in the middle
-        3,
-        ((0.15, 0.1), (0.55, 0), (0.8, 0.2), (0.5, 0.46), (0.42, 0.5), (0.75, 0.6), (0.85, 0.82),
-         (0.5, 1), (0.1, 0.92)),
-        (_run(0, 8),),
-    ),
-    PenDigit(  # a flat top
-        3,
-        ((0.12, 0.02), (0.5, 0.02), (0.86, 0.02), (0.62, 0.22), (0.4, 0.42), (0.8, 0.52),
-         (0.88, 0.8), (0.5, 1), (0.08, 0.88)),
-        (_run(0, 2), _run(2, 4), _run(4, 8)),
-    ),
-    PenDigit(  # open
-        4,
-        ((0.3, 0), (0.2, 0.3), (0.08, 0.6), (0.5, 0.6), (0.94, 0.58), (0.7, 0.3), (0.66, 0.65),
-         (0.62, 1)),
-        (_run(0, 2), _run(2, 4), _run(5, 7)),
-    ),
-    PenDigit(  # open, as high on the right as on the left, round inside
-        4,
-        ((0.15, 0.02), (0.1, 0.3), (0.2, 0.52), (0.5, 0.52), (0.82, 0.44), (0.85, 0), (0.8, 0.5),
-         (0.72, 1)),
-        (_run(0, 4), _run(5, 7)),
-    ),
-    PenDigit(  # closed
-        4,
-        ((0.68, 0), (0.36, 0.32), (0.04, 0.66), (0.5, 0.66), (0.96, 0.66), (0.68, 0.5), (0.68, 1)),
-        (_run(0, 2), _run(2, 4), (0, 5, 6)),
-    ),
-    PenDigit(  # a long slanted stroke, then a short upright that starts low
-        4,
-        ((0.55, 0), (0.3, 0.3), (0.05, 0.62), (0.5, 0.66), (0.95, 0.62), (0.6, 0.4), (0.55, 0.7),
-         (0.5, 1)),
-        (_run(0, 2), _run(2, 4), _run(5, 7)),
-    ),
-    PenDigit(  # bar, neck, belly
-        5,
-        ((0.86, 0.02), (0.5, 0.02), (0.2, 0.03), (0.16, 0.24), (0.14, 0.45), (0.5, 0.38),
-         (0.84, 0.6), (0.72, 0.9), (0.4, 1), (0.06, 0.88)),
-        (_run(0, 2), _run(2, 4), _run(4, 9)),
-    ),
-    PenDigit(  # nearly an S
-        5,
-        ((0.88, 0.02), (0.5, 0.03), (0.2, 0.14), (0.26, 0.42), (0.6, 0.5), (0.82, 0.7), (0.62, 0.96),
-         (0.1, 0.97)),
-        (_run(0, 7),),
-    ),
-    PenDigit(  # belly first, the bar set apart
-        5,
-        ((0.25, 0.1), (0.2, 0.3), (0.2, 0.46), (0.55, 0.42), (0.82, 0.66), (0.6, 0.96), (0.12, 0.95),
-         (0.25, 0.06), (0.6, 0.05), (0.95, 0.0)),
-        (_run(0, 2), _run(2, 6), _run(7, 9)),
-    ),
-    PenDigit(  # a curved back
-        6,
-        ((0.72, 0.02), (0.34, 0.22), (0.1, 0.6), (0.22, 0.92), (0.55, 1), (0.86, 0.8), (0.74, 0.54),
-         (0.42, 0.52), (0.14, 0.74)),
-        (_run(0, 8),),
-    ),
-    PenDigit(  # a straight back and a small low bowl
-        6,
-        ((0.4, 0), (0.22, 0.36), (0.14, 0.74), (0.32, 0.99), (0.7, 0.96), (0.82, 0.74), (0.6, 0.6),
-         (0.28, 0.72), (0.2, 0.86)),
-        (_run(0, 8),),
-    ),
-    PenDigit(  # a hook at the top
-        6,
-        ((0.86, 0.16), (0.6, 0), (0.24, 0.2), (0.08, 0.6), (0.3, 0.96), (0.7, 0.95), (0.88, 0.68),
-         (0.55, 0.5), (0.15, 0.7)),
-        (_run(0, 8),),
-    ),
-    PenDigit(  # bar and leg
-        7, ((0.08, 0.04), (0.5, 0.03), (0.92, 0.02), (0.62, 0.46), (0.38, 1)), (_run(0, 2), _run(2, 4))
-    ),
-    PenDigit(  # crossed
-        7,
-        ((0.08, 0.05), (0.5, 0.03), (0.9, 0.02), (0.6, 0.5), (0.4, 1), (0.22, 0.54), (0.55, 0.52),
-         (0.9, 0.5)),
-        (_run(0, 2), _run(2, 4), _run(5, 7)),
-    ),
-    PenDigit(  # a hanging serif, a curved leg, crossed
-        7,
-        ((0.08, 0.24), (0.12, 0.05), (0.5, 0.08), (0.88, 0.02), (0.58, 0.45), (0.5, 1), (0.28, 0.5),
-         (0.85, 0.48)),
-        ((0, 1), _run(1, 3), _run(3, 5), _run(6, 7)),
-    ),
-    PenDigit(  # a wavy bar and an upright leg
-        7, ((0.12, 0.16), (0.35, 0.02), (0.85, 0.06), (0.72, 0.5), (0.62, 1)), (_run(0, 4),)
-    ),
-    PenDigit(  # an S and the way back
-        8,
-        ((0.78, 0.12), (0.5, 0), (0.2, 0.16), (0.34, 0.42), (0.7, 0.6), (0.8, 0.84), (0.5, 1),
-         (0.18, 0.85), (0.3, 0.6), (0.66, 0.4), (0.8, 0.16), (0.7, 0.06)),
-        (_run(0, 11),),
-    ),
-    PenDigit(  # two rings
-        8,
-        ((0.5, 0.46), (0.22, 0.24), (0.5, 0), (0.78, 0.22), (0.5, 0.46), (0.14, 0.74), (0.5, 1),
-         (0.86, 0.74), (0.5, 0.46)),
-        (_run(0, 4), _run(4, 8)),
-    ),
-    PenDigit(  # narrow, crossing in the middle, open at the top
-        8,
-        ((0.85, 0.05), (0.45, 0.06), (0.28, 0.25), (0.5, 0.48), (0.72, 0.75), (0.5, 0.99),
-         (0.26, 0.78), (0.5, 0.5), (0.82, 0.08)),
-        (_run(0, 8),),
-    ),
-    PenDigit(  # ring and straight leg
-        9,
-        ((0.78, 0.2), (0.5, 0), (0.16, 0.14), (0.2, 0.42), (0.5, 0.5), (0.78, 0.24), (0.76, 0.6),
-         (0.72, 1)),
-        (_run(0, 5), _run(5, 7)),
-    ),
-    PenDigit(  # ring and curled tail
-        9,
-        ((0.8, 0.16), (0.46, 0), (0.14, 0.2), (0.3, 0.5), (0.66, 0.44), (0.84, 0.18), (0.84, 0.6),
-         (0.66, 0.94), (0.34, 1), (0.08, 0.86)),
-        (_run(0, 5), _run(5, 9)),
-    ),
-    PenDigit(  # one movement, slanted leg
-        9,
-        ((0.85, 0.1), (0.55, 0), (0.22, 0.16), (0.22, 0.42), (0.55, 0.46), (0.85, 0.14), (0.66, 0.6),
-         (0.42, 1)),
-        (_run(0, 7),),
-    ),
-)
+PEN_DIGITS = tuple(PenDigit.parse(label, path) for label, path in WAYS)
 
 
 def _spline_basis(count: int) -> NDArray[np.float32]:
@@ -245,7 +146,6 @@ def _curve_weights(digit: PenDigit) -> NDArray[np.float32]:
     """Weights (S, P) that turn a digit's P control points into S points along its strokes."""
     parts = []
     for stroke in digit.strokes:
-        part = np.zeros((0, len(digit.points)), dtype=np.float32)
         basis = _spline_basis(len(stroke))
         part = np.zeros((len(basis), len(digit.points)), dtype=np.float32)
         for column, index in enumerate(stroke):
