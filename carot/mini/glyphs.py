@@ -1,7 +1,8 @@
-"""Digits in the fonts of this machine, as masks, and the captions that name them.
+"""Digits in the fonts of this machine, as masks.
 
-The fonts are whatever is installed; `FONT_PACKAGES` lists what the shipped weights saw. Families in
-`HELD_OUT` are kept from pre-training: the bundled printed digits are rendered from them.
+The fonts are whatever is installed; `font_packages.txt` beside this file lists the Debian packages
+that were there when the shipped weights were made. Families in `HELD_OUT` are kept from
+pre-training: the bundled printed digits are rendered from them.
 """
 
 from __future__ import annotations

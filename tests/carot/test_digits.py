@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from carot.data.digits import CLASSES, SPLITS, TEMPLATES, handwritten_digits, printed_digits
+from carot.data.source import ArraySource
 from carot.errors import DataError
 
+Digits = Callable[[str], ArraySource]
 SETS = pytest.mark.parametrize("digits", [handwritten_digits, printed_digits])
 
 
 @SETS
-def test_splits_are_disjoint_in_keys_and_in_pixels(digits) -> None:
+def test_splits_are_disjoint_in_keys_and_in_pixels(digits: Digits) -> None:
     sources = [digits(split) for split in SPLITS]
     keys = [key for source in sources for key in source.keys]
     assert len(keys) == len(set(keys))
@@ -22,7 +26,7 @@ def test_splits_are_disjoint_in_keys_and_in_pixels(digits) -> None:
 
 
 @SETS
-def test_splits_have_about_their_shares_and_every_class(digits) -> None:
+def test_splits_have_about_their_shares_and_every_class(digits: Digits) -> None:
     sizes = {split: len(digits(split)) for split in SPLITS}
     total = sum(sizes.values())
     for split, share in zip(SPLITS, (0.45, 0.10, 0.15, 0.30), strict=True):
@@ -48,7 +52,7 @@ def test_upscaling_keeps_white_ink_on_black() -> None:
 
 
 @SETS
-def test_images_are_rgb_and_the_same_twice(digits) -> None:
+def test_images_are_rgb_and_the_same_twice(digits: Digits) -> None:
     first, second = digits("calibration"), digits("calibration")
     assert first.image(3).mode == "RGB"
     assert first.image(3).size == (32, 32)
@@ -58,7 +62,7 @@ def test_images_are_rgb_and_the_same_twice(digits) -> None:
 
 
 @SETS
-def test_an_unknown_split_is_named_with_the_allowed_ones(digits) -> None:
+def test_an_unknown_split_is_named_with_the_allowed_ones(digits: Digits) -> None:
     with pytest.raises(DataError, match="train, validation, calibration, test") as caught:
         digits("dev")
     assert caught.value.field == "split"
