@@ -149,9 +149,7 @@ def _check_unreadable(unreadable: list[str], images: int, limits: Limits) -> Non
         )
 
 
-def _check_classes(
-    classes: set[str], counts: defaultdict[str, Counter[str]], plan: Plan
-) -> None:
+def _check_classes(classes: set[str], counts: defaultdict[str, Counter[str]], plan: Plan) -> None:
     for name in sorted(plan.classes - classes):
         raise DataError(f"class {name!r} has no readable images", field="file")
     if len(classes) < 2:

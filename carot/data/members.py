@@ -142,6 +142,7 @@ class ZipMembers(Members):
         return self._zip.open(self._infos[name])
 
     def close(self) -> None:
+        """Let go of the file."""
         self._zip.close()
 
 

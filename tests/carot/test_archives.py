@@ -418,7 +418,8 @@ def test_random_bytes_never_escape_the_error_tree(tmp_path: Path) -> None:
         content = bytearray(whole[i % 3])
         for _ in range(rng.randint(1, 8)):
             content[rng.randrange(len(content))] = rng.randrange(256)
-        (tmp_path / "fuzz").write_bytes(content[: rng.randrange(len(content))] if i % 5 else content)
+        cut = rng.randrange(len(content)) if i % 5 else len(content)
+        (tmp_path / "fuzz").write_bytes(content[:cut])
         try:
             run(tmp_path / "fuzz")
         except DataError:

@@ -1,0 +1,62 @@
+"""What every request of one application shares, and how routes ask for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from store.artifacts import ArtifactStore
+from store.database import Database
+from store.errors import NotFound
+
+from api.doorbell import Doorbell
+from api.inference.engine import Engine
+from api.measures import Measures
+from api.settings import ApiSettings
+
+ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
+
+
+@dataclass
+class Context:
+    """The parts of one running API process."""
+
+    settings: ApiSettings
+    database: Database
+    artifacts: ArtifactStore
+    doorbell: Doorbell
+    engine: Engine
+    measures: Measures
+    stopping: Callable[[], bool] = lambda: False
+
+    @property
+    def scratch(self) -> Path:
+        """Where bodies of requests wait to be looked at."""
+        return self.settings.data_dir / "scratch"
+
+
+def _context(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+def _request_id(request: Request) -> str:
+    return cast(str, request.state.request_id)
+
+
+Ctx = Annotated[Context, Depends(_context)]
+RequestId = Annotated[str, Depends(_request_id)]
+
+
+def known_shape(kind: str, identity: str) -> str:
+    """The id itself; an id that cannot exist is not looked up, whatever characters it has.
+
+    Raises:
+        NotFound: it is not an id.
+    """
+    if not ID.fullmatch(identity):
+        raise NotFound(kind, identity[:100])
+    return identity

@@ -1,0 +1,53 @@
+"""Rings for a job, after its row is committed. Nobody at the door is no error: a sweeper rings."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+from store.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+TASK = "carot.run_job"
+log = structlog.get_logger("api.doorbell")
+
+
+class Doorbell:
+    """Sends the task by its name; knows nothing of the worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._producer: Celery | None = None
+
+    def ring(self, job_id: str) -> None:
+        """Tell a worker that a job waits. Never raises: the job is safe in the database."""
+        try:
+            self._celery().send_task(TASK, args=[job_id], ignore_result=True, retry=False)
+        # Brokers raise what they like when they are down.
+        except Exception as error:
+            log.warning("doorbell_failed", job_id=job_id, error=str(error))
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        if self._producer is not None:
+            self._producer.close()
+
+    def _celery(self) -> Celery:
+        with self._lock:
+            if self._producer is None:
+                from celery import Celery
+
+                self._producer = Celery("carot", broker=self._settings.broker_url)
+                self._producer.conf.update(
+                    task_serializer="json",
+                    accept_content=["json"],
+                    task_ignore_result=True,
+                    broker_transport_options=self._settings.broker_transport_options,
+                    broker_connection_timeout=2,
+                    broker_connection_max_retries=1,
+                )
+            return self._producer

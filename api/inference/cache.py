@@ -1,0 +1,58 @@
+"""Checkpoints from the store to folders on this machine, and from there into memory."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from store.artifacts import ArtifactStore
+from store.bundles import unpack
+from store.checkpoints import get_checkpoint
+from store.database import Database
+
+from api.inference.engine import Predictor
+from api.settings import ApiSettings
+
+
+class CheckpointCache:
+    """Unpacked checkpoints, each in a folder named by the hash of its content."""
+
+    def __init__(self, settings: ApiSettings, database: Database, artifacts: ArtifactStore) -> None:
+        self._root = settings.data_dir / "cache"
+        self._device = settings.device
+        self._database = database
+        self._artifacts = artifacts
+
+    def load(self, checkpoint_id: str) -> Predictor:
+        """A checkpoint in memory. Imports torch.
+
+        Raises:
+            NotFound: no such checkpoint.
+            ArtifactError, CheckpointError: its files are missing or damaged.
+        """
+        folder = self.folder(checkpoint_id)
+        from api.inference.predictor import TorchPredictor
+
+        return TorchPredictor(folder, self._device)
+
+    def folder(self, checkpoint_id: str) -> Path:
+        """A folder with the checkpoint's files; unpacked aside first, so it is whole or absent."""
+        with self._database.session() as session:
+            artifact = get_checkpoint(session, checkpoint_id).artifact
+            reference, sha256 = artifact.ref, artifact.sha256
+        target = self._root / sha256
+        if target.is_dir():
+            return target
+        self._root.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=self._root, prefix=".unpacking-"))
+        try:
+            unpack(self._artifacts.open(reference), aside)
+            try:
+                aside.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another process was faster, with the same files
+                    raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return target

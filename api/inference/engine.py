@@ -1,0 +1,154 @@
+"""Images in, logits out: decoding in a pool, models in an LRU, batches in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from api.inference.batcher import Batcher, Busy
+from carot.data.images import decode_image
+from carot.errors import UnreadableImage
+
+
+class Predictor(Protocol):
+    """A loaded checkpoint. C classes."""
+
+    classes: tuple[str, ...]
+    temperature: float
+    calibrated: bool
+
+    def prepare(self, image: Image.Image) -> Any:
+        """One RGB image as what `logits` takes; safe in any thread."""
+
+    def logits(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
+        """Logits of prepared images, shape (N, C)."""
+
+    def confidences(
+        self, logits_NC: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(raw, calibrated) probabilities, each of shape (N, C)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One image as it was sent."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """For each image its logits (C,), or why there are none."""
+
+    predictor: Predictor
+    rows: list[NDArray[np.float32] | UnreadableImage]
+
+
+class Engine:
+    """Serves predictions of any number of checkpoints.
+
+    Args:
+        load: a checkpoint's id to its predictor; called in a thread, once per checkpoint in
+            memory, may take seconds.
+        models: checkpoints kept in memory; the least recently used one goes.
+        batch, wait_seconds: see `Batcher`.
+        capacity: images being decoded or waiting; beyond it `predict` raises `Busy`.
+        on_batch: told (images, seconds) after each model pass.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str], Predictor],
+        *,
+        models: int = 3,
+        batch: int = 64,
+        wait_seconds: float = 0.003,
+        capacity: int = 512,
+        on_batch: Callable[[int, float], None] = lambda images, seconds: None,
+    ) -> None:
+        self._load = load
+        self._models = models
+        self._capacity = capacity
+        self._on_batch = on_batch
+        self._pending = 0
+        self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
+        self._decoders = ThreadPoolExecutor(
+            min(8, os.cpu_count() or 1), thread_name_prefix="image-decoder"
+        )
+        self._batcher: Batcher[tuple[Predictor, Any], NDArray[np.float32]] = Batcher(
+            self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity
+        )
+
+    async def predict(self, checkpoint_id: str, images: Sequence[Encoded]) -> Outcome:
+        """Classify images with one checkpoint. To be called from the event loop's thread.
+
+        Raises:
+            Busy: too many images are waiting already.
+            CarotError, StoreError: the checkpoint cannot be loaded.
+        """
+        if self._pending + len(images) > self._capacity:
+            raise Busy
+        self._pending += len(images)
+        try:
+            predictor = await self._predictor(checkpoint_id)
+            loop = asyncio.get_running_loop()
+            prepared = await asyncio.gather(
+                *(loop.run_in_executor(self._decoders, _prepare, predictor, i) for i in images)
+            )
+            good = [(predictor, p) for p in prepared if not isinstance(p, UnreadableImage)]
+            futures = self._batcher.submit(id(predictor), good)
+            logits = iter(await asyncio.gather(*(asyncio.wrap_future(f) for f in futures)))
+        finally:
+            self._pending -= len(images)
+        return Outcome(
+            predictor, [p if isinstance(p, UnreadableImage) else next(logits) for p in prepared]
+        )
+
+    def close(self) -> None:
+        """Finish what is under way and end the threads."""
+        self._batcher.close()
+        self._loader.shutdown(cancel_futures=True)
+        self._decoders.shutdown(cancel_futures=True)
+
+    async def _predictor(self, checkpoint_id: str) -> Predictor:
+        future = self._loaded.get(checkpoint_id)
+        if future is None:
+            future = self._loader.submit(self._load, checkpoint_id)
+            self._loaded[checkpoint_id] = future
+            while len(self._loaded) > self._models:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(checkpoint_id)
+        try:
+            # Shielded: a client that goes away must not cancel the loading others wait for.
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except Exception:
+            if self._loaded.get(checkpoint_id) is future:
+                del self._loaded[checkpoint_id]
+            raise
+
+    def _run(
+        self, key: Hashable, items: Sequence[tuple[Predictor, Any]]
+    ) -> Sequence[NDArray[np.float32]]:
+        started = time.perf_counter()
+        logits_NC = items[0][0].logits([prepared for _, prepared in items])
+        self._on_batch(len(items), time.perf_counter() - started)
+        return list(logits_NC)
+
+
+def _prepare(predictor: Predictor, image: Encoded) -> Any:
+    try:
+        return predictor.prepare(decode_image(image.content, image.name))
+    except UnreadableImage as error:
+        return error

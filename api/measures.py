@@ -1,0 +1,61 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Measures:
+    """One registry per application, so that two in one process do not collide."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "carot_http_requests", "Requests", ["method", "route", "status"], registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "carot_http_request_seconds",
+            "Time to answer",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.jobs = Gauge("carot_jobs", "Jobs by state", ["state"], registry=self.registry)
+        self.predictions = Counter("carot_predictions", "Images classified", registry=self.registry)
+        self.batch_sizes = Histogram(
+            "carot_prediction_batch_images",
+            "Images in one pass of a model",
+            buckets=SIZES,
+            registry=self.registry,
+        )
+        self.batch_seconds = Histogram(
+            "carot_prediction_batch_seconds",
+            "Time of one pass of a model",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        method = method if method in METHODS else "other"
+        self.requests.labels(method, route, str(status)).inc()
+        self.request_seconds.labels(method, route).observe(seconds)
+
+    def batch(self, images: int, seconds: float) -> None:
+        """Count one pass of a model."""
+        self.predictions.inc(images)
+        self.batch_sizes.observe(images)
+        self.batch_seconds.observe(seconds)
+
+    def job_states(self, counts: dict[str, int]) -> None:
+        """Take over how many jobs are in each state."""
+        for state, count in counts.items():
+            self.jobs.labels(state).set(count)
+
+    def text(self) -> bytes:
+        """The page in Prometheus' text format."""
+        return generate_latest(self.registry)

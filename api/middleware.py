@@ -1,0 +1,153 @@
+"""What happens around every request: its id, its log line, its host, the size of its body."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.measures import Measures
+from api.problems import Problem, problem_of, response_of
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+log = structlog.get_logger("api.access")
+
+
+class RequestContext:
+    """Gives a request its id, measures it, logs it, and answers what nobody else caught."""
+
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+        self.app = app
+        self.measures = measures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        offered = Headers(scope=scope).get("x-request-id", "")
+        request_id = offered if SANE_ID.fullmatch(offered) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers.setdefault("x-content-type-options", "nosniff")
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            except Exception as error:
+                log.error("unhandled", path=scope["path"], exc_info=error)
+                if status:
+                    raise  # the answer is under way: all that is left is to break it off
+                await response_of(problem_of(error), scope)(scope, receive, send_with_id)
+            finally:
+                self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self.measures.request(scope["method"], route, status, seconds)
+        quiet = route.startswith("/health") or route == "/metrics"
+        write = log.debug if quiet else log.info
+        write(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            milliseconds=round(1000 * seconds, 2),
+        )
+
+
+class HostCheck:
+    """Refuses names that are not this server's, so that no web page can rebind its own to it."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            refusal = self._refusal(headers.get("host", ""), headers.get("origin"), scope["method"])
+            if refusal is not None:
+                await response_of(refusal, scope)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _refusal(self, host: str, origin: str | None, method: str) -> Problem | None:
+        if _hostname(f"//{host}") not in self.hosts:
+            return Problem(
+                421,
+                "misdirected_request",
+                f"this server does not answer as {host[:100]!r}; CAROT_ALLOWED_HOSTS adds names",
+            )
+        if (
+            origin is not None
+            and method not in SAFE_METHODS
+            and _hostname(origin) not in self.hosts
+        ):
+            return Problem(403, "forbidden", "requests from other sites' pages are refused")
+        return None
+
+
+class BodyLimit:
+    """Counts the bytes of a body as they come; what Content-Length says is only a first hint."""
+
+    def __init__(self, app: ASGIApp, limit_for: Callable[[str], int]) -> None:
+        self.app = app
+        self.limit_for = limit_for
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.limit_for(scope["path"])
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > limit:
+            await response_of(too_large(limit), scope)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise too_large(limit)
+            return message
+
+        try:
+            await self.app(scope, counted, send)
+        except Problem as problem:
+            await response_of(problem, scope)(scope, receive, send)
+
+
+def too_large(limit: int) -> Problem:
+    """The body is larger than this path takes."""
+    return Problem(
+        413,
+        "too_large",
+        f"the body is larger than the {limit} bytes that are accepted here",
+        headers={"Connection": "close"},
+    )
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,157 @@
+"""Data sets: upload, take from the server, look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+
+from api import ingest
+from api.context import Context, Ctx, known_shape
+from api.idempotency import Answer, IdempotencyKey, once
+from api.problems import Problem, invalid
+from api.schemas.common import Cursor, Limit, Name, Page
+from api.schemas.datasets import DatasetRequest, DatasetView
+from api.uploads import Upload, receive, scratch
+from store import datasets as store
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+ARCHIVES = ("application/zip", "application/x-tar", "application/gzip", "application/octet-stream")
+MORE_ARCHIVES = ("application/x-zip-compressed", "application/x-gzip", "application/tar")
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **dict.fromkeys(ARCHIVES, BINARY),
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "name": {"type": "string"},
+                    },
+                }
+            },
+            "application/json": {
+                "schema": DatasetRequest.model_json_schema(),
+                "example": {"source": "builtin:digits"},
+            },
+        },
+    }
+}
+
+
+@router.post("", status_code=201, response_model=DatasetView, openapi_extra=BODY)
+async def create(
+    request: Request,
+    context: Ctx,
+    name: Annotated[Name | None, Query(description="For people.")] = None,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Upload images as a zip, tar or tar.gz, or name a data set that the server has.
+
+    Layouts: `class/name.png`; `train|validation|calibration|test/class/name.png`; or images with a
+    CSV file beside them (`filepath`, and `label` or `title`). The archive is checked member by
+    member. Up to 1 % of unreadable images are left out and named in `warnings`; more refuse it.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return await _from_json(request, context, name, key)
+    with scratch(context.scratch) as folder:
+        if media_type == "multipart/form-data":
+            upload, name = await _from_form(request, context, folder, name)
+        elif media_type in (*ARCHIVES, *MORE_ARCHIVES):
+            limit = context.settings.max_upload_bytes
+            upload = await receive(request.stream(), folder / "archive", limit)
+        else:
+            raise Problem(
+                415,
+                "unsupported_media_type",
+                f"send one of {', '.join(ARCHIVES[:3])}, multipart/form-data or application/json",
+            )
+        chosen = name or "upload"
+
+        def work() -> Answer:
+            return _answer(ingest.from_file(context, upload.path, chosen, {"source": "upload"}))
+
+        print_ = f"{upload.sha256}:{chosen}"
+        return await to_thread.run_sync(once, context, key, "POST /datasets", print_, work)
+
+
+@router.get("")
+def list_datasets(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page[DatasetView]:
+    """Data sets, newest first."""
+    with context.database.session() as session:
+        page = store.list_datasets(session, cursor=cursor, limit=limit)
+        data = [ingest.view(row) for row in page.data]
+        return Page(data=data, next_cursor=page.next_cursor)
+
+
+@router.get("/{dataset_id}")
+def get_dataset(dataset_id: str, context: Ctx) -> DatasetView:
+    """One data set."""
+    with context.database.session() as session:
+        return ingest.view(store.get_dataset(session, known_shape("dataset", dataset_id)))
+
+
+async def _from_json(
+    request: Request, context: Context, name: str | None, key: str | None
+) -> Response:
+    raw = await request.body()
+    try:
+        body = DatasetRequest.model_validate(json.loads(raw))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "invalid_json", f"the body is not JSON: {error}") from error
+    except ValidationError as error:
+        pairs = [(".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors()]
+        detail = f"{pairs[0][0]}: {pairs[0][1]}"
+        raise Problem(422, "invalid_request", detail, errors=pairs) from error
+    chosen = body.name or name
+
+    def work() -> Answer:
+        if body.source == "folder":
+            return _answer(ingest.from_folder(context, body.path, chosen))
+        if body.path is not None:
+            raise invalid("path", "goes with `source: folder` only")
+        return _answer(ingest.from_bundled(context, body.source, chosen))
+
+    print_ = json.dumps([body.source, body.path, chosen])
+    return await to_thread.run_sync(once, context, key, "POST /datasets", print_, work)
+
+
+async def _from_form(
+    request: Request, context: Context, folder: Path, name: str | None
+) -> tuple[Upload, str | None]:
+    async with request.form(max_files=1, max_fields=4) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise invalid("file", "the form has no file of this name")
+        given = form.get("name")
+        if isinstance(given, str) and given:
+            if len(given) > 200 or not given.isprintable():
+                raise invalid("name", "at most 200 printable characters")
+            name = given
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := await file.read(1 << 20):
+                yield chunk
+
+        upload = await receive(chunks(), folder / "archive", context.settings.max_upload_bytes)
+        return upload, name or _printable(file.filename)
+
+
+def _printable(filename: str | None) -> str | None:
+    return filename if filename and filename.isprintable() and len(filename) <= 200 else None
+
+
+def _answer(dataset: DatasetView) -> Answer:
+    return Answer(201, dataset, {"Location": f"/datasets/{dataset.id}"})

@@ -1,0 +1,137 @@
+"""Jobs: submit, look at, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from store.states import JobState
+
+from api.checks import check_spec
+from api.context import Ctx, known_shape
+from api.idempotency import Answer, IdempotencyKey, fingerprint, once
+from api.schemas.common import Cursor, Limit, Page, Time
+from api.schemas.jobs import (
+    EventPage,
+    EventView,
+    JobRequest,
+    JobStateName,
+    JobView,
+    Metrics,
+    Series,
+)
+from store import events as event_store
+from store import jobs as store
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+@router.post("", status_code=201, response_model=JobView)
+def submit(body: JobRequest, context: Ctx, key: IdempotencyKey = None) -> Response:
+    """Queue a run: `finetune` trains, evaluates and calibrates; `evaluate` only measures.
+
+    Everything that can be known now is checked now; the answer names the field at fault.
+    """
+    spec = body.spec()
+    rung: list[str] = []
+
+    def work() -> Answer:
+        with context.database.session() as session:
+            check_spec(session, spec)
+            job = store.create_job(session, spec, name=body.name, alias=body.alias)
+            rung.append(job.id)
+            return Answer(201, JobView.model_validate(job), {"Location": f"/jobs/{job.id}"})
+
+    response = once(context, key, "POST /jobs", fingerprint(body), work)
+    for job_id in rung:  # after the commit: a worker that is faster than us finds the row
+        context.doorbell.ring(job_id)
+    return response
+
+
+@router.get("")
+def list_jobs(
+    context: Ctx,
+    state: Annotated[JobStateName | None, Query(description="Only jobs in this state.")] = None,
+    kind: Annotated[Literal["finetune", "evaluate"] | None, Query()] = None,
+    updated_after: Annotated[
+        Time | None, Query(description="Only jobs that changed after this time.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[JobView]:
+    """Jobs, newest first."""
+    with context.database.session() as session:
+        page = store.list_jobs(
+            session,
+            state=JobState(state) if state else None,
+            kind=kind,
+            updated_after=updated_after,
+            cursor=cursor,
+            limit=limit,
+        )
+        data = [JobView.model_validate(job) for job in page.data]
+        return Page(data=data, next_cursor=page.next_cursor)
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, context: Ctx) -> JobView:
+    """One job with its progress."""
+    with context.database.session() as session:
+        return JobView.model_validate(store.get_job(session, known_shape("job", job_id)))
+
+
+@router.post(
+    "/{job_id}/cancel",
+    responses={202: {"model": JobView, "description": "The run is being asked to stop."}},
+)
+def cancel(job_id: str, context: Ctx, response: Response) -> JobView:
+    """Cancel a job: at once (200) while it is queued; a running one is asked to stop (202).
+
+    Asking again while it stops gives the same answer; a job that has ended answers 409.
+    """
+    with context.database.session() as session:
+        job = store.cancel_job(session, known_shape("job", job_id))
+        view = JobView.model_validate(job)
+    response.status_code = 202 if view.state == JobState.CANCELLING else 200
+    return view
+
+
+@router.get("/{job_id}/events")
+def list_events(
+    job_id: str,
+    context: Ctx,
+    after_seq: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> EventPage:
+    """What happened to a job, in order."""
+    with context.database.session() as session:
+        store.get_job(session, known_shape("job", job_id))
+        rows = event_store.list_events(session, job_id, after_seq=after_seq, limit=limit)
+        data = [EventView.model_validate(row) for row in rows]
+    return EventPage(data=data, last_seq=data[-1].seq if data else after_seq)
+
+
+@router.get("/{job_id}/metrics")
+def metrics(
+    job_id: str,
+    context: Ctx,
+    names: Annotated[
+        str | None, Query(max_length=1000, description="Comma separated; by default all.")
+    ] = None,
+    resolution: Annotated[
+        int | None, Query(ge=2, le=10_000, description="Most points of a curve.")
+    ] = None,
+) -> Metrics:
+    """Curves over the steps of a job, thinned to `resolution` points."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()] if names else None
+    if wanted:
+        wanted = [name for name in wanted if name.isprintable()]
+    with context.database.session() as session:
+        store.get_job(session, known_shape("job", job_id))
+        found = event_store.list_metrics(session, job_id, names=wanted, resolution=resolution)
+    return Metrics(
+        data=[
+            Series(name=name, steps=[p[0] for p in points], values=[p[1] for p in points])
+            for name, points in found.items()
+        ]
+    )

@@ -1,0 +1,78 @@
+"""Models: names that point to checkpoints."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import APIRouter
+from store.checkpoints import get_checkpoint
+from store.errors import NotFound
+from store.tables import ModelAlias
+
+from api.context import Context, Ctx, known_shape
+from api.problems import invalid
+from api.schemas.common import Alias, Cursor, Limit, Page
+from api.schemas.models import AliasRequest, AliasView
+from store import aliases as store
+
+router = APIRouter(prefix="/models", tags=["models"])
+SHAPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@router.put("/{alias}")
+def put_alias(alias: Alias, body: AliasRequest, context: Ctx) -> AliasView:
+    """Point an alias at a checkpoint, new or not. Requests under way finish on the old one."""
+    with context.database.session() as session:
+        try:
+            get_checkpoint(session, known_shape("checkpoint", body.checkpoint))
+        except NotFound:
+            raise invalid("checkpoint", f"no checkpoint {body.checkpoint!a}") from None
+        return view(store.set_alias(session, alias, body.checkpoint))
+
+
+@router.get("")
+def list_aliases(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page[AliasView]:
+    """Aliases by name."""
+    with context.database.session() as session:
+        page = store.list_aliases(session, cursor=cursor, limit=limit)
+        return Page(data=[view(row) for row in page.data], next_cursor=page.next_cursor)
+
+
+@router.get("/{alias}")
+def get_alias(alias: str, context: Ctx) -> AliasView:
+    """Where an alias points."""
+    with context.database.session() as session:
+        return view(store.get_alias(session, known_alias(alias)))
+
+
+@router.delete("/{alias}", status_code=204)
+def delete_alias(alias: str, context: Ctx) -> None:
+    """Remove an alias; its checkpoint stays."""
+    with context.database.session() as session:
+        store.delete_alias(session, known_alias(alias))
+
+
+def known_alias(alias: str) -> str:
+    """The alias itself, if it can exist at all.
+
+    Raises:
+        NotFound: it cannot.
+    """
+    if not SHAPE.fullmatch(alias):
+        raise NotFound("model", ascii(alias[:100])[1:-1])
+    return alias
+
+
+def checkpoint_of(context: Context, alias: str) -> str:
+    """The checkpoint that an alias points to.
+
+    Raises:
+        NotFound: no such alias.
+    """
+    with context.database.session() as session:
+        return store.get_alias(session, known_alias(alias)).checkpoint_id
+
+
+def view(row: ModelAlias) -> AliasView:
+    """A stored alias as the API shows it."""
+    return AliasView(alias=row.name, checkpoint_id=row.checkpoint_id, updated_at=row.updated_at)

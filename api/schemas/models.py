@@ -1,0 +1,60 @@
+"""Checkpoints, reports and aliases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.common import Time, View
+
+
+class CheckpointView(View):
+    """A trained, evaluated and calibrated classifier."""
+
+    id: str
+    job_id: str
+    name: str | None
+    architecture: str
+    method: str
+    classes: list[str]
+    templates: list[str]
+    calibrator: dict[str, Any] | None
+    metrics: dict[str, Any] = Field(description="Headline figures of its report.")
+    bytes: int | None = Field(default=None, description="Size of the download.")
+    sha256: str | None = Field(default=None, description="Hash of the download.")
+    created_at: Time
+
+
+class ReportHeader(View):
+    """A report without its document."""
+
+    id: str
+    job_id: str
+    checkpoint_id: str | None
+    created_at: Time
+
+
+class ReportView(ReportHeader):
+    """Accuracy and calibration, raw and calibrated, on every data set."""
+
+    document: dict[str, Any]
+
+
+class AliasRequest(BaseModel):
+    """Where an alias shall point."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"checkpoint": "ckpt_01jd3v8m9x2k4q6r8t0v2w4y6z"}]},
+    )
+
+    checkpoint: str = Field(max_length=100, description="A checkpoint's id.")
+
+
+class AliasView(BaseModel):
+    """An alias and what it points to."""
+
+    alias: str
+    checkpoint_id: str
+    updated_at: Time

@@ -1,0 +1,64 @@
+"""A job's events as they happen (Server-Sent Events)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from anyio import to_thread
+from fastapi.sse import ServerSentEvent
+from store.events import list_events
+from store.jobs import get_job
+from store.states import TERMINAL
+
+from api.context import Context
+from api.schemas.jobs import EventView, JobView
+
+POLL_SECONDS = 0.5
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class _Look:
+    events: list[EventView]
+    job: JobView
+
+
+async def job_stream(
+    context: Context, job_id: str, after_seq: int
+) -> AsyncIterator[ServerSentEvent]:
+    """Events behind `after_seq`, then new ones, with the progress between them, until the end.
+
+    Events carry their `seq` as id, so that a client that comes back with `Last-Event-ID` misses
+    none. Progress carries no id: it is a state, and the next one replaces it.
+    """
+    progress: dict[str, Any] | None = None
+    while not context.stopping():
+        look = await to_thread.run_sync(_look, context, job_id, after_seq)
+        for event in look.events:
+            after_seq = event.seq
+            yield ServerSentEvent(
+                event=event.type, id=str(event.seq), raw_data=event.model_dump_json()
+            )
+        current = look.job.progress.model_dump() if look.job.progress else None
+        if current is not None and current != progress:
+            progress = current
+            yield ServerSentEvent(event="progress", raw_data=json.dumps(current))
+        if len(look.events) == PAGE:
+            continue
+        if look.job.state in TERMINAL and not look.events:
+            return
+        if look.job.state not in TERMINAL:
+            await anyio.sleep(POLL_SECONDS)
+
+
+def _look(context: Context, job_id: str, after_seq: int) -> _Look:
+    # The job is read before its events: a terminal state then implies that all events are seen
+    # once a later look finds none.
+    with context.database.session() as session:
+        job = JobView.model_validate(get_job(session, job_id))
+        rows = list_events(session, job_id, after_seq=after_seq, limit=PAGE)
+        return _Look([EventView.model_validate(row) for row in rows], job)

@@ -1,0 +1,1 @@
+"""The `carot` command."""

@@ -1,0 +1,5 @@
+"""`python -m cli` is `carot`."""
+
+from cli.main import main
+
+main()

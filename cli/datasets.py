@@ -1,0 +1,103 @@
+"""`carot datasets`: push and list."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from cli.client import Client, Document
+from cli.options import DEFAULT_URL, AsJson, Url
+from cli.output import bars, emit, err, out, size, table
+
+app = typer.Typer(help="Data sets of the service.", no_args_is_help=True)
+
+
+@app.command()
+def push(
+    path: Annotated[
+        str, typer.Argument(help="A zip, tar or tar.gz, a folder, or `builtin:digits`.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="For people; the file's name by default.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Upload images: `class/name.png`, with or without split folders, or with a CSV file."""
+    with Client(url) as client:
+        if path.startswith("builtin:"):
+            body: Document = {"source": path} | ({"name": name} if name else {})
+            dataset = client.post("/datasets", body)
+        else:
+            source = Path(path)
+            if not source.exists():
+                raise typer.BadParameter(f"{path}: no such file or folder")
+            with TemporaryDirectory() as scratch:
+                archive = _archive(source, Path(scratch)) if source.is_dir() else source
+                dataset = _upload(client, archive, name or source.name)
+    if as_json:
+        emit(dataset)
+        return
+    out.print(f"[bold]{dataset['id']}[/]: {_summary(dataset)}")
+    for warning in dataset["warnings"]:
+        err.print("[yellow]warning:[/]", end=" ")
+        err.print(warning, markup=False)
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """The data sets, newest first."""
+    with Client(url) as client:
+        datasets = client.pages("/datasets", limit=limit)
+    if as_json:
+        emit(datasets)
+        return
+    rows = [
+        (d["id"], d["name"], len(d["classes"]), d["images"], size(d["bytes"]), d["created_at"][:19])
+        for d in datasets
+    ]
+    out.print(table(None, ("id", "name", ">classes", ">images", ">size", "created"), rows))
+
+
+def _archive(folder: Path, scratch: Path) -> Path:
+    archive = scratch / "images.tar"
+    with err.status(f"packing {folder}"), tarfile.open(archive, "w") as tar:
+        for path in sorted(folder.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if not hidden and (path.is_dir() or path.is_file()):
+                entry = tar.gettarinfo(path.resolve(), path.relative_to(folder).as_posix())
+                if entry.isreg():
+                    with path.open("rb") as file:
+                        tar.addfile(entry, file)
+                else:
+                    tar.addfile(entry)
+    return archive
+
+
+def _upload(client: Client, archive: Path, name: str) -> Document:
+    total = archive.stat().st_size
+    with bars() as progress:
+        task = progress.add_task("uploading", total=total, note="")
+
+        def advance(count: int) -> None:
+            progress.advance(task, count)
+            if progress.tasks[0].completed >= total:
+                progress.update(task, description="checking", note="every image is opened")
+
+        return client.upload(archive, name, advance)
+
+
+def _summary(dataset: Document) -> str:
+    splits = ", ".join(f"{k} {sum(v.values())}" for k, v in dataset["splits"].items())
+    return (
+        f"{dataset['images']} images of {len(dataset['classes'])} classes, "
+        f"{size(dataset['bytes'])} ({splits})"
+    )

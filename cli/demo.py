@@ -1,0 +1,110 @@
+"""`carot demo`: the whole story on this machine, told over REST like any client would."""
+
+from __future__ import annotations
+
+import io
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from cli.client import Client, Document, ServiceError
+from cli.embedded import Embedded
+from cli.options import AsJson, DataDir
+from cli.output import bars, duration, emit, err, out
+
+RUNS = ("zero_shot", "carot")
+
+
+def demo(
+    data_dir: DataDir = Path(".carot/demo"),
+    keep: Annotated[
+        bool, typer.Option("--keep", "--up", help="Leave the service running afterwards.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune on handwritten digits with CaRot, and compare with the start, under shift."""
+    started = time.monotonic()
+    with err.status("starting the service"):
+        service = Embedded(data_dir, port=0, private=True)
+        service.__enter__()
+    try:
+        err.print(f"the service listens at {service.url}, its data lie in {service.data_dir}")
+        with Client(service.url) as client:
+            result = _tell(client)
+        result["seconds"] = round(time.monotonic() - started, 1)
+        if as_json:
+            emit(result)
+        else:
+            _show(result)
+        if keep:
+            out.print(f"still listening at [bold]{service.url}[/]; Ctrl-C stops it")
+            service.wait()
+    finally:
+        with err.status("stopping the service"):
+            service.stop()
+
+
+def _tell(client: Client) -> dict[str, Any]:
+    from cli.tables import compare
+
+    recipe = yaml.safe_load(files("cli").joinpath("demo.yaml").read_text(encoding="utf-8"))
+    submitted = {run: client.post("/jobs", recipe[run]) for run in RUNS}
+    jobs: dict[str, Document] = {}
+    with bars() as progress:
+        for run, job in submitted.items():
+            jobs[run] = _finished(client, job, progress)
+    reports = {
+        run: client.get(f"/reports/{job['report_id']}")["document"] for run, job in jobs.items()
+    }
+    rows = compare(reports["zero_shot"], reports["carot"])
+    name, image = _digit()
+    prediction = client.predict([(name, image)], model=recipe["carot"]["alias"], top_k=3)
+    return {
+        "url": client.url,
+        "jobs": {run: job["id"] for run, job in jobs.items()},
+        "checkpoints": {run: job["checkpoint_id"] for run, job in jobs.items()},
+        "rows": rows,
+        "prediction": prediction,
+        "reports": reports,
+    }
+
+
+def _finished(client: Client, job: Document, progress: Any) -> Document:
+    from cli.progress import watch
+
+    ended = watch(client, job["id"], job["name"], progress)
+    if ended["state"] != "succeeded":
+        raise ServiceError(f"the job {job['name']} {ended['state']}")
+    return ended
+
+
+def _digit() -> tuple[str, bytes]:
+    """A real handwritten digit that no training has seen, as PNG."""
+    from carot.data.digits import handwritten_digits
+
+    source = handwritten_digits("test")
+    file = io.BytesIO()
+    source.image(0).save(file, "PNG")
+    return f"a handwritten {source.classes[source.labels[0]]}", file.getvalue()
+
+
+def _show(result: dict[str, Any]) -> None:
+    from cli.tables import comparison_table
+
+    out.print()
+    out.print(comparison_table(result["rows"]))
+    prediction = result["prediction"]
+    image = prediction["predictions"][0]
+    guesses = ", ".join(f"{g['label']} {g['confidence']:.1%}" for g in image["top"])
+    out.print(f"\n/predict, sent {image['name']}: [bold]{guesses}[/]", highlight=False)
+    out.print(
+        f"calibrated with temperature {prediction['temperature']:.3f}, "
+        f"raw confidence {image['top'][0]['raw_confidence']:.1%}, "
+        f"checkpoint {prediction['checkpoint']}, {prediction['milliseconds']:.0f} ms",
+        highlight=False,
+    )
+    out.print(f"all of it in {duration(result['seconds'])}", highlight=False)

@@ -1,0 +1,117 @@
+"""`carot jobs`: submit, list, show, watch, cancel."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+import typer
+
+from cli.client import Client, Document
+from cli.options import DEFAULT_URL, AsJson, SpecFile, Url
+from cli.output import emit, out, table
+from cli.progress import watch as draw
+from cli.specs import read_document
+
+app = typer.Typer(help="Jobs of the service.", no_args_is_help=True)
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
+
+
+@app.command()
+def submit(
+    spec: SpecFile,
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    alias: Annotated[str | None, typer.Option(help="Alias for the job's checkpoint.")] = None,
+    follow: Annotated[bool, typer.Option("--watch", help="Stay until it ends.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run as a spec file says."""
+    body = read_document(spec)
+    body |= {k: v for k, v in {"name": name, "alias": alias}.items() if v is not None}
+    with Client(url) as client:
+        # Should the answer get lost, sending the same key again cannot make a second job.
+        job = client.post("/jobs", body, key=uuid.uuid4().hex)
+        if follow:
+            job = draw(client, job["id"], job["name"] or job["id"])
+    _show(job, as_json)
+    _leave(job)
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    kind: Annotated[str | None, typer.Option(help="finetune or evaluate.")] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """The jobs, newest first."""
+    with Client(url) as client:
+        jobs = client.pages("/jobs", limit=limit, state=state, kind=kind)
+    if as_json:
+        emit(jobs)
+        return
+    rows = [
+        (j["id"], j["name"], j["state"], _progress(j), j["method"] or j["kind"], j["dataset"])
+        for j in jobs
+    ]
+    out.print(table(None, ("id", "name", "state", ">progress", "method", "data set"), rows))
+
+
+@app.command()
+def show(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """One job, with its report when it has one."""
+    with Client(url) as client:
+        document = client.get(f"/jobs/{job}")
+        report = (
+            client.get(f"/reports/{document['report_id']}")["document"]
+            if document["report_id"] and not as_json
+            else None
+        )
+    _show(document, as_json)
+    if report is not None:
+        from cli.tables import report_table
+
+        out.print(report_table(report))
+
+
+@app.command()
+def watch(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Follow a job until it ends; the status is 1 unless it succeeds."""
+    with Client(url) as client:
+        title = client.get(f"/jobs/{job}")["name"] or job
+        document = draw(client, job, title)
+    _show(document, as_json)
+    _leave(document)
+
+
+@app.command()
+def cancel(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Ask a job to stop."""
+    with Client(url) as client:
+        _show(client.post(f"/jobs/{job}/cancel"), as_json)
+
+
+def _show(job: Document, as_json: bool) -> None:
+    if as_json:
+        emit(job)
+        return
+    fields = ("id", "name", "kind", "method", "dataset", "state", "attempts", "checkpoint_id")
+    rows = [(field, job[field]) for field in (*fields, "report_id", "alias") if job[field]]
+    if job["error"]:
+        rows.append(("error", job["error"].get("message")))
+    out.print(table(None, ("", ""), rows))
+
+
+def _leave(job: Document) -> None:
+    if job["state"] in ("failed", "cancelled"):
+        raise typer.Exit(1)
+
+
+def _progress(job: Document) -> str:
+    progress = job["progress"] or {}
+    step, total = progress.get("step"), progress.get("total_steps")
+    if job["state"] in ("running", "cancelling") and step and total:
+        return f"{step / total:.0%}"
+    return ""

@@ -1,0 +1,74 @@
+"""`carot train` and `carot evaluate`: a run in this process, without a service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from carot.errors import SpecError
+from carot.specs import EvaluateSpec, FinetuneSpec, RunSpec
+from cli.options import AsJson, SpecFile
+from cli.output import bars, emit, err, out
+from cli.specs import read_document
+
+OutFolder = Annotated[
+    Path, typer.Option("--out", file_okay=False, help="Where checkpoint and report are written.")
+]
+
+
+def train(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
+    """Fine-tune as a spec file says; goes on from the snapshot in the folder if there is one."""
+    _run(spec, folder, "finetune", as_json)
+
+
+def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
+    """Evaluate and calibrate a model as a spec file says."""
+    _run(spec, folder, "evaluate", as_json)
+
+
+def _run(path: Path, folder: Path, kind: str, as_json: bool) -> None:
+    document = read_document(path)
+    if document.get("kind") == "finetune" and kind == "evaluate":
+        # A training spec says all that an evaluation needs.
+        document = {k: v for k, v in document.items() if k not in ("method", "training")}
+        document["kind"] = "evaluate"
+    if document.get("kind") != kind:
+        raise SpecError(f"{path} is no {kind} spec", field="kind")
+    for name in ("name", "alias"):
+        document.pop(name, None)
+    spec = _validated(document)
+    with err.status("loading torch"):
+        from carot.run import execute
+    from cli.progress import BarReporter
+
+    with bars() as progress:
+        result = execute(spec, folder, BarReporter(progress))
+    report = json.loads(result.report_path.read_text(encoding="utf-8"))
+    if as_json:
+        emit({"checkpoint": _text(result.checkpoint), "report": report})
+        return
+    from cli.tables import report_table
+
+    out.print(report_table(report))
+    if result.checkpoint is not None:
+        out.print(f"checkpoint: {result.checkpoint}", highlight=False)
+    out.print(f"report: {result.report_path}", highlight=False)
+
+
+def _validated(document: dict[str, object]) -> FinetuneSpec | EvaluateSpec:
+    adapter: TypeAdapter[FinetuneSpec | EvaluateSpec] = TypeAdapter(RunSpec)
+    try:
+        return adapter.validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        tags = ("finetune", "evaluate")
+        field = ".".join(str(p) for i, p in enumerate(first["loc"]) if i or p not in tags)
+        raise SpecError(first["msg"], field=field) from error
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,65 @@
+"""The `carot` command: its subcommands, and one place where errors become words.
+
+Modules are imported where they are used: `carot --help` must not wait for torch or SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+COMMANDS = {
+    "up": ("cli.up", "up"),
+    "demo": ("cli.demo", "demo"),
+    "train": ("cli.local", "train"),
+    "evaluate": ("cli.local", "evaluate"),
+    "predict": ("cli.predict", "predict"),
+}
+GROUPS = ("datasets", "jobs", "models")
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="carot",
+    help="Fine-tune CLIP models so that they stay accurate and honest under shift.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _build() -> None:
+    for name, (module, function) in COMMANDS.items():
+        app.command(name)(getattr(import_module(module), function))
+    for name in GROUPS:
+        app.add_typer(import_module(f"cli.{name}").app, name=name)
+
+
+_build()
+
+
+def main() -> None:
+    """Run the command and leave with its status: 1 for an error, 2 for wrong usage."""
+    from carot.errors import CarotError
+    from cli.client import ServiceError
+    from cli.embedded import CannotStart
+    from cli.output import fail
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except CarotError as error:
+        where = f"{error.field}: " if error.field and error.field not in error.message else ""
+        fail(where + error.message)
+    except (ServiceError, CannotStart) as error:
+        fail(str(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""`carot models`: aliases and the checkpoints they point to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.client import Client
+from cli.options import DEFAULT_URL, AsJson, Url
+from cli.output import emit, figure, out, percent, table
+
+app = typer.Typer(help="Aliases and checkpoints of the service.", no_args_is_help=True)
+AliasName = Annotated[str, typer.Argument(metavar="ALIAS")]
+
+
+@app.command("list")
+def list_(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """The aliases."""
+    with Client(url) as client:
+        aliases = client.pages("/models", limit=1000)
+    if as_json:
+        emit(aliases)
+        return
+    rows = [(a["alias"], a["checkpoint_id"], a["updated_at"][:19]) for a in aliases]
+    out.print(table(None, ("alias", "checkpoint", "moved"), rows))
+
+
+@app.command()
+def checkpoints(
+    limit: Annotated[int, typer.Option(min=1)] = 50, url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """The checkpoints, newest first."""
+    with Client(url) as client:
+        found = client.pages("/checkpoints", limit=limit)
+    if as_json:
+        emit(found)
+        return
+    rows = [
+        (
+            c["id"],
+            c["name"],
+            c["method"],
+            percent(c["metrics"].get("id_accuracy")),
+            figure(c["metrics"].get("id_ece")),
+        )
+        for c in found
+    ]
+    out.print(table(None, ("id", "name", "method", ">ID accuracy", ">ID ECE"), rows))
+
+
+@app.command("set")
+def set_(
+    alias: AliasName,
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id.")],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Point an alias at a checkpoint."""
+    with Client(url) as client:
+        answer = client.put(f"/models/{alias}", {"checkpoint": checkpoint})
+    if as_json:
+        emit(answer)
+    else:
+        out.print(f"{answer['alias']} → {answer['checkpoint_id']}", highlight=False)
+
+
+@app.command()
+def delete(alias: AliasName, url: Url = DEFAULT_URL) -> None:
+    """Remove an alias; the checkpoint stays."""
+    with Client(url) as client:
+        client.delete(f"/models/{alias}")

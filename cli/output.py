@@ -1,0 +1,92 @@
+"""What the command prints: tables and bars for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+out = Console()
+# Progress and remarks go to stderr, so that `--json` leaves stdout to the document.
+err = Console(stderr=True)
+
+
+def emit(document: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def fail(message: str) -> None:
+    """Say what went wrong, on stderr. Text from elsewhere is never taken for markup."""
+    err.print("[bold red]error:[/]", end=" ")
+    err.print(message, markup=False, highlight=False)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table; columns whose name starts with `>` are right-aligned numbers."""
+    result = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        result.add_column(name.removeprefix(">"), justify="right" if name[0] == ">" else "left")
+    for row in rows:
+        result.add_row(*(_plain(value) for value in row))
+    return result
+
+
+def percent(value: float | None) -> str:
+    """A share as 98.7 %."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def figure(value: float | None) -> str:
+    """An error such as the ECE with three digits."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that reads best."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def bars() -> Progress:
+    """Progress bars on stderr."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=err,
+    )
+
+
+def _plain(value: object) -> str:
+    from rich.markup import escape
+
+    return escape("-" if value is None else str(value))

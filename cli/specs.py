@@ -1,0 +1,43 @@
+"""Spec files: YAML or JSON on disk to a plain document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file.
+
+    Raises:
+        typer.BadParameter: it cannot be read as one.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path}: not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise typer.BadParameter(f"{path}: a spec is a mapping such as `kind: finetune`")
+    document.setdefault("kind", "finetune")
+    return document
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 5e-4 for text, since its floats need a dot; people mean the number."""
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    text = loader.construct_scalar(node)
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_Loader.add_implicit_resolver(
+    "!exponent", __import__("re").compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+_Loader.add_constructor("!exponent", _number)

@@ -1,0 +1,139 @@
+"""Images to logits, with models that are not models."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from api.inference.batcher import Busy
+from api.inference.engine import Encoded, Engine
+from carot.errors import CheckpointError, UnreadableImage
+
+
+class Brightness:
+    """Two classes; the logit of each image is its mean brightness."""
+
+    classes = ("dark", "bright")
+    temperature = 2.0
+    calibrated = True
+
+    def prepare(self, image: Image.Image) -> Any:
+        return float(np.asarray(image).mean())
+
+    def logits(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
+        means = np.array(prepared, dtype=np.float32)
+        return np.stack([255 - means, means], axis=1)
+
+    def confidences(
+        self, logits_NC: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        raise NotImplementedError
+
+
+class Loader:
+    """Counts loads; can be held up or told to fail."""
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, checkpoint_id: str) -> Brightness:
+        assert self.gate.wait(10)
+        self.loads.append(checkpoint_id)
+        if checkpoint_id == "torn":
+            raise CheckpointError("torn")
+        return Brightness()
+
+
+def encoded(level: int, name: str = "x.png") -> Encoded:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (level,) * 3).save(file, "PNG")
+    return Encoded(name, file.getvalue())
+
+
+@pytest.fixture
+def loader() -> Loader:
+    return Loader()
+
+
+@pytest.fixture
+async def engine(loader: Loader) -> AsyncIterator[Engine]:
+    engine = Engine(loader, models=2, batch=8, wait_seconds=0.0, capacity=10)
+    yield engine
+    loader.gate.set()
+    await asyncio.to_thread(engine.close)
+
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_answers_keep_the_order_around_broken_images(engine: Engine) -> None:
+    images = [encoded(10), Encoded("bad.png", b"junk"), encoded(200)]
+    outcome = await engine.predict("a", images)
+    first, second, third = outcome.rows
+    assert isinstance(second, UnreadableImage)
+    assert second.name == "bad.png"
+    assert np.allclose(first, [245, 10])  # type: ignore[arg-type]
+    assert np.allclose(third, [55, 200])  # type: ignore[arg-type]
+
+
+async def test_a_checkpoint_is_loaded_once_for_all_who_wait(engine: Engine, loader: Loader) -> None:
+    loader.gate.clear()
+    waiting = [asyncio.create_task(engine.predict("a", [encoded(i)])) for i in range(5)]
+    await asyncio.sleep(0)
+    loader.gate.set()
+    await asyncio.gather(*waiting)
+    assert loader.loads == ["a"]
+
+
+async def test_a_client_that_goes_away_does_not_stop_the_loading(
+    engine: Engine, loader: Loader
+) -> None:
+    loader.gate.clear()
+    gone = asyncio.create_task(engine.predict("a", [encoded(1)]))
+    stays = asyncio.create_task(engine.predict("a", [encoded(2)]))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    loader.gate.set()
+    assert len((await stays).rows) == 1
+    assert loader.loads == ["a"]
+
+
+async def test_the_least_recently_used_checkpoint_goes(engine: Engine, loader: Loader) -> None:
+    for name in ("a", "b", "a", "c", "a", "b"):
+        await engine.predict(name, [encoded(1)])
+    assert loader.loads == ["a", "b", "c", "b"]
+
+
+async def test_a_checkpoint_that_cannot_be_loaded_is_tried_again(
+    engine: Engine, loader: Loader
+) -> None:
+    for _ in range(2):
+        with pytest.raises(CheckpointError):
+            await engine.predict("torn", [encoded(1)])
+    assert loader.loads == ["torn", "torn"]
+
+
+async def test_more_images_than_may_wait_are_refused(engine: Engine, loader: Loader) -> None:
+    loader.gate.clear()
+    waiting = asyncio.create_task(engine.predict("a", [encoded(1)] * 8))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await engine.predict("a", [encoded(1)] * 3)
+    loader.gate.set()
+    await waiting
+    assert len((await engine.predict("a", [encoded(1)] * 10)).rows) == 10
