@@ -1,0 +1,42 @@
+"""Brings a database to the newest revision: `python -m migrations.upgrade [URL]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, make_url
+
+
+def alembic_config(url: URL) -> Config:
+    """Alembic's configuration for a database, wherever this package is installed."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["url"] = url
+    return config
+
+
+def upgrade(url: URL) -> None:
+    """Apply every revision that `url` does not have yet."""
+    command.upgrade(alembic_config(url), "head")
+
+
+def main() -> None:
+    """Upgrade the database that the first argument or the settings name."""
+    # The settings belong to store, which may use this module: hence here.
+    from store.database import Database
+    from store.settings import Settings
+
+    url = sys.argv[1] if len(sys.argv) > 1 else Settings().database_url
+    database = Database(url)
+    database.upgrade()
+    database.close()
+    shown = make_url(url).render_as_string(hide_password=True)
+    sys.stdout.write(f"{shown} is at the newest revision{os.linesep}")
+
+
+if __name__ == "__main__":
+    main()

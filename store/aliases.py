@@ -1,0 +1,66 @@
+"""Aliases: names that point to checkpoints, with where they pointed before."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from store.database import database_now
+from store.errors import NotFound
+from store.ids import new_id
+from store.pages import Page, fetch_page
+from store.tables import AliasChange, ModelAlias
+
+
+def set_alias(session: Session, name: str, checkpoint_id: str) -> ModelAlias:
+    """Point `name` at a checkpoint, whether it pointed at one before or not."""
+    alias = session.get(ModelAlias, name)
+    if alias is None:
+        alias = ModelAlias(name=name, checkpoint_id=checkpoint_id)
+        session.add(alias)
+    else:
+        alias.checkpoint_id = checkpoint_id
+        alias.updated_at = database_now()  # type: ignore[assignment]  # evaluated by the database
+    session.add(AliasChange(id=new_id("ac"), name=name, checkpoint_id=checkpoint_id))
+    session.flush()
+    session.refresh(alias)
+    return alias
+
+
+def get_alias(session: Session, name: str) -> ModelAlias:
+    """The alias of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    alias = session.get(ModelAlias, name)
+    if alias is None:
+        raise NotFound("model", name)
+    return alias
+
+
+def list_aliases(
+    session: Session, *, cursor: str | None = None, limit: int = 50
+) -> Page[ModelAlias]:
+    """Aliases by name."""
+    query = select(ModelAlias)
+    return fetch_page(
+        session, query, ModelAlias.name, cursor=cursor, limit=limit, newest_first=False
+    )
+
+
+def delete_alias(session: Session, name: str) -> None:
+    """Forget an alias; its checkpoint stays.
+
+    Raises:
+        NotFound: there is none of this name.
+    """
+    session.delete(get_alias(session, name))
+    session.add(AliasChange(id=new_id("ac"), name=name, checkpoint_id=None))
+    session.flush()
+
+
+def alias_history(session: Session, name: str) -> list[AliasChange]:
+    """Every change of an alias, newest first."""
+    query = select(AliasChange).where(AliasChange.name == name).order_by(AliasChange.id.desc())
+    return list(session.scalars(query))

@@ -1,0 +1,72 @@
+"""Checkpoints: classifiers that jobs made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from store.errors import NotFound
+from store.ids import new_id
+from store.jobs import Claim, check_fence
+from store.pages import Page, fetch_page
+from store.tables import Checkpoint
+
+
+def create_checkpoint(
+    session: Session,
+    held: Claim,
+    *,
+    artifact_id: str,
+    architecture: str,
+    method: str,
+    classes: Sequence[str],
+    templates: Sequence[str],
+    calibrator: Mapping[str, Any] | None,
+    metrics: Mapping[str, Any],
+) -> Checkpoint:
+    """A new checkpoint, made under a claim.
+
+    Raises:
+        StaleFence: the job is no longer this worker's.
+    """
+    check_fence(session, held)
+    checkpoint = Checkpoint(
+        id=new_id("ckpt"),
+        job_id=held.job_id,
+        artifact_id=artifact_id,
+        name=held.name,
+        architecture=architecture,
+        method=method,
+        classes=list(classes),
+        templates=list(templates),
+        calibrator=dict(calibrator) if calibrator is not None else None,
+        metrics=dict(metrics),
+    )
+    session.add(checkpoint)
+    session.flush()
+    return checkpoint
+
+
+def get_checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:
+    """The checkpoint with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    checkpoint = session.get(Checkpoint, checkpoint_id)
+    if checkpoint is None:
+        raise NotFound("checkpoint", checkpoint_id)
+    return checkpoint
+
+
+def list_checkpoints(
+    session: Session, *, job_id: str | None = None, cursor: str | None = None, limit: int = 50
+) -> Page[Checkpoint]:
+    """Checkpoints, newest first."""
+    query = select(Checkpoint)
+    if job_id is not None:
+        query = query.where(Checkpoint.job_id == job_id)
+    return fetch_page(session, query, Checkpoint.id, cursor=cursor, limit=limit)

@@ -1,0 +1,75 @@
+"""Data sets that jobs can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from store.errors import NotFound
+from store.ids import new_id
+from store.pages import Page, fetch_page
+from store.tables import Artifact, Dataset
+
+if TYPE_CHECKING:
+    from store.artifacts import Blob
+
+
+def create_dataset(
+    session: Session,
+    *,
+    name: str,
+    source: Mapping[str, Any],
+    classes: Sequence[str],
+    splits: Mapping[str, Mapping[str, int]],
+    images: int,
+    bytes: int,
+    artifact: Blob | None,
+) -> Dataset:
+    """A new data set; `artifact` is its bundle, already stored, or None for a bundled one."""
+    row = None
+    if artifact is not None:
+        row = Artifact(
+            id=new_id("art"),
+            kind="dataset",
+            state="committed",
+            name=f"{name}.tar",
+            media_type="application/x-tar",
+            blob_key=artifact.key,
+            sha256=artifact.sha256,
+            size=artifact.size,
+        )
+        session.add(row)
+    dataset = Dataset(
+        id=new_id("ds"),
+        name=name,
+        source=dict(source),
+        classes=list(classes),
+        splits={split: dict(counts) for split, counts in splits.items()},
+        images=images,
+        bytes=bytes,
+        artifact=row,
+    )
+    session.add(dataset)
+    session.flush()
+    session.refresh(dataset)
+    return dataset
+
+
+def get_dataset(session: Session, dataset_id: str) -> Dataset:
+    """The data set with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        raise NotFound("dataset", dataset_id)
+    return dataset
+
+
+def list_datasets(session: Session, *, cursor: str | None = None, limit: int = 50) -> Page[Dataset]:
+    """Data sets, newest first."""
+    return fetch_page(session, select(Dataset), Dataset.id, cursor=cursor, limit=limit)

@@ -1,0 +1,70 @@
+"""Everything `store` raises on purpose.
+
+StoreError
+├── NotFound                  no row of this kind with this id
+├── BadCursor                 a cursor that this service did not hand out
+├── Conflict                  the row is not in a state that allows this
+│   ├── IllegalTransition     a state change that the state machine does not know
+│   └── StaleFence            the writer was replaced; it must stop and write nothing more
+├── IdempotencyConflict       the key belongs to another request
+├── IdempotencyInFlight       the first request with the key is still being answered
+└── ArtifactError
+    ├── ArtifactMissing       its bytes are not where they should be
+    ├── ArtifactCorrupt       its bytes are not those that were written
+    └── NoSpace               the disk is full; nothing was kept
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Root of the tree."""
+
+
+class NotFound(StoreError):
+    """No row of this kind with this id."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"no {kind} {id!r}")
+        self.kind = kind
+        self.id = id
+
+
+class BadCursor(StoreError):
+    """A cursor that this service did not hand out."""
+
+
+class Conflict(StoreError):
+    """The row is not in a state that allows this."""
+
+
+class IllegalTransition(Conflict):
+    """A state change that the state machine does not know."""
+
+
+class StaleFence(Conflict):
+    """The writer was replaced; it must stop and write nothing more."""
+
+
+class IdempotencyConflict(StoreError):
+    """The key belongs to another request."""
+
+
+class IdempotencyInFlight(StoreError):
+    """The first request with the key is still being answered."""
+
+
+class ArtifactError(StoreError):
+    """An artifact that cannot be written or read."""
+
+
+class ArtifactMissing(ArtifactError):
+    """Its bytes are not where they should be."""
+
+
+class ArtifactCorrupt(ArtifactError):
+    """Its bytes are not those that were written."""
+
+
+class NoSpace(ArtifactError):
+    """The disk is full; nothing was kept."""

@@ -1,0 +1,72 @@
+"""Pages of a list, newest first, by keyset: what is added meanwhile moves nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from store.errors import BadCursor
+
+Row = TypeVar("Row")
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """Some rows, and the cursor of those that follow, or None at the end."""
+
+    data: Sequence[Row]
+    next_cursor: str | None
+
+
+def fetch_page(
+    session: Session,
+    query: Select[tuple[Row]],
+    key: InstrumentedAttribute[str],
+    *,
+    cursor: str | None,
+    limit: int,
+    newest_first: bool = True,
+) -> Page[Row]:
+    """A page of `query`, ordered by `key`.
+
+    Raises:
+        BadCursor: not a cursor of ours.
+    """
+    if cursor is not None:
+        last = _decode(cursor)
+        query = query.where(key < last if newest_first else key > last)
+    query = query.order_by(key.desc() if newest_first else key.asc()).limit(limit + 1)
+    rows = list(session.scalars(query).unique())
+    more = len(rows) > limit
+    rows = rows[:limit]
+    next_cursor = _encode(_key_of(rows[-1], key)) if more else None
+    return Page(rows, next_cursor)
+
+
+def _key_of(row: Any, key: InstrumentedAttribute[str]) -> str:
+    return str(getattr(row, key.key))
+
+
+def _encode(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        key = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode(
+            "ascii"
+        )
+    except (UnicodeError, binascii.Error) as error:
+        raise BadCursor("not a cursor that this service handed out") from error
+    if not KEY.fullmatch(key):
+        raise BadCursor("not a cursor that this service handed out")
+    return key

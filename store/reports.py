@@ -1,0 +1,63 @@
+"""Reports: what jobs measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from store.errors import NotFound
+from store.ids import new_id
+from store.jobs import Claim, check_fence
+from store.pages import Page, fetch_page
+from store.tables import Report
+
+
+def create_report(
+    session: Session,
+    held: Claim,
+    *,
+    checkpoint_id: str | None,
+    document: Mapping[str, Any],
+    logits_artifact_id: str | None = None,
+) -> Report:
+    """A new report, made under a claim.
+
+    Raises:
+        StaleFence: the job is no longer this worker's.
+    """
+    check_fence(session, held)
+    report = Report(
+        id=new_id("rep"),
+        job_id=held.job_id,
+        checkpoint_id=checkpoint_id,
+        logits_artifact_id=logits_artifact_id,
+        document=dict(document),
+    )
+    session.add(report)
+    session.flush()
+    return report
+
+
+def get_report(session: Session, report_id: str) -> Report:
+    """The report with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    report = session.get(Report, report_id)
+    if report is None:
+        raise NotFound("report", report_id)
+    return report
+
+
+def list_reports(
+    session: Session, *, job_id: str | None = None, cursor: str | None = None, limit: int = 50
+) -> Page[Report]:
+    """Reports, newest first."""
+    query = select(Report)
+    if job_id is not None:
+        query = query.where(Report.job_id == job_id)
+    return fetch_page(session, query, Report.id, cursor=cursor, limit=limit)

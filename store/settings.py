@@ -1,0 +1,99 @@
+"""What both processes read from the environment (`CAROT_*`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DATABASE_ARTIFACTS = "database:"
+
+
+class Settings(BaseSettings):
+    """Settings with the embedded default: everything under one folder, no server needed."""
+
+    model_config = SettingsConfigDict(env_prefix="CAROT_", extra="ignore", validate_default=True)
+
+    data_dir: Path = Field(
+        default=Path(".carot"), description="Folder of everything this process keeps on disk."
+    )
+    database_url: str = Field(
+        default="", description="SQLAlchemy URL; by default SQLite in the data folder."
+    )
+    broker_url: str = Field(
+        default="filesystem://",
+        description="Celery broker; by default folders in the data folder, without a server.",
+    )
+    artifacts_url: str = Field(
+        default="",
+        description="Where checkpoints and data sets lie: `database:`, `file:///folder` or any "
+        "fsspec URL. By default the database on Postgres, a folder on SQLite.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on.")
+    dataset_root: Path | None = Field(
+        default=None, description="Folder beneath which the server may read data sets in place."
+    )
+    max_upload_bytes: int = Field(
+        default=2 << 30, ge=1, description="Largest upload that is accepted, in bytes."
+    )
+    lease_seconds: float = Field(
+        default=60.0, gt=0, description="How long a worker may be silent before its job is lost."
+    )
+    heartbeat_seconds: float = Field(
+        default=15.0, gt=0, description="How often a worker extends its lease."
+    )
+    max_attempts: int = Field(
+        default=2, ge=1, le=100, description="How often a job is started when trainers crash."
+    )
+    cancel_grace_seconds: float = Field(
+        default=30.0, ge=0, description="From asking a trainer to stop to killing it."
+    )
+    sweep_seconds: float = Field(
+        default=5.0, gt=0, description="How often lost jobs are looked for."
+    )
+    ring_seconds: float = Field(
+        default=30.0, gt=0, description="How long a job may wait before workers are told again."
+    )
+
+    @model_validator(mode="after")
+    def _fill(self) -> Self:
+        data_dir = self.data_dir.expanduser().absolute()
+        object.__setattr__(self, "data_dir", data_dir)
+        if not self.database_url:
+            self.database_url = f"sqlite:///{data_dir / 'carot.db'}"
+        if not self.artifacts_url:
+            folder = (data_dir / "artifacts").as_uri()
+            self.artifacts_url = folder if self.is_sqlite else DATABASE_ARTIFACTS
+        if self.heartbeat_seconds >= self.lease_seconds:
+            raise ValueError("heartbeat_seconds must be less than lease_seconds")
+        return self
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is the embedded one."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether the broker is folders instead of a server."""
+        return self.broker_url.startswith("filesystem:")
+
+    @property
+    def broker_transport_options(self) -> dict[str, Any]:
+        """What Celery has to be told about the broker, in producer and worker alike."""
+        if not self.embedded_broker:
+            return {"socket_timeout": 30, "socket_keepalive": True, "health_check_interval": 30}
+        folder = self.data_dir / "broker"
+        for name in ("messages", "control", "processed"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        return {
+            "data_folder_in": str(folder / "messages"),
+            "data_folder_out": str(folder / "messages"),
+            "processed_folder": str(folder / "processed"),
+            "control_folder": str(folder / "control"),
+            "store_processed": False,
+            "polling_interval": 0.2,
+        }

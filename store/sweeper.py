@@ -1,0 +1,99 @@
+"""Finds jobs that everybody forgot: silent workers, lost messages. Any number may run at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.artifacts import open_store
+from store.artifacts.rows import collect_garbage
+from store.database import Database, database_now
+from store.jobs import expire
+from store.settings import Settings
+from store.states import HELD, JobState
+from store.tables import Job
+
+log = logging.getLogger(__name__)
+PER_SWEEP = 100
+GARBAGE_EVERY = 120
+"""Sweeps between two looks for artifacts that were never committed."""
+
+
+def sweep_once(database: Database, settings: Settings, ring: Callable[[str], object]) -> list[str]:
+    """Take jobs from silent workers, then ring for the queued ones nobody was told of lately.
+
+    Returns:
+        Ids of the jobs that were rung for.
+    """
+    with database.reading() as session:
+        silent = session.scalars(
+            select(Job.id)
+            .where(Job.state.in_(HELD), Job.lease_expires_at < database_now())
+            .limit(PER_SWEEP)
+        ).all()
+    for job_id in silent:
+        with database.session() as session:
+            state = expire(session, job_id)
+        if state is not None:
+            log.warning("%s: its worker fell silent; now %s", job_id, state)
+    waiting = (
+        Job.state == JobState.QUEUED,
+        or_(Job.rung_at.is_(None), Job.rung_at < database_now(-settings.ring_seconds)),
+    )
+    with database.reading() as session:
+        found = session.scalars(
+            select(Job.id).where(*waiting).order_by(Job.id).limit(PER_SWEEP)
+        ).all()
+    rung = []
+    for job_id in found:
+        with database.session() as session:
+            mine = session.scalar(
+                update(Job)
+                .where(Job.id == job_id, *waiting)
+                .values(rung_at=database_now())
+                .returning(Job.id)
+            )
+        if mine is not None:
+            ring(job_id)
+            rung.append(job_id)
+    return rung
+
+
+class Sweeper:
+    """A thread that sweeps until it is stopped."""
+
+    def __init__(
+        self, database: Database, settings: Settings, ring: Callable[[str], object]
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._ring = ring
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin sweeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the sweep under way and the thread."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        sweeps = 0
+        while not self._stopping.wait(self._settings.sweep_seconds):
+            try:
+                sweep_once(self._database, self._settings, self._ring)
+                if sweeps % GARBAGE_EVERY == 0:
+                    artifacts = open_store(self._settings, self._database)
+                    collect_garbage(self._database, artifacts)
+            except SQLAlchemyError:
+                # The database is away; the next sweep sees whether it is back.
+                log.exception("a sweep failed")
+            sweeps += 1

@@ -1,0 +1,226 @@
+"""The tables. Blobs and metrics stay out of the jobs table, which is what everybody polls."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from store.database import UtcDateTime, database_now
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Id = String(40)
+
+
+class Base(DeclarativeBase):
+    """Root of the tables; constraints have names, so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        dict[str, Any]: Json,
+        list[str]: Json,
+        datetime: UtcDateTime(),
+        int: BigInteger().with_variant(Integer(), "sqlite"),
+        float: Float(53),
+    }
+
+
+class Artifact(Base):
+    """Some bytes and what is known of them; `pending` until they are whole and belong somewhere."""
+
+    __tablename__ = "artifacts"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str | None] = mapped_column(String(300))
+    media_type: Mapped[str] = mapped_column(String(100))
+    blob_key: Mapped[str | None] = mapped_column(String(300), index=True)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    size: Mapped[int | None]
+    job_id: Mapped[str | None] = mapped_column(Id, index=True)
+    fence: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+    @property
+    def ref(self) -> str:
+        """The key under which the artifact store has the bytes."""
+        if self.blob_key is None:
+            raise ValueError(f"artifact {self.id} has no bytes yet")
+        return self.blob_key
+
+
+class BlobChunk(Base):
+    """A piece of an artifact, where the database is the artifact store."""
+
+    __tablename__ = "blob_chunks"
+
+    blob_key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Dataset(Base):
+    """A data set that jobs can name; without an artifact it is one that comes with the project."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(300))
+    source: Mapped[dict[str, Any]]
+    classes: Mapped[list[str]]
+    splits: Mapped[dict[str, Any]]
+    images: Mapped[int]
+    bytes: Mapped[int]
+    artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+    artifact: Mapped[Artifact | None] = relationship(lazy="joined")
+
+
+class Job(Base):
+    """A run that somebody asked for, and how far it is."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_state_lease_expires_at", "state", "lease_expires_at"),
+        Index("ix_jobs_updated_at", "updated_at"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str | None] = mapped_column(String(300))
+    alias: Mapped[str | None] = mapped_column(String(100))
+    state: Mapped[str] = mapped_column(String(20))
+    spec: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(String(1024))
+    method: Mapped[str | None] = mapped_column(String(40))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    max_attempts: Mapped[int] = mapped_column(Integer)
+    fence: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(300))
+    lease_expires_at: Mapped[datetime | None]
+    rung_at: Mapped[datetime | None]
+    event_seq: Mapped[int] = mapped_column(Integer, default=0)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    snapshot_artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
+    snapshot_step: Mapped[int | None]
+    checkpoint_id: Mapped[str | None] = mapped_column(Id)
+    report_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+    updated_at: Mapped[datetime] = mapped_column(default=database_now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class JobEvent(Base):
+    """One thing that happened to a job; `seq` counts from 1 without gaps."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    type: Mapped[str] = mapped_column(String(40))
+    level: Mapped[str] = mapped_column(String(10), default="info")
+    message: Mapped[str] = mapped_column(Text, default="")
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class JobMetric(Base):
+    """One value of one curve of a job."""
+
+    __tablename__ = "job_metrics"
+
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float | None]
+
+
+class Checkpoint(Base):
+    """A classifier that a job made."""
+
+    __tablename__ = "checkpoints"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), index=True)
+    artifact_id: Mapped[str] = mapped_column(Id, ForeignKey("artifacts.id"))
+    name: Mapped[str | None] = mapped_column(String(300))
+    architecture: Mapped[str] = mapped_column(String(300))
+    method: Mapped[str] = mapped_column(String(40))
+    classes: Mapped[list[str]]
+    templates: Mapped[list[str]]
+    calibrator: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+    artifact: Mapped[Artifact] = relationship(lazy="joined")
+
+
+class Report(Base):
+    """What a job measured."""
+
+    __tablename__ = "reports"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), index=True)
+    checkpoint_id: Mapped[str | None] = mapped_column(Id, ForeignKey("checkpoints.id"))
+    logits_artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
+    document: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class ModelAlias(Base):
+    """A name that points to a checkpoint."""
+
+    __tablename__ = "model_aliases"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    checkpoint_id: Mapped[str] = mapped_column(Id, ForeignKey("checkpoints.id"))
+    updated_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class AliasChange(Base):
+    """Where an alias pointed from a moment on; None when it was deleted."""
+
+    __tablename__ = "alias_changes"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), index=True)
+    checkpoint_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class IdempotencyRecord(Base):
+    """A request that makes something, and the answer it got."""
+
+    __tablename__ = "idempotency_records"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    route: Mapped[str] = mapped_column(String(100), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(2000))
+    response: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
