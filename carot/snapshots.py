@@ -37,7 +37,7 @@ class RunState:
 
 def fingerprint(spec: FinetuneSpec) -> str:
     """What a snapshot must agree on with the run that resumes from it: all but the evaluation."""
-    payload = spec.model_dump_json(exclude={"evaluation", "model": {"folder"}})
+    payload = spec.model_dump_json(exclude={"evaluation": True, "model": {"folder"}})
     return hashlib.sha256(payload.encode()).hexdigest()
 
 

@@ -84,8 +84,9 @@ def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDatas
     rows = [EvaluationDataset(name=split, dataset=dataset, split=split, in_distribution=True)]
     if dataset == DIGITS:
         rows += [
-            EvaluationDataset(name=f"{shift}-{severity}", dataset=DIGITS, shift=shift,
-                              severity=severity)
+            EvaluationDataset(
+                name=f"{shift}-{severity}", dataset=DIGITS, shift=shift, severity=severity
+            )
             for shift in (*SHIFT_NAMES, "printed")
             for severity in spec.severities
         ]

@@ -1,0 +1,36 @@
+"""What every metric and calibrator demands of its input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from carot.errors import CalibrationError
+
+
+def check(logits_NC: Tensor, labels_N: Tensor) -> None:
+    """Refuse what would give a number without meaning.
+
+    Raises:
+        CalibrationError: not (N, C) logits with N labels, N of 0, C below 2, a logit that is not
+            finite, labels that are no class indices.
+    """
+    if logits_NC.ndim != 2 or labels_N.shape != logits_NC.shape[:1]:
+        raise CalibrationError(
+            f"logits of shape (N, C) and N labels are needed, "
+            f"not {tuple(logits_NC.shape)} and {tuple(labels_N.shape)}"
+        )
+    images, classes = logits_NC.shape
+    if images == 0:
+        raise CalibrationError("no images: nothing can be measured")
+    if classes < 2:
+        raise CalibrationError("one class only: its confidence is always 1")
+    if not logits_NC.is_floating_point():
+        raise CalibrationError(f"logits are floating-point numbers, not {logits_NC.dtype}")
+    if labels_N.is_floating_point() or labels_N.is_complex() or labels_N.dtype == torch.bool:
+        raise CalibrationError(f"labels are class indices, not {labels_N.dtype}")
+    if not logits_NC.isfinite().all():
+        rows = int((~logits_NC.isfinite()).any(dim=1).sum())
+        raise CalibrationError(f"{rows} of {images} rows have a logit that is not finite")
+    if int(labels_N.min()) < 0 or int(labels_N.max()) >= classes:
+        raise CalibrationError(f"labels must be 0 to {classes - 1}")

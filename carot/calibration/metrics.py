@@ -1,0 +1,113 @@
+"""Accuracy and calibration of a whole data set, from logits.
+
+Everything is float64, in chunks of rows, so that a large set costs no second copy of itself.
+Definitions and their sources stand with the fields of `Metrics`. Shape suffixes: N images, C
+classes, B bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
+from carot.calibration.inputs import check
+from carot.calibration.null_level import null_level
+from carot.calibration.numbers import BINS, Metrics, wilson_interval
+
+CHUNK_ROWS = 4096
+PAPER_BINS = 10
+PAPER_BATCH = 512
+
+
+@torch.no_grad()
+def compute_metrics(logits_NC: Tensor, labels_N: Tensor) -> Metrics:
+    """All metrics of one data set.
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, labels out of range.
+    """
+    confidence_N, correct_N = top_label(logits_NC, labels_N)
+    images, right = len(labels_N), int(correct_N.sum())
+    mass = BinStatistics.of(confidence_N, correct_N, equal_mass_bins(confidence_N, BINS), BINS)
+    null_mean, null_p95 = null_level(confidence_N)
+    nll, brier, classwise = _probability_metrics(logits_NC, labels_N)
+    return Metrics(
+        images=images,
+        accuracy=right / images,
+        accuracy_interval=wilson_interval(right, images),
+        ece=top_label_ece(confidence_N, correct_N),
+        ece_null_mean=null_mean,
+        ece_null_p95=null_p95,
+        adaptive_ece=mass.error(),
+        debiased_ece=mass.debiased_error(),
+        classwise_ece=classwise,
+        brier=brier,
+        nll=nll,
+        mean_confidence=float(confidence_N.mean()),
+        ece_batch_mean_10_of_512=batch_mean_ece(confidence_N, correct_N),
+    )
+
+
+@torch.no_grad()
+def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image's largest probability (float64, N) and whether that class is right (bool, N).
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, labels out of range.
+    """
+    check(logits_NC, labels_N)
+    confidence, correct = [], []
+    for chunk_NC, chunk_N in _chunks(logits_NC, labels_N):
+        top_N, index_N = chunk_NC.max(dim=1)
+        # At most 1 by construction: one of the summands is exp(0).
+        confidence.append(1.0 / (chunk_NC - top_N[:, None]).exp().sum(dim=1))
+        correct.append(index_N == chunk_N)
+    return torch.cat(confidence), torch.cat(correct)
+
+
+def top_label_ece(confidence_N: Tensor, correct_N: Tensor, bins: int = BINS) -> float:
+    """Expected calibration error with equal-width bins, over all images at once."""
+    bins_N = equal_width_bins(confidence_N, bins)
+    return BinStatistics.of(confidence_N, correct_N, bins_N, bins).error()
+
+
+def batch_mean_ece(
+    confidence_N: Tensor, correct_N: Tensor, bins: int = PAPER_BINS, batch: int = PAPER_BATCH
+) -> float:
+    """ECE per batch, weighted by batch size, as published by CaRot and TRACER.
+
+    Never below the ECE of the whole set with as many bins.
+    """
+    total = 0.0
+    for start in range(0, len(confidence_N), batch):
+        part_N = confidence_N[start : start + batch]
+        error = top_label_ece(part_N, correct_N[start : start + batch], bins)
+        total += len(part_N) * error
+    return total / len(confidence_N)
+
+
+def _probability_metrics(logits_NC: Tensor, labels_N: Tensor) -> tuple[float, float, float]:
+    """NLL, Brier score and classwise ECE, which look at all probabilities of an image."""
+    images, classes = logits_NC.shape
+    nll = brier = 0.0
+    gaps = torch.zeros(classes * BINS, dtype=torch.float64, device=logits_NC.device)
+    offset_C = torch.arange(classes, device=logits_NC.device) * BINS
+    for chunk_NC, chunk_N in _chunks(logits_NC, labels_N):
+        log_NC = chunk_NC.log_softmax(dim=1)
+        nll -= float(log_NC.gather(1, chunk_N[:, None]).sum())
+        # Outcome minus probability, per class.
+        residual_NC = -log_NC.exp()
+        bins_NC = equal_width_bins(-residual_NC, BINS) + offset_C
+        residual_NC[torch.arange(len(chunk_N), device=chunk_N.device), chunk_N] += 1.0
+        brier += float(residual_NC.square().sum())
+        gaps += torch.bincount(bins_NC.flatten(), residual_NC.flatten(), minlength=classes * BINS)
+    return nll / images, brier / images, float(gaps.abs().sum()) / (images * classes)
+
+
+def _chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(labels_N), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        yield logits_NC[rows].double(), labels_N[rows].long()
