@@ -1,0 +1,1 @@
+"""Metrics over whole data sets, reliability curves and calibrators."""

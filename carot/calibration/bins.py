@@ -45,7 +45,7 @@ class BinStatistics:
         )
 
     def error(self) -> float:
-        """Expected calibration error, Σ_b |Σ_{i in b} (o_i − c_i)| / N: no empty bin to divide by."""
+        """Expected calibration error, Σ_b |Σ_{i in b} (o_i − c_i)| / N; no bin to divide by."""
         return float((self.correct_B - self.confidence_B).abs().sum() / self.count_B.sum())
 
     def debiased_error(self) -> float:

@@ -59,7 +59,7 @@ class Metrics(Numbers):
     )
     ece_null_p95: float = Field(
         ge=0,
-        description="95th percentile of the same; an ECE below it is no evidence of miscalibration.",
+        description="95th percentile of the same; an ECE below it is no sign of miscalibration.",
     )
     adaptive_ece: float = Field(
         ge=0, le=1, description="ECE with 15 bins of equal mass; equal confidences share a bin."

@@ -1,7 +1,8 @@
 """One temperature for all logits, fitted exactly.
 
-f(b) = mean_i [logsumexp(b z_i) − b z_iy] is convex in b = 1/T. Newton's method on log b, kept inside
-a bracket on the sign of f', finds its minimum; sums are float64. (Guo et al. 2017 for the method.)
+f(b) = mean_i [logsumexp(b z_i) − b z_iy] is convex in b = 1/T. Newton's method on log b, kept
+inside a bracket on the sign of f', finds its minimum; sums are float64. (Guo et al. 2017 for the
+method.)
 Shape suffixes: N images, C classes.
 """
 

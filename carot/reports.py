@@ -1,0 +1,199 @@
+"""Numbers per data set, before and after calibration, in one JSON document.
+
+The models load no torch, so that a service can read and describe reports without it; `measure`
+does.
+Shape suffixes: N images, C classes, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from carot.calibration.calibrator import Calibrator
+from carot.calibration.numbers import Bin, Metrics, Numbers
+from carot.errors import CalibrationError
+from carot.specs import (
+    EvaluateSpec,
+    EvaluationDataset,
+    FinetuneSpec,
+    ModelSpec,
+    RunSpec,
+    ShiftName,
+    SplitName,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Bin", "DatasetReport", "Metrics", "Report", "ShiftedMean", "build_report", "measure"]
+
+VERSION = 1
+
+
+class DatasetReport(Numbers):
+    """What was measured on one data set."""
+
+    name: str
+    dataset: str
+    split: SplitName
+    shift: ShiftName | None = None
+    severity: int | None = Field(default=None, description="1 to 5; null without a shift.")
+    in_distribution: bool
+    images: int = Field(description="Images measured.")
+    skipped: tuple[str, ...] = Field(description="Names of the images that cannot be read.")
+    raw: Metrics
+    calibrated: Metrics | None = Field(description="The same logits over the temperature.")
+    sigma_min: float = Field(
+        ge=0,
+        le=1,
+        description="Smallest singular value of the image features' correlation matrix; exactly "
+        "0 when there are no more images than dimensions or a dimension is constant.",
+    )
+    reliability_raw: tuple[Bin, ...]
+    reliability_calibrated: tuple[Bin, ...] | None
+
+    def headline(self) -> dict[str, float | None]:
+        """The few numbers a list or a progress line shows."""
+        calibrated = self.calibrated
+        return {
+            "accuracy": self.raw.accuracy,
+            "ece": self.raw.ece,
+            "calibrated_ece": calibrated.ece if calibrated else None,
+            "ece_null_p95": self.raw.ece_null_p95,
+            "nll": self.raw.nll,
+            "calibrated_nll": calibrated.nll if calibrated else None,
+            "sigma_min": self.sigma_min,
+        }
+
+
+class ShiftedMean(Numbers):
+    """Unweighted means over every data set that is not the in-distribution one."""
+
+    datasets: int = Field(ge=1, description="How many were averaged.")
+    accuracy: float
+    ece: float
+    calibrated_ece: float | None
+    nll: float
+    calibrated_nll: float | None
+    sigma_min: float
+
+
+class Report(Numbers):
+    """A model's accuracy and calibration, in distribution and out of it."""
+
+    version: Literal[1] = 1
+    created_at: datetime
+    kind: Literal["finetune", "evaluate"]
+    method: str
+    architecture: str
+    model: ModelSpec = Field(description="The model the run started from.")
+    dataset: str
+    classes: tuple[str, ...]
+    calibrator: Calibrator | None
+    datasets: tuple[DatasetReport, ...]
+    in_distribution: str | None = Field(description="Name of the in-distribution data set.")
+    ood_mean: ShiftedMean | None
+    spec: RunSpec
+
+
+def measure(
+    row: EvaluationDataset,
+    logits_NC: Tensor,
+    labels_N: Tensor,
+    features_ND: Tensor,
+    *,
+    calibrator: Calibrator | None,
+    skipped: Sequence[str],
+) -> DatasetReport:
+    """Everything a report says about one data set.
+
+    Args:
+        row: which data set this is.
+        logits_NC: finite logits as the classifier serves them, before the temperature.
+        labels_N: class indices.
+        features_ND: image features; their length does not matter.
+        calibrator: None leaves the calibrated figures out.
+        skipped: names of images that could not be read.
+
+    Raises:
+        CalibrationError: misshapen, empty or non-finite input, labels out of range.
+    """
+    from carot.bound import smallest_singular_value
+    from carot.calibration.metrics import compute_metrics
+    from carot.calibration.reliability import reliability
+
+    if len(features_ND) != len(logits_NC):
+        raise CalibrationError(
+            f"{len(logits_NC)} rows of logits and {len(features_ND)} of features: not one data set"
+        )
+    raw = compute_metrics(logits_NC, labels_N)
+    calibrated, calibrated_bins = None, None
+    if calibrator is not None:
+        calibrated_NC = logits_NC.double() / calibrator.temperature
+        calibrated = compute_metrics(calibrated_NC, labels_N)
+        calibrated_bins = reliability(calibrated_NC, labels_N)
+    return DatasetReport(
+        name=row.name,
+        dataset=row.dataset,
+        split=row.split,
+        shift=row.shift,
+        severity=row.severity if row.shift is not None else None,
+        in_distribution=row.in_distribution,
+        images=raw.images,
+        skipped=tuple(skipped),
+        raw=raw,
+        calibrated=calibrated,
+        sigma_min=smallest_singular_value(features_ND),
+        reliability_raw=reliability(logits_NC, labels_N),
+        reliability_calibrated=calibrated_bins,
+    )
+
+
+def build_report(
+    spec: FinetuneSpec | EvaluateSpec,
+    measured: Sequence[DatasetReport],
+    *,
+    classes: Sequence[str],
+    method: str,
+    architecture: str,
+    calibrator: Calibrator | None,
+) -> Report:
+    """One document of a run's measurements, dated now."""
+    in_distribution = next((each.name for each in measured if each.in_distribution), None)
+    return Report(
+        version=VERSION,
+        created_at=datetime.now(UTC),
+        kind=spec.kind,
+        method=method,
+        architecture=architecture,
+        model=spec.model,
+        dataset=spec.dataset,
+        classes=tuple(classes),
+        calibrator=calibrator,
+        datasets=tuple(measured),
+        in_distribution=in_distribution,
+        ood_mean=_mean([each for each in measured if not each.in_distribution]),
+        spec=spec,
+    )
+
+
+def _mean(shifted: list[DatasetReport]) -> ShiftedMean | None:
+    if not shifted:
+        return None
+    calibrated = [each.calibrated for each in shifted if each.calibrated is not None]
+    # A mean over some of the rows would not be comparable with the raw one beside it.
+    complete = len(calibrated) == len(shifted)
+    return ShiftedMean(
+        datasets=len(shifted),
+        accuracy=fmean(each.raw.accuracy for each in shifted),
+        ece=fmean(each.raw.ece for each in shifted),
+        calibrated_ece=fmean(each.ece for each in calibrated) if complete else None,
+        nll=fmean(each.raw.nll for each in shifted),
+        calibrated_nll=fmean(each.nll for each in calibrated) if complete else None,
+        sigma_min=fmean(each.sigma_min for each in shifted),
+    )
