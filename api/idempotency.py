@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from api.context import Context
 from store import idempotency as store
@@ -35,6 +37,27 @@ class Answer:
     body: BaseModel
     headers: dict[str, str] = field(default_factory=dict)
 
+    def response(self) -> Response:
+        """It as sent."""
+        body = self.body.model_dump(mode="json")
+        return JSONResponse(body, status_code=self.status, headers=self.headers)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request's turn at a key. `replay` is the answer that was given before, if one was."""
+
+    key: str | None
+    route: str
+    replay: Response | None = None
+
+    def keep(self, session: Session, answer: Answer) -> None:
+        """Store the answer in the transaction that makes what it tells of: both or neither."""
+        if self.key is not None:
+            body = answer.body.model_dump(mode="json")
+            response = {"status": answer.status, "body": body, "headers": answer.headers}
+            store.finish(session, self.key, self.route, response)
+
 
 def fingerprint(body: BaseModel) -> str:
     """The hash of a request's body, whatever its spacing and order of keys."""
@@ -42,40 +65,27 @@ def fingerprint(body: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def once(
-    context: Context, key: str | None, route: str, print_: str, work: Callable[[], Answer]
-) -> Response:
-    """Do `work`, or give the answer that was given to this key before.
+@contextmanager
+def turn(context: Context, key: str | None, route: str, print_: str) -> Iterator[Turn]:
+    """Take the key for the block; when the block raises, the key is free again.
 
     Raises:
         IdempotencyConflict: the key belongs to another request.
         IdempotencyInFlight: the first request with this key is still being answered.
     """
     if key is None:
-        answer = work()
-        return _response(answer.status, answer.body.model_dump(mode="json"), answer.headers)
+        yield Turn(None, route)
+        return
     with context.database.session() as session:
         stored = store.begin(session, key, route, print_)
     if stored is not None:
         headers = {**stored["headers"], "Idempotent-Replayed": "true"}
-        return _response(stored["status"], stored["body"], headers)
+        replay = JSONResponse(stored["body"], status_code=stored["status"], headers=headers)
+        yield Turn(key, route, replay)
+        return
     try:
-        answer = work()
-        body = answer.body.model_dump(mode="json")
-        with context.database.session() as session:
-            store.finish(
-                session,
-                key,
-                route,
-                {"status": answer.status, "body": body, "headers": answer.headers},
-            )
+        yield Turn(key, route)
     except BaseException:
-        # A request that failed made nothing: the key is free for a corrected one.
         with context.database.session() as session:
             store.abandon(session, key, route)
         raise
-    return _response(answer.status, body, answer.headers)
-
-
-def _response(status: int, body: Any, headers: dict[str, str]) -> Response:
-    return JSONResponse(body, status_code=status, headers=headers)

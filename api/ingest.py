@@ -2,57 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from store.tables import Dataset
+from sqlalchemy.orm import Session
 
 from api.checks import DIGITS, bundled_digits
 from api.context import Context
 from api.problems import invalid
 from api.schemas.datasets import DatasetView
 from api.uploads import scratch
-from carot.data.archives import Manifest, normalise
+from carot.data.archives import normalise
 from carot.errors import DataError
-from store import datasets as store
+from store.artifacts import Blob
+from store.datasets import create_dataset
+from store.tables import Dataset
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A data set whose bytes are stored and whose row is not written yet."""
+
+    name: str
+    source: Mapping[str, Any]
+    classes: list[str]
+    splits: Mapping[str, Mapping[str, int]]
+    images: int
+    bytes: int
+    artifact: Blob | None
+
+    def record(self, session: Session) -> Dataset:
+        """Write the row."""
+        return create_dataset(
+            session,
+            name=self.name,
+            source=self.source,
+            classes=self.classes,
+            splits=self.splits,
+            images=self.images,
+            bytes=self.bytes,
+            artifact=self.artifact,
+        )
 
 
 def from_file(
-    context: Context, path: Path, name: str, source: dict[str, str], *, field: str = "file"
-) -> DatasetView:
-    """Check an archive or folder, store its bundle, and list it only once that is whole.
+    context: Context, path: Path, name: str, source: Mapping[str, Any], *, field: str = "file"
+) -> Draft:
+    """Check an archive or a folder and store its bundle.
 
     Raises:
         DataError: it cannot be used; nothing is left behind.
+        NoSpace: the disk is full.
     """
-    with scratch(context.scratch) as folder:
-        bundle = folder / "bundle.tar"
+    with scratch(context.scratch) as folder, (folder / "bundle.tar").open("w+b") as file:
         try:
-            with bundle.open("w+b") as file:
-                manifest = normalise(path, file)
-                file.seek(0)
-                reference = context.artifacts.put(file)
+            manifest = normalise(path, file)
         except DataError as error:
             error.field = field
             raise
-    with context.database.session() as session:
-        row = store.create_dataset(
-            session,
-            name=name,
-            source=source | _remarks(manifest),
-            classes=list(manifest.classes),
-            splits=manifest.splits,
-            images=manifest.images,
-            bytes=manifest.bytes,
-            artifact=reference,
-        )
-        return view(row)
+        file.seek(0)
+        blob = context.artifacts.put(file)
+    if manifest.warnings:
+        source = {**source, "warnings": list(manifest.warnings)}
+    return Draft(
+        name,
+        source,
+        list(manifest.classes),
+        manifest.splits,
+        manifest.images,
+        manifest.bytes,
+        blob,
+    )
 
 
-def from_folder(context: Context, relative: str | None, name: str | None) -> DatasetView:
+def from_folder(context: Context, relative: str | None, name: str | None) -> Draft:
     """A folder beneath the configured root; wherever its links lead, it must stay there.
 
     Raises:
         Problem: no root is configured, or the path is not a folder beneath it.
+        DataError: the folder cannot be used.
     """
     root = context.settings.dataset_root
     if root is None:
@@ -71,7 +101,7 @@ def from_folder(context: Context, relative: str | None, name: str | None) -> Dat
     return from_file(context, path, name or path.name, source, field="path")
 
 
-def from_bundled(context: Context, reference: str, name: str | None) -> DatasetView:
+def from_bundled(reference: str, name: str | None) -> Draft:
     """A data set that comes with the project; nothing is copied."""
     assert reference == DIGITS
     from carot.data.digits import handwritten_digits
@@ -83,26 +113,20 @@ def from_bundled(context: Context, reference: str, name: str | None) -> DatasetV
         splits[split] = {
             label: int((labels == i).sum()) for i, label in enumerate(contents.classes)
         }
-    with context.database.session() as session:
-        row = store.create_dataset(
-            session,
-            name=name or "handwritten digits",
-            source={"source": reference},
-            classes=list(contents.classes),
-            splits=splits,
-            images=sum(contents.images.values()),
-            bytes=0,
-            artifact=None,
-        )
-        return view(row)
+    return Draft(
+        name or "handwritten digits",
+        {"source": reference},
+        list(contents.classes),
+        splits,
+        sum(contents.images.values()),
+        0,
+        None,
+    )
 
 
 def view(row: Dataset) -> DatasetView:
     """A stored data set as the API shows it."""
+    source = {k: v for k, v in row.source.items() if k != "warnings"}
     shown = DatasetView.model_validate(row)
-    warnings = shown.source.pop("warnings", [])
-    return shown.model_copy(update={"warnings": warnings})
-
-
-def _remarks(manifest: Manifest) -> dict[str, list[str]]:
-    return {"warnings": list(manifest.warnings)} if manifest.warnings else {}
+    warnings = row.source.get("warnings", [])
+    return shown.model_copy(update={"source": source, "warnings": warnings})

@@ -114,6 +114,7 @@ TITLES = {
 # Exception class -> (status, code). The first class in the exception's own order of bases wins.
 TABLE: Mapping[type[Exception], tuple[int, str]] = {
     store.NotFound: (404, "not_found"),
+    store.BadCursor: (422, "invalid_request"),
     store.IdempotencyInFlight: (409, "request_in_flight"),
     store.IdempotencyConflict: (422, "key_reused"),
     store.IllegalTransition: (409, "illegal_transition"),
@@ -153,7 +154,7 @@ def problem_of(error: Exception) -> Problem:
     for base in type(error).__mro__:
         if base in TABLE:
             status, code = TABLE[base]
-            field = getattr(error, "field", None)
+            field = "cursor" if base is store.BadCursor else getattr(error, "field", None)
             message = str(error)
             names = getattr(error, "names", None)
             errors = [(field, message)] if field else []
@@ -161,8 +162,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(status, code, message, errors=errors)
     if isinstance(error, HTTPException):
         code = HTTP_CODES.get(error.status_code, "bad_request")
-        detail = error.detail if isinstance(error.detail, str) else TITLES[code]
-        return Problem(error.status_code, code, detail, headers=error.headers)
+        return Problem(error.status_code, code, str(error.detail), headers=error.headers)
     return Problem(500, "internal", "Something went wrong here; the request id finds it in the log")
 
 

@@ -58,7 +58,7 @@ async def job_stream(
 def _look(context: Context, job_id: str, after_seq: int) -> _Look:
     # The job is read before its events: a terminal state then implies that all events are seen
     # once a later look finds none.
-    with context.database.session() as session:
+    with context.database.reading() as session:
         job = JobView.model_validate(get_job(session, job_id))
         rows = list_events(session, job_id, after_seq=after_seq, limit=PAGE)
         return _Look([EventView.model_validate(row) for row in rows], job)

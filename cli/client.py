@@ -181,7 +181,7 @@ class Client:
                 "with --url or CAROT_URL"
             ) from error
         except httpx.TransportError as error:
-            raise ServiceError(f"{self.url}: {error or type(error).__name__}") from error
+            raise ServiceError(f"{self.url}: {str(error) or type(error).__name__}") from error
         except httpx.InvalidURL as error:
             raise ServiceError(f"{self.url}: not a URL ({error})") from error
 

@@ -124,7 +124,7 @@ class Embedded:
         listener = self._listen()
         try:
             environment = self._environment()
-            self._migrate(environment)
+            self._migrate()
             api = [sys.executable, "-m", "api", "--fd", str(listener.fileno())]
             self._spawn("api", api, environment, listener.fileno())
             self._spawn("worker", [sys.executable, "-m", "worker"], environment)
@@ -184,12 +184,22 @@ class Embedded:
         }
         return environment
 
-    def _migrate(self, environment: Mapping[str, str]) -> None:
-        with (self.logs / "migrate.log").open("wb") as log:
-            command = [sys.executable, "-m", "store.migrate"]
-            done = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
-        if done.returncode != 0:
-            raise CannotStart(f"the database cannot be prepared:\n{self._tail('migrate')}")
+    def _migrate(self) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from store.database import Database
+        from store.settings import Settings
+
+        settings = Settings(data_dir=self.data_dir)
+        if self.private:
+            settings = Settings(data_dir=self.data_dir, database_url="", artifacts_url="")
+        database = Database(settings.database_url)
+        try:
+            database.upgrade()
+        except SQLAlchemyError as error:
+            raise CannotStart(f"the database cannot be prepared: {error}") from error
+        finally:
+            database.close()
 
     def _spawn(
         self, name: str, command: list[str], environment: Mapping[str, str], *fds: int

@@ -38,10 +38,10 @@ class CheckpointCache:
 
     def folder(self, checkpoint_id: str) -> Path:
         """A folder with the checkpoint's files; unpacked aside first, so it is whole or absent."""
-        with self._database.session() as session:
+        with self._database.reading() as session:
             artifact = get_checkpoint(session, checkpoint_id).artifact
-            reference, sha256 = artifact.ref, artifact.sha256
-        target = self._root / sha256
+            reference = artifact.ref
+            target = self._root / str(artifact.sha256)
         if target.is_dir():
             return target
         self._root.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def list_checkpoints(
 ) -> Page[CheckpointView]:
     """Checkpoints, newest first."""
     wanted = known_shape("job", job_id) if job_id is not None else None
-    with context.database.session() as session:
+    with context.database.reading() as session:
         page = store.list_checkpoints(session, job_id=wanted, cursor=cursor, limit=limit)
         return Page(data=[_view(row) for row in page.data], next_cursor=page.next_cursor)
 
@@ -37,7 +37,7 @@ def list_checkpoints(
 @router.get("/{checkpoint_id}")
 def get_checkpoint(checkpoint_id: str, context: Ctx) -> CheckpointView:
     """One checkpoint."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return _view(store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id)))
 
 
@@ -58,11 +58,10 @@ def download(
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Response:
     """The checkpoint's files as a tar, in open_clip's layout. Ranges resume a broken download."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         row = store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id))
-        artifact, name = row.artifact, row.id
-        reference, size, sha256 = artifact.ref, artifact.size, artifact.sha256
-    etag = f'"{sha256}"'
+        reference, size = row.artifact.ref, row.artifact.size or 0
+        name, etag = row.id, f'"{row.artifact.sha256}"'
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 
 from api import ingest
 from api.context import Context, Ctx, known_shape
-from api.idempotency import Answer, IdempotencyKey, once
+from api.idempotency import Answer, IdempotencyKey, turn
 from api.problems import Problem, invalid
 from api.schemas.common import Cursor, Limit, Name, Page
 from api.schemas.datasets import DatasetRequest, DatasetView
@@ -80,17 +80,17 @@ async def create(
             )
         chosen = name or "upload"
 
-        def work() -> Answer:
-            return _answer(ingest.from_file(context, upload.path, chosen, {"source": "upload"}))
+        def make() -> ingest.Draft:
+            return ingest.from_file(context, upload.path, chosen, {"source": "upload"})
 
         print_ = f"{upload.sha256}:{chosen}"
-        return await to_thread.run_sync(once, context, key, "POST /datasets", print_, work)
+        return await to_thread.run_sync(_store, context, key, print_, make)
 
 
 @router.get("")
 def list_datasets(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page[DatasetView]:
     """Data sets, newest first."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         page = store.list_datasets(session, cursor=cursor, limit=limit)
         data = [ingest.view(row) for row in page.data]
         return Page(data=data, next_cursor=page.next_cursor)
@@ -99,7 +99,7 @@ def list_datasets(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Pag
 @router.get("/{dataset_id}")
 def get_dataset(dataset_id: str, context: Ctx) -> DatasetView:
     """One data set."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return ingest.view(store.get_dataset(session, known_shape("dataset", dataset_id)))
 
 
@@ -117,15 +117,29 @@ async def _from_json(
         raise Problem(422, "invalid_request", detail, errors=pairs) from error
     chosen = body.name or name
 
-    def work() -> Answer:
+    def make() -> ingest.Draft:
         if body.source == "folder":
-            return _answer(ingest.from_folder(context, body.path, chosen))
+            return ingest.from_folder(context, body.path, chosen)
         if body.path is not None:
             raise invalid("path", "goes with `source: folder` only")
-        return _answer(ingest.from_bundled(context, body.source, chosen))
+        return ingest.from_bundled(body.source, chosen)
 
     print_ = json.dumps([body.source, body.path, chosen])
-    return await to_thread.run_sync(once, context, key, "POST /datasets", print_, work)
+    return await to_thread.run_sync(_store, context, key, print_, make)
+
+
+def _store(
+    context: Context, key: str | None, print_: str, make: Callable[[], ingest.Draft]
+) -> Response:
+    with turn(context, key, "POST /datasets", print_) as mine:
+        if mine.replay is not None:
+            return mine.replay
+        draft = make()
+        with context.database.session() as session:
+            dataset = ingest.view(draft.record(session))
+            answer = Answer(201, dataset, {"Location": f"/datasets/{dataset.id}"})
+            mine.keep(session, answer)
+    return answer.response()
 
 
 async def _from_form(
@@ -152,6 +166,3 @@ async def _from_form(
 def _printable(filename: str | None) -> str | None:
     return filename if filename and filename.isprintable() and len(filename) <= 200 else None
 
-
-def _answer(dataset: DatasetView) -> Answer:
-    return Answer(201, dataset, {"Location": f"/datasets/{dataset.id}"})

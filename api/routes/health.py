@@ -74,7 +74,7 @@ def ready(context: Ctx) -> Ready:
 )
 def metrics(context: Ctx) -> Response:
     """Measurements for Prometheus."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         rows = session.execute(select(Job.state, func.count()).group_by(Job.state)).all()
     counted = {str(state): count for state, count in rows}
     context.measures.job_states({state: counted.get(state, 0) for state in JobState})
@@ -83,7 +83,7 @@ def metrics(context: Ctx) -> Response:
 
 def _database(context: Context) -> str:
     try:
-        with context.database.session() as session:
+        with context.database.reading() as session:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
     # Drivers raise what they like; readiness only needs to know that it does not work.
     except Exception as error:

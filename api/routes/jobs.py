@@ -9,7 +9,7 @@ from store.states import JobState
 
 from api.checks import check_spec
 from api.context import Ctx, known_shape
-from api.idempotency import Answer, IdempotencyKey, fingerprint, once
+from api.idempotency import Answer, IdempotencyKey, fingerprint, turn
 from api.schemas.common import Cursor, Limit, Page, Time
 from api.schemas.jobs import (
     EventPage,
@@ -33,19 +33,21 @@ def submit(body: JobRequest, context: Ctx, key: IdempotencyKey = None) -> Respon
     Everything that can be known now is checked now; the answer names the field at fault.
     """
     spec = body.spec()
-    rung: list[str] = []
-
-    def work() -> Answer:
+    limit = context.settings.max_attempts
+    with turn(context, key, "POST /jobs", fingerprint(body)) as mine:
+        if mine.replay is not None:
+            return mine.replay
         with context.database.session() as session:
             check_spec(session, spec)
-            job = store.create_job(session, spec, name=body.name, alias=body.alias)
-            rung.append(job.id)
-            return Answer(201, JobView.model_validate(job), {"Location": f"/jobs/{job.id}"})
-
-    response = once(context, key, "POST /jobs", fingerprint(body), work)
-    for job_id in rung:  # after the commit: a worker that is faster than us finds the row
-        context.doorbell.ring(job_id)
-    return response
+            job = store.create_job(
+                session, spec, name=body.name, alias=body.alias, max_attempts=limit
+            )
+            view = JobView.model_validate(job)
+            answer = Answer(201, view, {"Location": f"/jobs/{view.id}"})
+            mine.keep(session, answer)
+    # After the commit: a worker that is faster than this line finds the row.
+    context.doorbell.ring(view.id)
+    return answer.response()
 
 
 @router.get("")
@@ -60,7 +62,7 @@ def list_jobs(
     limit: Limit = 50,
 ) -> Page[JobView]:
     """Jobs, newest first."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         page = store.list_jobs(
             session,
             state=JobState(state) if state else None,
@@ -76,7 +78,7 @@ def list_jobs(
 @router.get("/{job_id}")
 def get_job(job_id: str, context: Ctx) -> JobView:
     """One job with its progress."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return JobView.model_validate(store.get_job(session, known_shape("job", job_id)))
 
 
@@ -92,7 +94,7 @@ def cancel(job_id: str, context: Ctx, response: Response) -> JobView:
     with context.database.session() as session:
         job = store.cancel_job(session, known_shape("job", job_id))
         view = JobView.model_validate(job)
-    response.status_code = 202 if view.state == JobState.CANCELLING else 200
+    response.status_code = 202 if view.state == "cancelling" else 200
     return view
 
 
@@ -104,7 +106,7 @@ def list_events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> EventPage:
     """What happened to a job, in order."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         store.get_job(session, known_shape("job", job_id))
         rows = event_store.list_events(session, job_id, after_seq=after_seq, limit=limit)
         data = [EventView.model_validate(row) for row in rows]
@@ -126,7 +128,7 @@ def metrics(
     wanted = [name.strip() for name in names.split(",") if name.strip()] if names else None
     if wanted:
         wanted = [name for name in wanted if name.isprintable()]
-    with context.database.session() as session:
+    with context.database.reading() as session:
         store.get_job(session, known_shape("job", job_id))
         found = event_store.list_metrics(session, job_id, names=wanted, resolution=resolution)
     return Metrics(

@@ -33,7 +33,7 @@ def put_alias(alias: Alias, body: AliasRequest, context: Ctx) -> AliasView:
 @router.get("")
 def list_aliases(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page[AliasView]:
     """Aliases by name."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         page = store.list_aliases(session, cursor=cursor, limit=limit)
         return Page(data=[view(row) for row in page.data], next_cursor=page.next_cursor)
 
@@ -41,7 +41,7 @@ def list_aliases(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page
 @router.get("/{alias}")
 def get_alias(alias: str, context: Ctx) -> AliasView:
     """Where an alias points."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return view(store.get_alias(session, known_alias(alias)))
 
 
@@ -69,7 +69,7 @@ def checkpoint_of(context: Context, alias: str) -> str:
     Raises:
         NotFound: no such alias.
     """
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return store.get_alias(session, known_alias(alias)).checkpoint_id
 
 

@@ -83,7 +83,7 @@ async def predict(request: Request, context: Ctx, request_id: RequestId) -> Pred
 def _checkpoint(context: Context, asked: PredictRequest) -> str:
     if asked.model is not None:
         return checkpoint_of(context, asked.model)
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return get_checkpoint(session, known_shape("checkpoint", asked.checkpoint or "")).id
 
 

@@ -23,7 +23,7 @@ def list_reports(
 ) -> Page[ReportHeader]:
     """Reports, newest first, without their documents."""
     wanted = known_shape("job", job_id) if job_id is not None else None
-    with context.database.session() as session:
+    with context.database.reading() as session:
         page = store.list_reports(session, job_id=wanted, cursor=cursor, limit=limit)
         data = [ReportHeader.model_validate(row) for row in page.data]
         return Page(data=data, next_cursor=page.next_cursor)
@@ -32,6 +32,6 @@ def list_reports(
 @router.get("/{report_id}")
 def get_report(report_id: str, context: Ctx) -> ReportView:
     """One report: accuracy and calibration, raw and calibrated, on every data set."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         row = store.get_report(session, known_shape("report", report_id))
         return ReportView.model_validate(row)

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 def _existing(job_id: str, context: Ctx) -> str:
     """Answers 404 while an answer can still be chosen: before the stream begins."""
-    with context.database.session() as session:
+    with context.database.reading() as session:
         return get_job(session, known_shape("job", job_id)).id
 
 

@@ -114,6 +114,8 @@ class EventView(View):
 
     seq: int
     type: str
+    level: str
+    message: str
     data: dict[str, Any]
     created_at: Time
 

@@ -1,0 +1,103 @@
+"""Reports as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from cli.output import figure, percent, table
+
+Report = dict[str, Any]
+Row = dict[str, Any]
+
+
+def report_table(report: Report) -> Table:
+    """One report: a line for each data set, raw and calibrated."""
+    rows = []
+    for each in report["datasets"]:
+        raw, calibrated = each["raw"], each["calibrated"] or {}
+        rows.append(
+            (
+                each["name"] + (" (ID)" if each["in_distribution"] else ""),
+                each["images"],
+                percent(raw["accuracy"]),
+                figure(raw["ece"]),
+                figure(calibrated.get("ece")),
+                figure(raw["ece_null_mean"]),
+                figure(each["sigma_min"]),
+            )
+        )
+    mean = report["ood_mean"]
+    if mean is not None:
+        cells = (percent(mean["accuracy"]), figure(mean["ece"]), figure(mean["calibrated_ece"]))
+        rows.append(("mean of the others", "", *cells, "", figure(mean["sigma_min"])))
+    columns = ("data set", ">images", ">accuracy", ">ECE", ">calibrated", ">null", ">σ min")
+    title = f"{report['method']} · {report['architecture']} · {report['dataset']}"
+    return table(title, columns, rows)
+
+
+def compare(before: Report, after: Report) -> list[Row]:
+    """A line for each data set that both reports measured, and one for the mean of the shifts."""
+    measured = {each["name"]: each for each in before["datasets"]}
+    rows = [
+        {
+            "name": each["name"],
+            "in_distribution": each["in_distribution"],
+            "before": _figures(measured[each["name"]]),
+            "after": _figures(each),
+            "ece_null": each["raw"]["ece_null_mean"],
+        }
+        for each in after["datasets"]
+        if each["name"] in measured
+    ]
+    if before["ood_mean"] and after["ood_mean"]:
+        rows.append(
+            {
+                "name": "OOD mean",
+                "in_distribution": False,
+                "before": _mean_figures(before["ood_mean"]),
+                "after": _mean_figures(after["ood_mean"]),
+                "ece_null": None,
+            }
+        )
+    return rows
+
+
+def comparison_table(rows: list[Row]) -> Table:
+    """The start against the fine-tuned model."""
+    columns = (
+        "data set",
+        ">zero-shot accuracy",
+        ">ECE",
+        ">CaRot accuracy",
+        ">ECE raw",
+        ">ECE calibrated",
+        ">ECE of a perfect model",
+    )
+    lines = [
+        (
+            row["name"] + (" (in distribution)" if row["in_distribution"] else ""),
+            percent(row["before"]["accuracy"]),
+            figure(row["before"]["ece"]),
+            percent(row["after"]["accuracy"]),
+            figure(row["after"]["ece"]),
+            figure(row["after"]["calibrated_ece"]),
+            figure(row["ece_null"]),
+        )
+        for row in rows
+    ]
+    return table("Handwritten digits, and the same under shift", columns, lines)
+
+
+def _figures(each: dict[str, Any]) -> dict[str, float | None]:
+    calibrated = each["calibrated"] or {}
+    return {
+        "accuracy": each["raw"]["accuracy"],
+        "ece": each["raw"]["ece"],
+        "calibrated_ece": calibrated.get("ece"),
+    }
+
+
+def _mean_figures(mean: dict[str, Any]) -> dict[str, float | None]:
+    return {name: mean[name] for name in ("accuracy", "ece", "calibrated_ece")}

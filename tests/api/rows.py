@@ -1,0 +1,66 @@
+"""Rows that only a worker writes, written for tests of what the API shows of them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from api.context import Context
+from carot.specs import FinetuneSpec
+from store.ids import new_id
+from store.jobs import create_job
+from store.tables import Artifact, Checkpoint, Report
+
+SPEC = FinetuneSpec.model_validate(
+    {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
+)
+
+
+def add_checkpoint(context: Context, content: bytes, classes: tuple[str, ...] = ("a", "b")) -> str:
+    """A checkpoint whose download is `content`; its id."""
+    blob = context.artifacts.put(io.BytesIO(content))
+    with context.database.session() as session:
+        job = create_job(session, SPEC)
+        artifact = Artifact(
+            id=new_id("art"),
+            kind="checkpoint",
+            state="committed",
+            name="checkpoint.tar",
+            media_type="application/x-tar",
+            blob_key=blob.key,
+            sha256=blob.sha256,
+            size=blob.size,
+            job_id=job.id,
+        )
+        session.add(artifact)
+        session.flush()
+        checkpoint = Checkpoint(
+            id=new_id("ckpt"),
+            job_id=job.id,
+            artifact_id=artifact.id,
+            name="test",
+            architecture="carot-mini",
+            method="carot",
+            classes=list(classes),
+            templates=["{}"],
+            calibrator={"temperature": 2.0},
+            metrics={"id_accuracy": 0.9},
+        )
+        session.add(checkpoint)
+        session.flush()
+        return checkpoint.id
+
+
+def add_report(context: Context, checkpoint_id: str, document: dict[str, Any]) -> str:
+    """A report of a checkpoint's job; its id."""
+    with context.database.session() as session:
+        checkpoint = session.get_one(Checkpoint, checkpoint_id)
+        report = Report(
+            id=new_id("rep"),
+            job_id=checkpoint.job_id,
+            checkpoint_id=checkpoint_id,
+            document=document,
+        )
+        session.add(report)
+        session.flush()
+        return report.id

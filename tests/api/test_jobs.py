@@ -1,0 +1,267 @@
+"""Jobs over HTTP, without a worker."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import archive, context_of
+
+SPEC: dict[str, Any] = {
+    "kind": "finetune",
+    "model": {"architecture": "carot-mini"},
+    "dataset": "builtin:digits",
+    "training": {"epochs": 2},
+}
+NO_ID = "0" * 26
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The spec with another value somewhere in it."""
+    spec = copy.deepcopy(SPEC)
+    *parents, last = path.split(".")
+    place = spec
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return spec
+
+
+def submit(client: TestClient, body: dict[str, Any] = SPEC, **headers: str) -> dict[str, Any]:
+    answer = client.post("/jobs", json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def upload(client: TestClient, *arguments: Any) -> str:
+    answer = client.post(
+        "/datasets", content=archive(*arguments), headers={"Content-Type": "application/zip"}
+    )
+    identity: str = answer.json()["id"]
+    return identity
+
+
+def test_a_job_is_queued(client: TestClient) -> None:
+    job = submit(client, SPEC | {"name": "first", "alias": "digits"})
+    assert job["state"] == "queued"
+    assert (job["name"], job["alias"], job["kind"], job["method"]) == (
+        "first", "digits", "finetune", "carot",
+    )
+    assert job["dataset"] == "builtin:digits"
+    assert job["spec"]["training"]["epochs"] == 2
+    assert job["attempts"] == 0
+    assert client.get(f"/jobs/{job['id']}").json() == job
+
+
+def test_evaluation_jobs(client: TestClient) -> None:
+    body = {"kind": "evaluate", "model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
+    assert submit(client, body)["kind"] == "evaluate"
+
+
+def test_the_list_has_pages_and_filters(client: TestClient) -> None:
+    ids = [submit(client)["id"] for _ in range(5)]
+    client.post(f"/jobs/{ids[0]}/cancel")
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = client.get("/jobs", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        seen += [job["id"] for job in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == ids[::-1]
+    cancelled = client.get("/jobs?state=cancelled").json()["data"]
+    assert [job["id"] for job in cancelled] == [ids[0]]
+    assert client.get("/jobs?kind=evaluate").json()["data"] == []
+    last = max(job["updated_at"] for job in client.get("/jobs").json()["data"])
+    assert client.get("/jobs", params={"updated_after": last}).json()["data"] == []
+    assert client.get("/jobs", params={"updated_after": "2020-01-01T00:00:00Z"}).json()["data"]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "state=lost", "cursor=%00", "cursor=zz"])
+def test_list_parameters_out_of_range(client: TestClient, query: str) -> None:
+    answer = client.get(f"/jobs?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
+
+
+# Cancelling -----------------------------------------------------------------------------------
+
+
+def test_a_queued_job_is_cancelled_at_once_and_only_once(client: TestClient) -> None:
+    job = submit(client)
+    first = client.post(f"/jobs/{job['id']}/cancel")
+    assert (first.status_code, first.json()["state"]) == (200, "cancelled")
+    second = client.post(f"/jobs/{job['id']}/cancel")
+    assert second.status_code == 409
+    assert second.json()["code"] == "illegal_transition"
+
+
+def test_a_running_job_is_asked_to_stop(client: TestClient) -> None:
+    from store.jobs import claim
+
+    job = submit(client)
+    with context_of(client).database.session() as session:
+        assert claim(session, job["id"], "worker-1", 60) is not None
+    for _ in range(2):  # cancelling twice: the same answer
+        answer = client.post(f"/jobs/{job['id']}/cancel")
+        assert (answer.status_code, answer.json()["state"]) == (202, "cancelling")
+
+
+# What is refused ------------------------------------------------------------------------------
+
+REFUSED = [
+    ("model.folder", "/etc", "model"),
+    ("model", {"folder": "/etc"}, "model.folder"),
+    ("model", {"checkpoint": f"ckpt_{NO_ID}"}, "model.checkpoint"),
+    ("model", {"checkpoint": "../../etc"}, "model.checkpoint"),
+    ("model", {"architecture": "ViT-B-99", "pretrained": "openai"}, "model.architecture"),
+    ("model", {"architecture": "ViT-B-16", "pretrained": "/etc/passwd"}, "model.pretrained"),
+    ("model", {"architecture": "ViT-B-16"}, "model"),
+    ("dataset", f"ds_{NO_ID}", "dataset"),
+    ("dataset", "builtin:letters", "dataset"),
+    ("dataset", "folder:/etc", "dataset"),
+    ("dataset", "csv:/etc/passwd", "dataset"),
+    ("dataset", "", "dataset"),
+    ("training.learning_rate", 0, "training.learning_rate"),
+    ("training.learning_rate", -1e-4, "training.learning_rate"),
+    ("training.learning_rate", 7, "training.learning_rate"),
+    ("training.learning_rate", "fast", "training.learning_rate"),
+    ("training.batch_size", 1, "training.batch_size"),
+    ("training.batch_size", 10**9, "training.batch_size"),
+    ("training.batch_size", 60_000, "training.batch_size"),
+    ("training.epoch", 3, "training.epoch"),
+    ("method", {"name": "magic"}, "method"),
+    ("method", {"name": "carot", "teacher": {"final_momentum": 2}}, "method.teacher.final_momentum"),
+    ("evaluation", {"datasets": []}, "evaluation.datasets"),
+    ("evaluation", {"datasets": [{"name": "x", "dataset": "folder:/"}]},
+     "evaluation.datasets.0.dataset"),
+    ("name", "a\0b", "name"),
+    ("name", "x" * 300, "name"),
+    ("alias", "../up", "alias"),
+    ("kind", "destroy", "body"),
+    ("prompts", {"templates": ["a\0{}"]}, "body"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "field"), REFUSED)
+def test_refused_with_the_field_named(
+    client: TestClient, path: str, value: object, field: str
+) -> None:
+    answer = client.post("/jobs", json=changed(path, value))
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert field in [error["field"] for error in problem["errors"]], problem
+    assert field == "body" or field in problem["detail"]
+    assert client.get("/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_numbers_that_are_none(client: TestClient, number: str) -> None:
+    body = (
+        '{"kind":"finetune","model":{"architecture":"carot-mini"},"dataset":"builtin:digits",'
+        f'"training":{{"max_gradient_norm":{number}}}}}'
+    )
+    answer = client.post("/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("body", ["{", "nonsense", "", "[" * 100_000, b"\xff\xfe"])
+def test_a_body_that_is_not_json(client: TestClient, body: str | bytes) -> None:
+    answer = client.post("/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_of_another_kind(client: TestClient) -> None:
+    answer = client.post("/jobs", content="a=b", headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 415
+
+
+def test_a_batch_larger_than_the_training_split(client: TestClient) -> None:
+    dataset = upload(client, 10)
+    answer = client.post("/jobs", json=changed("training.batch_size", 64) | {"dataset": dataset})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "training.batch_size"
+
+
+def test_class_lists_that_differ(client: TestClient) -> None:
+    one, other = upload(client, 40), upload(client, 40, ("cat", "fish"))
+    evaluation = {"datasets": [{"name": "other", "dataset": other}]}
+    body = SPEC | {"dataset": one, "evaluation": evaluation, "training": {"batch_size": 8}}
+    answer = client.post("/jobs", json=body)
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert problem["code"] == "class_mismatch"
+    assert problem["errors"][0]["field"] == "evaluation.datasets.0.dataset"
+    assert "dog" in problem["detail"]
+    assert "fish" in problem["detail"]
+
+
+def test_printed_digits_go_with_the_bundled_ones(client: TestClient) -> None:
+    dataset = upload(client, 40)
+    row = {"name": "x", "dataset": dataset, "shift": "printed"}
+    body = SPEC | {"dataset": dataset, "evaluation": {"datasets": [row]}}
+    answer = client.post("/jobs", json=body | {"training": {"batch_size": 8}})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "evaluation.datasets.0.shift"
+
+
+@pytest.mark.parametrize("identity", [f"job_{NO_ID}", "job_x", "%00", "..", "'; DROP TABLE jobs"])
+@pytest.mark.parametrize("rest", ["", "/events", "/events/stream", "/metrics"])
+def test_jobs_that_do_not_exist(client: TestClient, identity: str, rest: str) -> None:
+    answer = client.get(f"/jobs/{identity}{rest}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+# Idempotency ----------------------------------------------------------------------------------
+
+
+def test_the_same_request_twice_is_one_job(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    first = client.post("/jobs", json=SPEC, headers=headers)
+    reordered = dict(reversed(SPEC.items()))
+    second = client.post("/jobs", json=reordered, headers=headers)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert first.headers["location"] == second.headers["location"]
+    assert len(client.get("/jobs").json()["data"]) == 1
+    other = client.post("/jobs", json=SPEC | {"name": "x"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+
+
+def test_a_refused_request_leaves_its_key_free(client: TestClient) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    bad = changed("dataset", f"ds_{NO_ID}")
+    assert client.post("/jobs", json=bad, headers=headers).status_code == 422
+    assert client.post("/jobs", json=SPEC, headers=headers).status_code == 201
+
+
+# The door bell --------------------------------------------------------------------------------
+
+
+def test_the_bell_rings_after_the_row_is_there(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(client)
+    rung: list[str] = []
+
+    def ring(job_id: str) -> None:
+        with context.database.session() as session:
+            from store.jobs import get_job
+
+            rung.append(get_job(session, job_id).id)
+
+    monkeypatch.setattr(context.doorbell, "ring", ring)
+    job = submit(client)
+    assert rung == [job["id"]]
+
+
+def test_a_broker_that_is_down_loses_nothing(start: Any) -> None:
+    client = start(broker_url="redis://127.0.0.1:9/0")
+    assert submit(client)["state"] == "queued"
