@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from store.database import Database, database_now
+from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
+from store.events import list_events, list_metrics
+from store.jobs import (
+    beat,
+    cancel_job,
+    check_fence,
+    claim,
+    create_job,
+    expire,
+    fail,
+    get_job,
+    list_jobs,
+    lose_attempt,
+    record_event,
+    record_metrics,
+    release,
+    set_snapshot,
+    succeed,
+)
+from store.states import JobState
+from store.tables import Artifact, Job
+from tests.store.conftest import SPEC, claimed, new_job
+
+
+def let_expire(database: Database, job_id: str) -> None:
+    with database.session() as session:
+        late = {"lease_expires_at": database_now(-1)}
+        session.execute(update(Job).where(Job.id == job_id).values(**late))
+
+
+def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
+    job_id = new_job(database, name="mine", alias="production")
+    with database.reading() as session:
+        job = get_job(session, job_id)
+        [event] = list_events(session, job_id)
+    assert (job.state, job.attempts, job.fence) == (JobState.QUEUED, 0, 0)
+    assert job.method == "carot"
+    assert job.created_at.tzinfo is not None
+    assert abs(job.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert (event.seq, event.type) == (1, "state")
+
+
+def test_of_many_claims_one_wins(database: Database) -> None:
+    job_id = new_job(database)
+    winners = []
+    barrier = threading.Barrier(6)
+
+    def try_to_claim(name: str) -> None:
+        barrier.wait()
+        with database.session() as session:
+            held = claim(session, job_id, name, 60)
+        if held is not None:
+            winners.append(held)
+
+    threads = [threading.Thread(target=try_to_claim, args=(f"w{i}",)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [held.fence for held in winners] == [1]
+
+
+def test_a_job_whose_lease_ran_out_can_be_taken_over(database: Database) -> None:
+    job_id = new_job(database)
+    first = claimed(database, job_id, "w1")
+    with database.session() as session:
+        assert claim(session, job_id, "w2", 60) is None
+    let_expire(database, job_id)
+    second = claimed(database, job_id, "w2")
+    assert (second.fence, second.attempt) == (first.fence + 1, 2)
+    let_expire(database, job_id)
+    with database.session() as session:
+        assert claim(session, job_id, "w3", 60) is None, "no attempt is left"
+
+
+def test_a_zombie_writes_nothing(database: Database) -> None:
+    job_id = new_job(database)
+    zombie = claimed(database, job_id, "w1")
+    let_expire(database, job_id)
+    claimed(database, job_id, "w2")
+    with database.session() as session:
+        session.add(Artifact(id="art_1", kind="snapshot", state="committed", media_type="x/y"))
+    writes = [
+        lambda s: beat(s, zombie, 60),
+        lambda s: beat(s, zombie, 60, {"step": 7}),
+        lambda s: record_event(s, zombie, "warning", "late"),
+        lambda s: record_metrics(s, zombie, [(1, "loss", 0.5)]),
+        lambda s: set_snapshot(s, zombie, "art_1", 3),
+        lambda s: check_fence(s, zombie),
+        lambda s: succeed(s, zombie),
+        lambda s: fail(s, zombie, {"code": "x", "message": "y"}),
+        lambda s: release(s, zombie, "bye"),
+        lambda s: lose_attempt(s, zombie, "x", "y"),
+    ]
+    for write in writes:
+        with pytest.raises(StaleFence), database.session() as session:
+            write(session)
+    with database.reading() as session:
+        job = get_job(session, job_id)
+        assert job.state == JobState.RUNNING
+        assert (job.worker, job.progress, job.snapshot_artifact_id) == ("w2", None, None)
+        assert list_metrics(session, job_id) == {}
+        assert len(list_events(session, job_id)) == 3
+
+
+def test_a_zombie_of_a_requeued_job_writes_nothing(database: Database) -> None:
+    job_id = new_job(database)
+    zombie = claimed(database, job_id)
+    let_expire(database, job_id)
+    with database.session() as session:
+        assert expire(session, job_id) == JobState.QUEUED
+    with pytest.raises(StaleFence), database.session() as session:
+        beat(session, zombie, 60)
+    with pytest.raises(StaleFence), database.session() as session:
+        succeed(session, zombie)
+
+
+def test_a_crash_costs_an_attempt_and_a_release_does_not(database: Database) -> None:
+    job_id = new_job(database)
+    for _ in range(3):
+        held = claimed(database, job_id)
+        with database.session() as session:
+            release(session, held, "the worker shuts down")
+    held = claimed(database, job_id)
+    assert held.attempt == 1
+    with database.session() as session:
+        assert lose_attempt(session, held, "trainer_killed", "signal 9") == JobState.QUEUED
+    held = claimed(database, job_id)
+    assert held.attempt == 2
+    with database.session() as session:
+        assert lose_attempt(session, held, "trainer_killed", "signal 9") == JobState.FAILED
+        job = get_job(session, job_id)
+    assert job.error == {"code": "trainer_killed", "message": "signal 9"}
+
+
+def test_a_beat_learns_of_the_cancel(database: Database) -> None:
+    job_id = new_job(database)
+    held = claimed(database, job_id)
+    with database.session() as session:
+        assert beat(session, held, 60, {"step": 3}) == JobState.RUNNING
+        before = get_job(session, job_id).lease_expires_at
+        cancel_job(session, job_id)
+    with database.session() as session:
+        assert beat(session, held, 600) == JobState.CANCELLING
+        job = get_job(session, job_id)
+        assert job.progress == {"step": 3}
+        assert before is not None
+        assert job.lease_expires_at is not None
+        assert job.lease_expires_at > before
+    with pytest.raises(IllegalTransition), database.session() as session:
+        succeed(session, held)
+
+
+def test_cancelling_what_has_ended(database: Database) -> None:
+    job_id = new_job(database)
+    held = claimed(database, job_id)
+    with database.session() as session:
+        succeed(session, held)
+    with pytest.raises(IllegalTransition, match="already succeeded"):
+        with database.session() as session:
+            cancel_job(session, job_id)
+    with pytest.raises(NotFound), database.session() as session:
+        cancel_job(session, "job_none")
+
+
+def test_a_failed_transaction_leaves_neither_state_nor_event(database: Database) -> None:
+    job_id = new_job(database)
+    held = claimed(database, job_id)
+    with pytest.raises(RuntimeError), database.session() as session:
+        succeed(session, held)
+        raise RuntimeError
+    with database.reading() as session:
+        assert get_job(session, job_id).state == JobState.RUNNING
+        assert len(list_events(session, job_id)) == 2
+
+
+def test_metrics_of_a_step_done_again_replace_the_old(database: Database) -> None:
+    held = claimed(database, new_job(database))
+    with database.session() as session:
+        record_metrics(session, held, [(s, "loss", float(s)) for s in range(1, 101)])
+        record_metrics(session, held, [(100, "loss", -1.0), (1, "ece", None)])
+        curves = list_metrics(session, held.job_id)
+        thin = list_metrics(session, held.job_id, names=["loss"], resolution=5)
+    assert curves["loss"][-1] == (100, -1.0)
+    assert curves["ece"] == [(1, None)]
+    assert [step for step, _ in thin["loss"]] == [1, 26, 51, 75, 100]
+
+
+def test_jobs_are_listed_newest_first_in_pages(database: Database) -> None:
+    ids = [new_job(database) for _ in range(7)]
+    seen: list[str] = []
+    cursor = None
+    with database.session() as session:
+        while True:
+            page = list_jobs(session, cursor=cursor, limit=3)
+            seen += [job.id for job in page.data]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            # What comes meanwhile does not move the pages that follow.
+            create_job(session, SPEC)
+    assert [i for i in seen if i in ids] == ids[::-1]
+    assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "é", "AAAA", "Jzsg"])
+def test_a_cursor_of_somebody_else(database: Database, cursor: str) -> None:
+    with pytest.raises(BadCursor), database.session() as session:
+        list_jobs(session, cursor=cursor)
+
+
+def test_lists_are_filtered(database: Database) -> None:
+    first, second = new_job(database), new_job(database)
+    held = claimed(database, first)
+    with database.session() as session:
+        assert [j.id for j in list_jobs(session, state="running").data] == [first]
+        assert list_jobs(session, kind="evaluate").data == []
+        now = session.scalar(select(database_now()))
+        assert now is not None
+        assert list_jobs(session, updated_after=now).data == []
+        record_event(session, held, "warning", "something")
+        assert [j.id for j in list_jobs(session, updated_after=now).data] == [first]
+        everything = list_jobs(session, updated_after=now - timedelta(hours=1)).data
+    assert {j.id for j in everything} == {first, second}

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from store.database import Database
+from store.tables import Base
+
+
+def test_migrations_and_tables_are_the_same_schema(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    before = set(inspect(database.engine).get_table_names())
+    database.upgrade()
+    assert set(inspect(database.engine).get_table_names()) == before
+
+
+def test_processes_that_start_together_migrate_once(database_url: str) -> None:
+    command = [sys.executable, "-m", "migrations.upgrade", database_url]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors.decode()
+    database = Database(database_url)
+    with database.reading() as session:
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0001"]
+    database.close()
+
+
+def test_chunks_are_stored_uncompressed_on_postgres(database: Database) -> None:
+    if database.is_sqlite:
+        return
+    query = "SELECT attstorage FROM pg_attribute WHERE attname = 'data' AND attrelid = "
+    with database.reading() as session:
+        assert session.scalar(text(query + "'blob_chunks'::regclass")) in ("e", b"e")

@@ -1,0 +1,121 @@
+"""Data sets, checkpoints, reports, aliases, idempotency keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.aliases import alias_history, delete_alias, get_alias, list_aliases, set_alias
+from store.checkpoints import create_checkpoint, get_checkpoint, list_checkpoints
+from store.database import Database
+from store.datasets import create_dataset, get_dataset, list_datasets
+from store.errors import IdempotencyConflict, IdempotencyInFlight, NotFound, StaleFence
+from store.idempotency import abandon, begin, finish
+from store.jobs import Claim, release
+from store.reports import create_report, get_report, list_reports
+from store.tables import Artifact
+from tests.store.conftest import claimed, new_job
+
+
+def a_checkpoint(database: Database, held: Claim) -> str:
+    with database.session() as session:
+        artifact = Artifact(
+            id=f"art_{held.fence}_{held.job_id[-20:]}",
+            kind="checkpoint",
+            state="committed",
+            media_type="application/x-tar",
+        )
+        session.add(artifact)
+        session.flush()
+        return create_checkpoint(
+            session,
+            held,
+            artifact_id=artifact.id,
+            architecture="carot-mini",
+            method="carot",
+            classes=["a", "b"],
+            templates=["{}"],
+            calibrator={"temperature": 1.5},
+            metrics={"accuracy": 0.9},
+        ).id
+
+
+def test_data_sets(database: Database) -> None:
+    with database.session() as session:
+        made = create_dataset(
+            session,
+            name="pets",
+            source={"source": "upload"},
+            classes=["cat", "dog"],
+            splits={"train": {"cat": 3, "dog": 4}},
+            images=7,
+            bytes=700,
+            artifact=None,
+        )
+        assert get_dataset(session, made.id).splits["train"]["dog"] == 4
+        assert [d.id for d in list_datasets(session).data] == [made.id]
+        with pytest.raises(NotFound, match="ds_none"):
+            get_dataset(session, "ds_none")
+
+
+def test_checkpoints_and_reports(database: Database) -> None:
+    held = claimed(database, new_job(database, name="best"))
+    checkpoint_id = a_checkpoint(database, held)
+    with database.session() as session:
+        report = create_report(session, held, checkpoint_id=checkpoint_id, document={"version": 1})
+        assert get_report(session, report.id).document == {"version": 1}
+        assert get_checkpoint(session, checkpoint_id).name == "best"
+        assert [r.id for r in list_reports(session, job_id=held.job_id).data] == [report.id]
+        assert list_checkpoints(session, job_id="job_none").data == []
+        with pytest.raises(NotFound):
+            get_checkpoint(session, "ckpt_none")
+        with pytest.raises(NotFound):
+            get_report(session, "rep_none")
+
+
+def test_a_stale_worker_makes_no_checkpoint(database: Database) -> None:
+    held = claimed(database, new_job(database))
+    with database.session() as session:
+        release(session, held, "bye")
+    with pytest.raises(StaleFence):
+        a_checkpoint(database, held)
+    with pytest.raises(StaleFence), database.session() as session:
+        create_report(session, held, checkpoint_id=None, document={})
+
+
+def test_aliases_remember_where_they_pointed(database: Database) -> None:
+    first = a_checkpoint(database, claimed(database, new_job(database)))
+    second = a_checkpoint(database, claimed(database, new_job(database)))
+    for checkpoint_id in (first, second):
+        with database.session() as session:
+            set_alias(session, "production", checkpoint_id)
+    with database.session() as session:
+        assert get_alias(session, "production").checkpoint_id == second
+        set_alias(session, "candidate", first)
+        assert [a.name for a in list_aliases(session).data] == ["candidate", "production"]
+    with database.session() as session:
+        delete_alias(session, "production")
+    with database.session() as session:
+        with pytest.raises(NotFound):
+            get_alias(session, "production")
+        history = [change.checkpoint_id for change in alias_history(session, "production")]
+    assert history == [None, second, first]
+
+
+def test_the_same_request_twice_makes_one_thing(database: Database) -> None:
+    answer = {"status": 201, "body": {"id": "job_1"}, "headers": {}}
+    with database.session() as session:
+        assert begin(session, "k", "POST /jobs", "f") is None
+    with pytest.raises(IdempotencyInFlight), database.session() as session:
+        begin(session, "k", "POST /jobs", "f")
+    with database.session() as session:
+        finish(session, "k", "POST /jobs", answer)
+    with database.session() as session:
+        assert begin(session, "k", "POST /jobs", "f") == answer
+        abandon(session, "k", "POST /jobs")
+        assert begin(session, "k", "POST /jobs", "f") == answer
+    with pytest.raises(IdempotencyConflict), database.session() as session:
+        begin(session, "k", "POST /jobs", "other")
+    with database.session() as session:
+        assert begin(session, "k", "POST /datasets", "f") is None
+        abandon(session, "k", "POST /datasets")
+        assert begin(session, "k", "POST /datasets", "other") is None

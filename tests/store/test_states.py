@@ -1,0 +1,129 @@
+"""The full product of states and transitions: what is allowed happens, all else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from store.database import Database, database_now
+from store.errors import Conflict
+from store.events import list_events
+from store.jobs import (
+    Claim,
+    cancel_job,
+    claim,
+    expire,
+    fail,
+    get_job,
+    lose_attempt,
+    mark_cancelled,
+    release,
+    succeed,
+)
+from store.states import TERMINAL, JobState, Transition
+from store.tables import Job
+from tests.store.conftest import claimed, new_job
+
+ERROR = {"code": "data_error", "message": "no images"}
+
+ACTIONS: dict[str, Callable[[Session, Claim], object]] = {
+    "claim": lambda s, c: claim(s, c.job_id, "w2", 60),
+    "release": lambda s, c: release(s, c, "shutting down"),
+    "lose": lambda s, c: lose_attempt(s, c, "trainer_killed", "killed by signal 9"),
+    "succeed": lambda s, c: succeed(s, c),
+    "fail": lambda s, c: fail(s, c, ERROR),
+    "cancel": lambda s, c: cancel_job(s, c.job_id),
+    "mark_cancelled": lambda s, c: mark_cancelled(s, c),
+    "expire": lambda s, c: expire(s, c.job_id),
+}
+
+ALLOWED = {
+    (JobState.QUEUED, "claim"): JobState.RUNNING,
+    (JobState.QUEUED, "cancel"): JobState.CANCELLED,
+    (JobState.RUNNING, "release"): JobState.QUEUED,
+    (JobState.RUNNING, "lose"): JobState.QUEUED,
+    (JobState.RUNNING, "succeed"): JobState.SUCCEEDED,
+    (JobState.RUNNING, "fail"): JobState.FAILED,
+    (JobState.RUNNING, "cancel"): JobState.CANCELLING,
+    (JobState.CANCELLING, "mark_cancelled"): JobState.CANCELLED,
+    # Asked again while it is stopping: the same answer, and nothing changes.
+    (JobState.CANCELLING, "cancel"): JobState.CANCELLING,
+}
+
+
+def brought_to(database: Database, state: JobState) -> Claim:
+    """A job in `state`, with the claim of the worker that has or had it."""
+    job_id = new_job(database)
+    if state is JobState.QUEUED:
+        return Claim(job_id, 0, 0, "w1", "finetune", {}, None, None, None)
+    held = claimed(database, job_id)
+    with database.session() as session:
+        if state in (JobState.CANCELLING, JobState.CANCELLED):
+            cancel_job(session, job_id)
+        match state:
+            case JobState.SUCCEEDED:
+                succeed(session, held)
+            case JobState.FAILED:
+                fail(session, held, ERROR)
+            case JobState.CANCELLED:
+                mark_cancelled(session, held)
+    return held
+
+
+@pytest.mark.parametrize(("state", "action"), list(product(JobState, ACTIONS)))
+def test_every_pair(database: Database, state: JobState, action: str) -> None:
+    held = brought_to(database, state)
+    with database.reading() as session:
+        before = list_events(session, held.job_id)
+    refused = False
+    try:
+        with database.session() as session:
+            refused = ACTIONS[action](session, held) is None and action in ("claim", "expire")
+    except Conflict:
+        refused = True
+    with database.reading() as session:
+        job = get_job(session, held.job_id)
+        after = list_events(session, held.job_id)
+    expected = ALLOWED.get((state, action))
+    assert job.state == (expected or state)
+    assert refused == (expected is None)
+    moved = expected is not None and expected != state
+    assert len(after) == len(before) + moved
+    assert [e.seq for e in after] == list(range(1, len(after) + 1))
+    if moved:
+        assert after[-1].data["state"] == expected
+    if job.state in TERMINAL:
+        assert job.finished_at is not None
+        assert job.lease_expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts", "expected"),
+    [
+        (JobState.RUNNING, 1, JobState.QUEUED),
+        (JobState.RUNNING, 2, JobState.FAILED),
+        (JobState.CANCELLING, 1, JobState.CANCELLED),
+        (JobState.QUEUED, 0, JobState.QUEUED),
+        (JobState.SUCCEEDED, 1, JobState.SUCCEEDED),
+    ],
+)
+def test_a_lease_that_ran_out(
+    database: Database, state: JobState, attempts: int, expected: JobState
+) -> None:
+    held = brought_to(database, state)
+    late = {"lease_expires_at": database_now(-1), "attempts": attempts}
+    with database.session() as session:
+        session.execute(update(Job).where(Job.id == held.job_id).values(**late))
+    with database.session() as session:
+        expire(session, held.job_id)
+        assert get_job(session, held.job_id).state == expected
+
+
+def test_the_table_covers_every_transition() -> None:
+    for transition in Transition:
+        assert transition.change.sources
+        assert not transition.change.sources & TERMINAL
