@@ -1,10 +1,10 @@
 """Checkpoint folders: open_clip's own layout, with what the classifier needs beside it.
 
-    open_clip_config.json         open_clip's model and preprocessing configuration
-    open_clip_model.safetensors   the towers, so that plain open_clip loads the folder
-    head.safetensors              class weights (C, D): prototypes times the logit scale
-    classifier.json               classes, templates, method, logit scale
-    calibrator.json               how logits become confidences, when one was fitted
+open_clip_config.json         open_clip's model and preprocessing configuration
+open_clip_model.safetensors   the towers, so that plain open_clip loads the folder
+head.safetensors              class weights (C, D): prototypes times the logit scale
+classifier.json               classes, templates, method, logit scale
+calibrator.json               how logits become confidences, when one was fitted
 """
 
 from __future__ import annotations

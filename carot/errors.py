@@ -1,17 +1,17 @@
 """Everything `carot` raises on purpose.
 
-    CarotError                      something the caller can act on; `field` says where
-    ├── SpecError                   a spec that cannot be run as written
-    ├── ModelError                  a model that cannot be loaded or lacks what is asked of it
-    │   └── ProjectionNotFound      the image tower has no known final projection
-    ├── DataError                   a data set that cannot be used
-    │   ├── UnreadableImage         one image that cannot be decoded
-    │   ├── TooManyUnreadable       more than the tolerated share of them
-    │   └── ClassMismatch           two class lists that should be equal are not
-    ├── CheckpointError             a checkpoint folder that is missing, torn or of another kind
-    ├── CalibrationError            a calibrator that cannot be fitted on what it was given
-    └── TrainingError               a run that went wrong (non-finite loss, no space left)
-        └── Interrupted             the run was asked to stop; its last snapshot stands
+CarotError                      something the caller can act on; `field` says where
+├── SpecError                   a spec that cannot be run as written
+├── ModelError                  a model that cannot be loaded or lacks what is asked of it
+│   └── ProjectionNotFound      the image tower has no known final projection
+├── DataError                   a data set that cannot be used
+│   ├── UnreadableImage         one image that cannot be decoded
+│   ├── TooManyUnreadable       more than the tolerated share of them
+│   └── ClassMismatch           two class lists that should be equal are not
+├── CheckpointError             a checkpoint folder that is missing, torn or of another kind
+├── CalibrationError            a calibrator that cannot be fitted on what it was given
+└── TrainingError               a run that went wrong (non-finite loss, no space left)
+    └── Interrupted             the run was asked to stop; its last snapshot stands
 """
 
 from __future__ import annotations

@@ -22,9 +22,7 @@ CAPTIONS_PER_PASS = 512
 class Captions:
     """Every caption of every class, tokenized once: caption `c * T + t` is class c, template t."""
 
-    def __init__(
-        self, model: ClipModel, names: Sequence[str], templates: Sequence[str]
-    ) -> None:
+    def __init__(self, model: ClipModel, names: Sequence[str], templates: Sequence[str]) -> None:
         self.names = tuple(names)
         self.templates = tuple(templates)
         # Not str.format: a template comes from a user, and format reaches into attributes.

@@ -233,9 +233,7 @@ class _Run:
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 
-    def _report(
-        self, judge: Judge, rows: list[tuple[EvaluationDataset, ImageSource]]
-    ) -> Report:
+    def _report(self, judge: Judge, rows: list[tuple[EvaluationDataset, ImageSource]]) -> Report:
         self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
         measured: list[DatasetReport] = []
         for index, (row, source) in enumerate(rows):
@@ -303,9 +301,7 @@ class _Run:
     def _classes(self) -> tuple[str, ...]:
         return open_dataset(self.spec.dataset, "test").classes
 
-    def _open_rows(
-        self, classes: tuple[str, ...]
-    ) -> list[tuple[EvaluationDataset, ImageSource]]:
+    def _open_rows(self, classes: tuple[str, ...]) -> list[tuple[EvaluationDataset, ImageSource]]:
         rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
         return [(row, open_evaluation(row, classes)) for row in rows]
 
