@@ -30,7 +30,7 @@ def momentum_at(
 
 
 def update_due(step: int, update_every: int) -> bool:
-    """Whether the teacher is updated behind this step: at 0, `update_every`, twice that, …"""
+    """Whether the teacher is updated behind this step: every `update_every`, from 0 on."""
     return step % update_every == 0
 
 

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from carot.losses import Form, contrastive_loss, cross_norm, distillation_loss, orthogonality
+
+FORMS: tuple[Form, ...] = ("squared", "unsquared")
+
+
+def features(batch: int = 6, width: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(2, batch, width, generator=generator, dtype=torch.float64)
+    images, texts = F.normalize(drawn, dim=-1)
+    return images, texts
+
+
+def matrix(rows: int, columns: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
+
+# Slow and independent: scalar loops in Python floats, no torch.
+
+
+def log_softmax(row: list[float]) -> list[float]:
+    top = max(row)
+    total = math.log(math.fsum(math.exp(x - top) for x in row))
+    return [x - top - total for x in row]
+
+
+def slow_contrastive(
+    images: np.ndarray, texts: np.ndarray, scale: float, labels: list[int] | None
+) -> float:
+    n = len(images)
+    labels = list(range(n)) if labels is None else labels
+    logits = [
+        [scale * math.fsum(a * b for a, b in zip(i, t, strict=True)) for t in texts] for i in images
+    ]
+    total = 0.0
+    for table in (logits, [list(column) for column in zip(*logits, strict=True)]):
+        for i, row in enumerate(table):
+            log_p = log_softmax(row)
+            mates = [j for j in range(n) if labels[j] == labels[i]]
+            total -= math.fsum(log_p[j] for j in mates) / len(mates) / n
+    return total / 2
+
+
+def slow_norm(entries: np.ndarray) -> float:
+    return math.fsum(float(x) ** 2 for x in entries.flat)
+
+
+def slow_distillation(student: np.ndarray, teacher: np.ndarray) -> float:
+    n, total = len(student), 0.0
+    for s, t in ((student, teacher), (student.T, teacher.T)):
+        for i in range(n):
+            log_s, log_t = log_softmax(list(s[i])), log_softmax(list(t[i]))
+            total += math.fsum(math.exp(b) * (b - a) for a, b in zip(log_s, log_t, strict=True)) / n
+    return total
+
+
+def slow_gradient(function: Callable[[np.ndarray], float], at: Tensor) -> np.ndarray:
+    """Central differences of a slow implementation."""
+    point, step = at.detach().numpy(), 1e-5
+    gradient = np.zeros_like(point)
+    for index in np.ndindex(*point.shape):
+        up, down = point.copy(), point.copy()
+        up[index] += step
+        down[index] -= step
+        gradient[index] = (function(up) - function(down)) / (2 * step)
+    return gradient
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1, 0, 2, 0, 1], [3, 3, 3, 3, 3, 3]])
+def test_contrastive_matches_a_slow_implementation(labels: list[int] | None) -> None:
+    images, texts = features()
+    images.requires_grad_()
+    texts.requires_grad_()
+    scale = torch.tensor(14.3, dtype=torch.float64, requires_grad=True)
+    chosen = None if labels is None else torch.tensor(labels)
+    loss = contrastive_loss(images, texts, scale, chosen)
+    i, t = images.detach().numpy(), texts.detach().numpy()
+    assert loss.item() == pytest.approx(slow_contrastive(i, t, 14.3, labels), rel=1e-12)
+    loss.backward()
+    for tensor, slow in [
+        (images, lambda x: slow_contrastive(x, t, 14.3, labels)),
+        (texts, lambda x: slow_contrastive(i, x, 14.3, labels)),
+        (scale, lambda x: slow_contrastive(i, t, float(x), labels)),
+    ]:
+        assert tensor.grad is not None
+        np.testing.assert_allclose(tensor.grad.numpy(), slow_gradient(slow, tensor), atol=1e-7)
+    assert torch.autograd.gradcheck(
+        lambda a, b, s: contrastive_loss(a, b, s, chosen), (images, texts, scale)
+    )
+
+
+def test_positives_by_class_are_positives_by_pair_when_all_labels_differ() -> None:
+    images, texts = features()
+    scale = torch.tensor(100.0)
+    by_pair = contrastive_loss(images, texts, scale)
+    by_class = contrastive_loss(images, texts, scale, torch.tensor([4, 1, 9, 0, 7, 3]))
+    assert by_class.item() == pytest.approx(by_pair.item(), rel=1e-14)
+
+
+def test_equal_captions_of_one_class_cost_nothing_only_by_class() -> None:
+    one = F.normalize(torch.ones(4, 3), dim=-1)
+    labels = torch.zeros(4, dtype=torch.int64)
+    scale = torch.tensor(100.0)
+    assert contrastive_loss(one, one, scale, labels).item() == pytest.approx(math.log(4))
+    split = torch.eye(4)[[0, 0, 1, 1]]
+    loss = contrastive_loss(split, split, scale, torch.tensor([0, 0, 1, 1]))
+    assert loss.item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("labels", [None, torch.tensor([0, 1, 0, 2, 0, 1])])
+def test_order_within_the_batch_does_not_matter(labels: Tensor | None) -> None:
+    images, texts = features()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    scale = torch.tensor(50.0)
+    expected = contrastive_loss(images, texts, scale, labels)
+    shuffled = contrastive_loss(
+        images[order], texts[order], scale, None if labels is None else labels[order]
+    )
+    assert shuffled.item() == pytest.approx(expected.item(), rel=1e-13)
+    student, teacher = 20 * images @ texts.t(), 20 * texts @ images.t()
+    mixed = distillation_loss(student[order][:, order], teacher[order][:, order])
+    assert mixed.item() == pytest.approx(distillation_loss(student, teacher).item(), rel=1e-13)
+
+
+def test_contrastive_survives_extreme_scales() -> None:
+    images, texts = (f.float().requires_grad_() for f in features())
+    loss = contrastive_loss(images, -images.detach(), torch.tensor(1e4))
+    assert loss.item() > 1e3
+    loss.backward()
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
+    assert contrastive_loss(texts, texts, torch.tensor(1e4)).isfinite()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_cross_norm_matches_a_slow_implementation(form: Form) -> None:
+    image, text = matrix(4, 3).requires_grad_(), matrix(5, 3, seed=1).requires_grad_()
+    i, t = image.detach().numpy(), text.detach().numpy()
+
+    def slow(x: np.ndarray, y: np.ndarray) -> float:
+        product = np.array(
+            [[math.fsum(a * b for a, b in zip(r, s, strict=True)) for s in y] for r in x]
+        )
+        return slow_norm(product) / 2 if form == "squared" else math.sqrt(slow_norm(product))
+
+    loss = cross_norm(image, text, form)
+    assert loss.item() == pytest.approx(slow(i, t), rel=1e-12)
+    loss.backward()
+    assert image.grad is not None
+    assert text.grad is not None
+    np.testing.assert_allclose(image.grad, slow_gradient(lambda x: slow(x, t), image), atol=1e-7)
+    np.testing.assert_allclose(text.grad, slow_gradient(lambda y: slow(i, y), text), atol=1e-7)
+    assert torch.autograd.gradcheck(lambda a, b: cross_norm(a, b, form), (image, text))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(3, 5), (4, 4)])
+def test_orthogonality_matches_a_slow_implementation(form: Form, shape: tuple[int, int]) -> None:
+    weight = matrix(*shape).requires_grad_()
+
+    def slow(w: np.ndarray) -> float:
+        total = 0.0
+        for a, row in enumerate(w):
+            for b, other in enumerate(w):
+                inner = math.fsum(x * y for x, y in zip(row, other, strict=True))
+                total += (inner - (a == b)) ** 2
+        return total if form == "squared" else math.sqrt(total)
+
+    loss = orthogonality(weight, form)
+    assert loss.item() == pytest.approx(slow(weight.detach().numpy()), rel=1e-12)
+    loss.backward()
+    np.testing.assert_allclose(weight.grad, slow_gradient(slow, weight), atol=1e-7)
+    assert torch.autograd.gradcheck(lambda w: orthogonality(w, form), (weight,))
+
+
+def test_orthogonality_refuses_what_cannot_be_orthonormal() -> None:
+    with pytest.raises(ValueError, match="5 rows of 3 columns"):
+        orthogonality(matrix(5, 3))
+    assert orthogonality(matrix(3, 5)).isfinite()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_norms_have_a_finite_gradient_at_zero(form: Form) -> None:
+    zero, other = torch.zeros(3, 4, requires_grad=True), torch.ones(2, 4, requires_grad=True)
+    cross_norm(zero, other, form).backward()
+    identity = torch.eye(3, 5, requires_grad=True)
+    loss = orthogonality(identity, form)
+    assert loss.item() == 0.0
+    loss.backward()
+    for tensor in (zero, other, identity):
+        assert tensor.grad is not None
+        assert torch.equal(tensor.grad, torch.zeros_like(tensor))
+
+
+def test_distillation_matches_a_slow_implementation() -> None:
+    student, teacher = (5 * matrix(4, 4)).requires_grad_(), 5 * matrix(4, 4, seed=1)
+    teacher.requires_grad_()
+    t = teacher.detach().numpy()
+    loss = distillation_loss(student, teacher)
+    slow = slow_distillation(student.detach().numpy(), t)
+    assert loss.item() == pytest.approx(slow, rel=1e-12)
+    loss.backward()
+    assert teacher.grad is None
+    np.testing.assert_allclose(
+        student.grad, slow_gradient(lambda s: slow_distillation(s, t), student), atol=1e-7
+    )
+    fixed = teacher.detach()
+    assert torch.autograd.gradcheck(lambda s: distillation_loss(s, fixed), (student,))
+
+
+def test_distillation_is_zero_for_equal_distributions_only() -> None:
+    logits = 5 * matrix(4, 4)
+    assert distillation_loss(logits, logits).item() == pytest.approx(0.0, abs=1e-14)
+    # A constant changes no distribution, in either direction.
+    assert distillation_loss(logits + 3, logits).item() == pytest.approx(0.0, abs=1e-12)
+    assert distillation_loss(logits.roll(1, 0), logits).item() > 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_distillation_survives_extreme_logits(dtype: torch.dtype) -> None:
+    student = (1e4 * torch.eye(3, dtype=dtype) - 5e3).requires_grad_()
+    teacher = student.detach().roll(1, 0)
+    loss = distillation_loss(student, teacher)
+    # Each row and column puts all its mass 1e4 below the student's top: 1e4 in each direction.
+    assert loss.item() == pytest.approx(2e4, rel=1e-5)
+    loss.backward()
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+    assert student.grad.abs().max() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_and_autocast_do_not_reach_the_sums(half: torch.dtype) -> None:
+    images, texts = (f.to(half) for f in features())
+    weight = matrix(3, 5).to(half)
+
+    def terms() -> list[Tensor]:
+        logits = 100 * images.float() @ texts.float().t()
+        return [
+            contrastive_loss(images, texts, torch.tensor(100.0)),
+            cross_norm(images, texts),
+            orthogonality(weight),
+            distillation_loss(logits, logits.t()),
+        ]
+
+    outside = terms()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = [
+            contrastive_loss(images, texts, torch.tensor(100.0)),
+            cross_norm(images, texts),
+            orthogonality(weight),
+        ]
+    for value in outside:
+        assert value.dtype == torch.float32
+    for value, expected in zip(inside, outside, strict=False):
+        assert torch.equal(value, expected)
+    wide = contrastive_loss(images.double(), texts.double(), torch.tensor(100.0))
+    assert wide.dtype == torch.float64
+    assert outside[0].item() == pytest.approx(wide.item(), rel=1e-5)
