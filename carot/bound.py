@@ -63,7 +63,8 @@ def smallest_singular_value(features_ND: Tensor) -> float:
     if images <= width:
         return 0.0
     # To a largest entry of 1 first, so that no square can overflow or vanish.
-    scaled_ND = features_ND / features_ND.abs().amax(dim=0).clamp_min(torch.finfo().tiny)
+    largest_D = features_ND.abs().amax(dim=0)
+    scaled_ND = features_ND / largest_D.clamp_min(torch.finfo(torch.float64).tiny)
     centred_ND = scaled_ND - scaled_ND.mean(dim=0)
     deviation_D = centred_ND.square().mean(dim=0).sqrt()
     if bool((deviation_D <= CONSTANT).any()):

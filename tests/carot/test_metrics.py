@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from netcal.metrics import ECE
+from torch import Tensor
+
+from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
+from carot.calibration.metrics import (
+    CHUNK_ROWS,
+    batch_mean_ece,
+    compute_metrics,
+    top_label,
+    top_label_ece,
+)
+from carot.calibration.null_level import null_level
+from carot.errors import CalibrationError
+
+
+def drawn(
+    images: int, classes: int = 7, *, temperature: float = 1.0, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Logits whose best temperature is `temperature`, with labels drawn from them."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(images, classes, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
+    return logits * temperature, labels
+
+
+# Slow and independent: the definitions, one image at a time.
+
+
+def probabilities(logits: Tensor) -> list[list[float]]:
+    rows = []
+    for row in logits.double().tolist():
+        top = max(row)
+        powers = [math.exp(z - top) for z in row]
+        rows.append([p / math.fsum(powers) for p in powers])
+    return rows
+
+
+def slow_bin(value: float, bins: int) -> int:
+    return next(k for k in range(bins) if value <= (k + 1) / bins or k == bins - 1)
+
+
+def slow_error(values: list[float], outcomes: list[bool], places: list[int]) -> float:
+    total = 0.0
+    for place in set(places):
+        gaps = [o - c for c, o, p in zip(values, outcomes, places, strict=True) if p == place]
+        total += abs(math.fsum(gaps))
+    return total / len(values)
+
+
+def slow_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    rows, n = probabilities(logits), len(labels)
+    tops = [max(row) for row in rows]
+    right = [row.index(max(row)) == y for row, y in zip(rows, labels.tolist(), strict=True)]
+    ranks = {index: rank for rank, index in enumerate(sorted(range(n), key=lambda i: tops[i]))}
+    mass = [ranks[i] * 15 // n for i in range(n)]
+    square = 0.0
+    for place in range(15):
+        members = [i for i in range(n) if mass[i] == place]
+        accuracy = sum(right[i] for i in members) / len(members)
+        gap = accuracy - math.fsum(tops[i] for i in members) / len(members)
+        bias = accuracy * (1 - accuracy) / (len(members) - 1)
+        square += len(members) / n * (gap * gap - bias)
+    classwise = []
+    for k in range(logits.shape[1]):
+        column = [row[k] for row in rows]
+        is_k = [y == k for y in labels.tolist()]
+        classwise.append(slow_error(column, is_k, [slow_bin(p, 15) for p in column]))
+    pairs = list(zip(rows, labels.tolist(), strict=True))
+    batches = range(0, n, 512)
+    places = [slow_bin(c, 10) for c in tops]
+    return {
+        "accuracy": sum(right) / n,
+        "mean_confidence": math.fsum(tops) / n,
+        "ece": slow_error(tops, right, [slow_bin(c, 15) for c in tops]),
+        "adaptive_ece": slow_error(tops, right, mass),
+        "debiased_ece": math.sqrt(max(0.0, square)),
+        "classwise_ece": math.fsum(classwise) / len(classwise),
+        "nll": -math.fsum(math.log(row[y]) for row, y in pairs) / n,
+        "brier": math.fsum((p - (k == y)) ** 2 for row, y in pairs for k, p in enumerate(row)) / n,
+        "ece_batch_mean_10_of_512": math.fsum(
+            len(tops[b : b + 512])
+            * slow_error(tops[b : b + 512], right[b : b + 512], places[b : b + 512])
+            for b in batches
+        )
+        / n,
+    }
+
+
+@pytest.mark.parametrize("images", [60, 1337])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_metrics_match_their_definitions(images: int, temperature: float) -> None:
+    logits, labels = drawn(images, temperature=temperature)
+    measured = compute_metrics(logits, labels)
+    assert measured.images == images
+    for name, expected in slow_metrics(logits, labels).items():
+        assert getattr(measured, name) == pytest.approx(expected, rel=1e-10, abs=1e-12), name
+
+
+@pytest.mark.parametrize("bins", [10, 15])
+def test_ece_matches_netcal(bins: int) -> None:
+    logits, labels = drawn(3000, temperature=2.0)
+    expected = ECE(bins).measure(logits.softmax(1).numpy(), labels.numpy())
+    assert top_label_ece(*top_label(logits, labels), bins) == pytest.approx(expected, abs=1e-12)
+
+
+def test_chunks_do_not_show() -> None:
+    logits, labels = drawn(CHUNK_ROWS + 137, 3, temperature=2.0)
+    whole = compute_metrics(logits, labels)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
+    shuffled = compute_metrics(logits[order], labels[order])
+    for name in type(whole).model_fields:
+        if name != "ece_batch_mean_10_of_512":
+            assert getattr(shuffled, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
+
+
+def test_bin_edges_belong_to_the_bin_below() -> None:
+    edges = torch.arange(16, dtype=torch.float64) / 15
+    assert equal_width_bins(edges, 15).tolist() == [0, *range(15)]
+    above = torch.nextafter(edges[:-1], torch.ones(15, dtype=torch.float64))
+    assert equal_width_bins(above, 15).tolist() == list(range(15))
+
+
+def test_a_confidence_of_one_shares_the_last_bin() -> None:
+    # 10 bins, {0.95 right, 1.0 wrong}: one bin, |1 - 1.95| / 2. A bin of its own would say 0.525.
+    confidence = torch.tensor([0.95, 1.0], dtype=torch.float64)
+    assert top_label_ece(confidence, torch.tensor([True, False]), 10) == pytest.approx(0.475)
+    # A confidence of 0 is counted, too.
+    assert top_label_ece(torch.zeros(4), torch.ones(4, dtype=torch.bool)) == 1.0
+
+
+def test_equal_confidences_share_a_bin_of_equal_mass() -> None:
+    confidence = torch.tensor([0.5] * 40 + [0.9] * 50)
+    places = equal_mass_bins(confidence, 15)
+    assert len(places[:40].unique()) == len(places[40:].unique()) == 1
+    assert places.min() >= 0
+    assert places.max() <= 14
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(equal_mass_bins(confidence[order], 15), places[order])
+    counts = equal_mass_bins(torch.rand(100, generator=torch.Generator()), 15).bincount()
+    assert set(counts.tolist()) <= {6, 7}
+    assert len(counts) == 15
+
+
+def test_statistics_of_parts_add_up_to_those_of_the_whole() -> None:
+    confidence, correct = top_label(*drawn(999, temperature=2.0))
+    places = equal_width_bins(confidence, 15)
+
+    def statistics(part: slice) -> BinStatistics:
+        return BinStatistics.of(confidence[part], correct[part], places[part], 15)
+
+    merged = statistics(slice(0, 100)) + statistics(slice(100, 100)) + statistics(slice(100, None))
+    whole = statistics(slice(None))
+    assert torch.equal(merged.count_B, whole.count_B)
+    assert torch.equal(merged.correct_B, whole.correct_B)
+    torch.testing.assert_close(merged.confidence_B, whole.confidence_B, rtol=1e-13, atol=0)
+    assert merged.error() == pytest.approx(whole.error(), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_lower_precision_is_raised_before_anything_else(dtype: torch.dtype) -> None:
+    logits, labels = drawn(500, temperature=6.0)
+    low = logits.to(dtype)
+    assert compute_metrics(low, labels) == compute_metrics(low.double(), labels)
+    # In half precision itself, many of these confidences would round to exactly 1.
+    assert (low.softmax(1).amax(1) == 1).sum() > (top_label(low, labels)[0] == 1).sum()
+
+
+def test_a_model_that_never_predicts_a_class_is_measured() -> None:
+    logits = torch.tensor([[5.0, 1.0, -9.0]]).repeat(30, 1)
+    labels = torch.tensor([0, 1, 2] * 10)
+    measured = compute_metrics(logits, labels)
+    for name, expected in slow_metrics(logits, labels).items():
+        if name not in ("adaptive_ece", "debiased_ece"):  # one tie: not what the ranks say
+            assert getattr(measured, name) == pytest.approx(expected), name
+    assert measured.adaptive_ece == pytest.approx(measured.ece)
+
+
+def test_extreme_logits_give_finite_numbers() -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]])
+    measured = compute_metrics(logits, torch.tensor([0, 0]))
+    assert measured.nll == pytest.approx(1e4)
+    assert (measured.accuracy, measured.ece, measured.brier) == (0.5, 0.5, 1.0)
+    one = compute_metrics(logits[:1], torch.tensor([0]))
+    assert (one.ece, one.nll, one.brier, one.debiased_ece) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_batch_mean_is_never_below_the_whole() -> None:
+    for seed in range(5):
+        for temperature in (0.7, 1.0, 2.0):
+            confidence, correct = top_label(*drawn(1700, temperature=temperature, seed=seed))
+            whole = top_label_ece(confidence, correct, 10)
+            assert batch_mean_ece(confidence, correct) >= whole - 1e-12
+            assert batch_mean_ece(confidence, correct, batch=1700) == pytest.approx(whole)
+    # Perfectly calibrated, and still about 0.03: why the figure is not ECE.
+    assert compute_metrics(*drawn(10_000, 10)).ece_batch_mean_10_of_512 > 0.025
+    assert compute_metrics(*drawn(10_000, 10)).ece < 0.013
+
+
+def test_the_null_level_is_where_a_calibrated_model_lies() -> None:
+    below = []
+    for seed in range(40):
+        measured = compute_metrics(*drawn(600, seed=seed))
+        assert 0 < measured.ece_null_mean < measured.ece_null_p95
+        below.append(measured.ece <= measured.ece_null_p95)
+    # 38 expected; fewer than 33 has a chance below 1 in 1000.
+    assert sum(below) >= 33
+    miscalibrated = compute_metrics(*drawn(600, temperature=3.0))
+    assert miscalibrated.ece > 2 * miscalibrated.ece_null_p95
+
+
+def test_the_null_level_falls_with_the_number_of_images() -> None:
+    """And is, by the central limit theorem, Σ_b √(2/π Σ_{i in b} c_i (1 − c_i)) / N."""
+    levels = {}
+    for images in (1000, 10_000):
+        confidence = torch.linspace(0.0005, 0.9995, images, dtype=torch.float64)
+        levels[images] = null_level(confidence)
+        variance = torch.bincount(equal_width_bins(confidence, 15), confidence * (1 - confidence))
+        expected = float((variance * 2 / math.pi).sqrt().sum()) / images
+        assert levels[images][0] == pytest.approx(expected, rel=0.04)
+    assert levels[1000][0] / levels[10_000][0] == pytest.approx(math.sqrt(10), rel=0.1)
+    assert null_level(torch.ones(50)) == (0.0, 0.0)
+    confidence = top_label(*drawn(300))[0]
+    assert null_level(confidence) == null_level(confidence.flip(0))
+    assert null_level(confidence) != null_level(confidence, seed=1)
+
+
+def test_debiasing_takes_the_bias_off() -> None:
+    plain, debiased = [], []
+    for seed in range(20):
+        confidence, correct = top_label(*drawn(1000, seed=seed))
+        mass = BinStatistics.of(confidence, correct, equal_mass_bins(confidence, 15), 15)
+        n = mass.count_B.double()
+        plain.append(float((mass.correct_B - mass.confidence_B).square().div(n).sum()) / 1000)
+        debiased.append(mass.debiased_error() ** 2)
+    assert np.mean(debiased) < 0.5 * np.mean(plain)
+
+
+NAN, INFINITE = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), "no images"),
+        (torch.zeros(2, 1), torch.tensor([0, 0]), "one class"),
+        (torch.zeros(2, 3), torch.tensor([0]), "N labels"),
+        (torch.zeros(3), torch.tensor([0, 0, 0]), "shape"),
+        (torch.zeros(2, 3), torch.tensor([0, 3]), "0 to 2"),
+        (torch.zeros(2, 3), torch.tensor([-1, 0]), "0 to 2"),
+        (torch.tensor([[0.0, NAN], [0.0, 1.0]]), torch.tensor([0, 1]), "1 of 2 rows"),
+        (torch.tensor([[0.0, -INFINITE]]), torch.tensor([0]), "not finite"),
+        (torch.zeros(2, 3, dtype=torch.int64), torch.tensor([0, 1]), "floating-point"),
+        (torch.zeros(2, 3), torch.tensor([0.0, 1.0]), "class indices"),
+        (torch.zeros(2, 3), torch.tensor([True, False]), "class indices"),
+    ],
+)
+def test_nonsense_is_refused(logits: Tensor, labels: Tensor, message: str) -> None:
+    measures: list[Any] = [compute_metrics, top_label]
+    for measure in measures:
+        with pytest.raises(CalibrationError, match=message):
+            measure(logits, labels)
+
+
+def test_any_integer_labels_do() -> None:
+    logits, labels = drawn(50)
+    for dtype in (torch.int32, torch.uint8, torch.int16):
+        assert compute_metrics(logits, labels.to(dtype)) == compute_metrics(logits, labels)

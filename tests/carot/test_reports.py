@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import torch
+
+from carot.bound import smallest_singular_value
+from carot.calibration.metrics import compute_metrics
+from carot.calibration.reliability import reliability
+from carot.calibration.temperature import Calibrator, fit_temperature
+from carot.errors import CalibrationError
+from carot.reports import DatasetReport, Report, build_report, measure
+from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
+from tests.carot.test_metrics import drawn
+
+CLASSES = tuple("abcdefg")
+SPEC = EvaluateSpec(model=ModelSpec(architecture="carot-mini"), dataset="builtin:digits")
+
+
+def features(images: int) -> torch.Tensor:
+    return torch.randn(images, 8, generator=torch.Generator().manual_seed(7))
+
+
+def fitted() -> Calibrator:
+    return fit_temperature(*drawn(500, temperature=3.0, seed=9), classes=CLASSES)
+
+
+def measured(
+    name: str, *, calibrator: Calibrator | None = None, seed: int = 0, **fields: Any
+) -> DatasetReport:
+    row = EvaluationDataset(name=name, dataset="builtin:digits", **fields)
+    logits, labels = drawn(300, temperature=3.0, seed=seed)
+    return measure(row, logits, labels, features(300), calibrator=calibrator, skipped=["x.png"])
+
+
+def built(rows: list[DatasetReport], calibrator: Calibrator | None = None) -> Report:
+    return build_report(
+        SPEC,
+        rows,
+        classes=CLASSES,
+        method="carot",
+        architecture="carot-mini",
+        calibrator=calibrator,
+    )
+
+
+def test_a_data_set_is_measured_before_and_after_the_temperature() -> None:
+    calibrator = fitted()
+    report = measured("test", calibrator=calibrator, in_distribution=True)
+    logits, labels = drawn(300, temperature=3.0)
+    assert report.raw == compute_metrics(logits, labels)
+    assert report.calibrated == compute_metrics(logits / calibrator.temperature, labels)
+    assert report.calibrated.ece < report.raw.ece / 2
+    assert report.calibrated.accuracy == report.raw.accuracy
+    assert report.reliability_raw == reliability(logits, labels)
+    assert report.reliability_calibrated == reliability(logits / calibrator.temperature, labels)
+    assert report.sigma_min == smallest_singular_value(features(300))
+    assert (report.images, report.skipped) == (300, ("x.png",))
+
+
+def test_without_a_calibrator_there_is_nothing_calibrated() -> None:
+    report = measured("test")
+    assert report.calibrated is None
+    assert report.reliability_calibrated is None
+    headline = report.headline()
+    assert headline["calibrated_ece"] is None
+    assert headline["calibrated_nll"] is None
+    assert headline["ece"] == report.raw.ece
+
+
+def test_headlines_are_plain_numbers() -> None:
+    report = measured("test", calibrator=fitted())
+    assert report.calibrated is not None
+    headline = report.headline()
+    assert headline == json.loads(json.dumps(headline))
+    assert headline["accuracy"] == report.raw.accuracy
+    assert headline["calibrated_ece"] == report.calibrated.ece
+
+
+def test_a_severity_goes_with_a_shift() -> None:
+    plain, shifted = measured("test", severity=4), measured("noise", shift="noise", severity=4)
+    assert (plain.shift, plain.severity) == (None, None)
+    assert (shifted.shift, shifted.severity) == ("noise", 4)
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_the_mean_is_over_what_is_not_in_distribution(calibrated: bool) -> None:
+    calibrator = fitted() if calibrated else None
+    rows = [
+        measured("test", calibrator=calibrator, in_distribution=True),
+        measured("noise", calibrator=calibrator, shift="noise", seed=1),
+        measured("other", calibrator=calibrator, seed=2),
+    ]
+    report = built(rows, calibrator)
+    assert report.in_distribution == "test"
+    mean = report.ood_mean
+    assert mean is not None
+    assert mean.datasets == 2
+    assert mean.accuracy == pytest.approx((rows[1].raw.accuracy + rows[2].raw.accuracy) / 2)
+    assert mean.ece == pytest.approx((rows[1].raw.ece + rows[2].raw.ece) / 2)
+    after = [row.calibrated.ece for row in rows[1:] if row.calibrated is not None]
+    assert mean.calibrated_ece == (pytest.approx(sum(after) / 2) if calibrated else None)
+    assert (mean.calibrated_nll is None) is not calibrated
+
+
+def test_no_shifted_data_no_mean() -> None:
+    assert built([measured("test", in_distribution=True)]).ood_mean is None
+    assert built([measured("test")]).in_distribution is None
+
+
+def test_a_report_survives_json() -> None:
+    calibrator = fitted()
+    rows = [
+        measured("test", calibrator=calibrator, in_distribution=True),
+        measured("noise", calibrator=calibrator, shift="noise"),
+    ]
+    for spec in (SPEC, FinetuneSpec(model=SPEC.model, dataset=SPEC.dataset)):
+        report = build_report(
+            spec, rows, classes=CLASSES, method="m", architecture="a", calibrator=calibrator
+        )
+        document = report.model_dump_json()
+        assert Report.model_validate_json(document) == report
+        assert Report.model_validate(json.loads(document)) == report
+        assert report.kind == spec.kind
+        assert report.created_at.utcoffset() == timedelta(0)
+        assert json.loads(document)["version"] == 1
+
+
+def test_rows_of_two_data_sets_are_refused() -> None:
+    row = EvaluationDataset(name="test", dataset="builtin:digits")
+    with pytest.raises(CalibrationError, match="300 rows of logits and 10 of features"):
+        measure(row, *drawn(300), features(10), calibrator=None, skipped=())
+
+
+def test_reports_are_read_without_torch() -> None:
+    code = (
+        "import sys, carot.reports, carot.calibration.calibrator; "
+        "carot.reports.Report.model_json_schema(); "
+        "print(sorted({'torch', 'open_clip', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

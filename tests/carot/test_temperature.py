@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+from torch import Tensor
+
+from carot.calibration import temperature as module
+from carot.calibration.metrics import compute_metrics
+from carot.calibration.temperature import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    Calibrator,
+    fit_temperature,
+)
+from carot.errors import CalibrationError
+from tests.carot.test_metrics import drawn
+
+
+def scipy_optimum(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Temperature and mean negative log-likelihood found without any of our code."""
+    z = logits.double().numpy()
+    target = z[range(len(z)), labels.numpy()]
+
+    def nll(log_beta: float) -> float:
+        beta = math.exp(log_beta)
+        return float((logsumexp(beta * z, axis=1) - beta * target).mean())
+
+    found = minimize_scalar(nll, bounds=(-8, 8), method="bounded", options={"xatol": 1e-10})
+    return math.exp(-found.x), found.fun
+
+
+@pytest.mark.parametrize("true", [0.05, 0.3, 1.0, 1.6, 3.0, 10.0, 30.0])
+def test_finds_what_scipy_finds(true: float) -> None:
+    logits, labels = drawn(1500, 10, temperature=true)
+    expected, nll = scipy_optimum(logits, labels)
+    fitted = fit_temperature(logits, labels)
+    assert fitted.temperature == pytest.approx(expected, rel=1e-5)
+    assert fitted.nll_after == pytest.approx(nll, rel=1e-12)
+    assert fitted.nll_before == pytest.approx(compute_metrics(logits, labels).nll, rel=1e-12)
+    assert fitted.temperature == pytest.approx(true, rel=0.15)
+    assert fitted.converged
+    assert not fitted.at_bound
+
+
+def test_a_common_offset_of_a_row_changes_nothing() -> None:
+    logits, labels = drawn(400, temperature=1.6)
+    offsets = torch.linspace(-1e3, 1e3, 400, dtype=torch.float64)[:, None]
+    plain = fit_temperature(logits, labels).temperature
+    assert fit_temperature(logits + offsets, labels).temperature == pytest.approx(plain, rel=1e-8)
+
+
+def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = drawn(400, temperature=1.6)
+    whole = fit_temperature(logits, labels)
+    monkeypatch.setattr(module, "CHUNK_ROWS", 33)
+    assert fit_temperature(logits, labels).temperature == pytest.approx(whole.temperature, rel=1e-9)
+
+
+def test_scaled_cosines_are_fitted_and_raw_ones_are_said_to_be_at_the_bound() -> None:
+    logits, labels = drawn(1000, 10)
+    cosines = logits / 100
+    fitted = fit_temperature((100 * cosines).float(), labels, logit_scale=100.0)
+    assert fitted.temperature == pytest.approx(1.0, abs=0.1)
+    assert fitted.logit_scale == 100.0
+    raw = fit_temperature(cosines, labels)
+    assert raw.at_bound
+    assert raw.temperature == pytest.approx(MIN_TEMPERATURE)
+    assert raw.nll_after < raw.nll_before
+
+
+def test_all_right_has_no_optimum_but_a_bound() -> None:
+    logits, _ = drawn(200)
+    fitted = fit_temperature(logits, logits.argmax(1))
+    assert fitted.at_bound
+    assert fitted.temperature == pytest.approx(MIN_TEMPERATURE)
+    assert 0 <= fitted.nll_after < fitted.nll_before
+
+
+def test_answers_against_the_labels_end_at_the_other_bound() -> None:
+    logits, _ = drawn(200)
+    fitted = fit_temperature(logits, logits.argmin(1))
+    assert fitted.at_bound
+    assert fitted.temperature == pytest.approx(MAX_TEMPERATURE)
+    # Nearly uniform, all that can be said.
+    assert fitted.nll_after == pytest.approx(math.log(7), rel=0.05)
+
+
+def test_random_labels_call_for_a_temperature_that_says_nothing() -> None:
+    logits, _ = drawn(2000)
+    labels = torch.randint(7, (2000,), generator=torch.Generator().manual_seed(3))
+    fitted = fit_temperature(logits, labels)
+    assert fitted.temperature > 10
+    assert fitted.nll_after == pytest.approx(math.log(7), rel=0.01)
+
+
+def test_equal_logits_determine_nothing() -> None:
+    fitted = fit_temperature(torch.ones(20, 4), torch.arange(20) % 4)
+    assert fitted.at_bound
+    assert fitted.nll_after == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_lower_precision_is_raised_first(dtype: torch.dtype) -> None:
+    logits, labels = drawn(1000, temperature=3.0)
+    low = logits.to(dtype)
+    fitted = fit_temperature(low, labels)
+    assert fitted == fit_temperature(low.double(), labels)
+    assert fitted.temperature == pytest.approx(3.0, rel=0.15)
+
+
+def test_extreme_logits_are_fitted() -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.0], [1e4, 0.0, -1e4], [0.0, -1e4, 1e4]])
+    fitted = fit_temperature(logits, torch.tensor([0, 1, 2]))
+    assert math.isfinite(fitted.nll_after)
+    assert fitted.nll_after < fitted.nll_before
+    assert fitted.temperature == pytest.approx(MAX_TEMPERATURE)
+    assert fitted.at_bound
+
+
+def test_the_fit_never_raises_the_likelihood_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(60):
+        images = 1 + seed
+        logits = torch.randn(images, 2 + seed % 5, generator=generator) * 10 ** (seed % 7 - 3)
+        labels = torch.randint(logits.shape[1], (images,), generator=generator)
+        fitted = fit_temperature(logits, labels)
+        assert fitted.nll_after <= fitted.nll_before
+        assert fitted.converged
+        assert MIN_TEMPERATURE * 0.999 <= fitted.temperature <= MAX_TEMPERATURE * 1.001
+        calibrated = compute_metrics(logits.double() / fitted.temperature, labels)
+        assert calibrated.nll == pytest.approx(fitted.nll_after, rel=1e-9, abs=1e-12)
+        assert calibrated.accuracy == compute_metrics(logits, labels).accuracy
+
+
+def test_a_fit_of_the_optimum_is_one() -> None:
+    logits, labels = drawn(800, temperature=2.0)
+    first = fit_temperature(logits, labels)
+    again = fit_temperature(logits / first.temperature, labels)
+    assert again.temperature == pytest.approx(1.0, rel=1e-8)
+    assert again.converged
+
+
+def test_a_calibrator_knows_where_it_comes_from_and_survives_json() -> None:
+    logits, labels = drawn(100, 3)
+    fitted = fit_temperature(
+        logits, labels, logit_scale=14.3, classes=("a", "b", "c"), split="calibration"
+    )
+    assert (fitted.n, fitted.split, fitted.logit_scale) == (100, "calibration", 14.3)
+    assert Calibrator.model_validate_json(fitted.model_dump_json()) == fitted
+    other = fit_temperature(logits, labels, classes=("b", "a", "c"))
+    assert other.label_set_hash != fitted.label_set_hash
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)),
+        (torch.tensor([[0.0, math.nan]]), torch.tensor([0])),
+        (torch.tensor([[0.0, -math.inf]]), torch.tensor([0])),
+        (torch.zeros(2, 3), torch.tensor([0, 3])),
+        (torch.zeros(2, 3), torch.tensor([0.0, 1.0])),
+    ],
+)
+def test_nonsense_is_refused(logits: Tensor, labels: Tensor) -> None:
+    with pytest.raises(CalibrationError):
+        fit_temperature(logits, labels)
