@@ -7,6 +7,7 @@ import socket
 
 import uvicorn
 
+from api import logs
 from api.app import create_app
 from api.context import Context
 from api.settings import ApiSettings
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that was inherited")
     arguments = parser.parse_args()
     settings = ApiSettings()
+    logs.configure(settings.log_level)
     app = create_app(settings)
     config = uvicorn.Config(
         app,

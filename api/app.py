@@ -8,10 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from store.artifacts import open_store
-from store.database import Database
-from store.settings import Settings
-from store.sweeper import Sweeper
 
 from api import logs, openapi, problems
 from api.context import Context
@@ -31,6 +27,10 @@ from api.routes import (
     streams,
 )
 from api.settings import ApiSettings
+from store.artifacts import open_store
+from store.database import Database
+from store.settings import Settings
+from store.sweeper import Sweeper
 
 NOUNS = (datasets, jobs, streams, checkpoints, reports, models, predictions, health)
 WILDCARDS = ("0.0.0.0", "::")
@@ -38,9 +38,14 @@ MULTIPART_ROOM = 1 << 16
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The API as an ASGI application. Settings come from `CAROT_*` variables unless given."""
+    """The API as an ASGI application.
+
+    Without settings, as a server calls it, they come from `CAROT_*` variables and logging is set
+    up; a caller with settings of its own keeps its own logging.
+    """
     chosen = _api_settings(settings)
-    logs.configure(chosen.log_level)
+    if settings is None:
+        logs.configure(chosen.log_level)
     measures = Measures()
     app = FastAPI(
         title="CaRot",
@@ -48,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=openapi.version(),
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan,
         middleware=_middleware(chosen, measures),
         separate_input_output_schemas=True,

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy.orm import Session
-from store.checkpoints import get_checkpoint
-from store.datasets import get_dataset
-from store.errors import NotFound
 
 from api.architectures import architectures, similar, weights
 from api.context import ID
 from api.problems import Problem, invalid
 from carot.data.splits import SPLITS
 from carot.specs import EvaluateSpec, FinetuneSpec, ModelSpec
+from store.checkpoints import get_checkpoint
+from store.datasets import get_dataset
+from store.errors import NotFound
 
 DIGITS = "builtin:digits"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from store.artifacts import ArtifactStore
-from store.database import Database
-from store.errors import NotFound
 
 from api.doorbell import Doorbell
 from api.inference.engine import Engine
 from api.measures import Measures
 from api.settings import ApiSettings
+from store.artifacts import ArtifactStore
+from store.database import Database
+from store.errors import NotFound
 
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 

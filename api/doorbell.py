@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import structlog
+
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Doorbell:
         try:
             self._celery().send_task(TASK, args=[job_id], ignore_result=True, retry=False)
         # Brokers raise what they like when they are down.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             log.warning("doorbell_failed", job_id=job_id, error=str(error))
 
     def close(self) -> None:

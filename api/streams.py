@@ -10,12 +10,12 @@ from typing import Any
 import anyio
 from anyio import to_thread
 from fastapi.sse import ServerSentEvent
-from store.events import list_events
-from store.jobs import get_job
-from store.states import TERMINAL
 
 from api.context import Context
 from api.schemas.jobs import EventView, JobView
+from store.events import list_events
+from store.jobs import get_job
+from store.states import TERMINAL
 
 POLL_SECONDS = 0.5
 PAGE = 200

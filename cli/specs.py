@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def read_document(path: Path) -> dict[str, Any]:
         typer.BadParameter: it cannot be read as one.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{path}: not YAML: {error}") from error
     if not isinstance(document, dict):
@@ -29,15 +31,10 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 takes 5e-4 for text, since its floats need a dot; people mean the number."""
 
 
-def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-    text = loader.construct_scalar(node)
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    return float(loader.construct_scalar(node))
 
 
-_Loader.add_implicit_resolver(
-    "!exponent", __import__("re").compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+EXPONENT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("!exponent", EXPONENT, list("-+0123456789"))
 _Loader.add_constructor("!exponent", _number)

@@ -86,7 +86,7 @@ class Batcher(Generic[T, R]):
             try:
                 results = self._run(live[0].key, [w.item for w in live])
             # Whatever the model raises belongs to the requests, not to this thread.
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 for w in live:
                     w.future.set_exception(error)
             else:

@@ -6,13 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from api.inference.engine import Predictor
+from api.settings import ApiSettings
 from store.artifacts import ArtifactStore
 from store.bundles import unpack
 from store.checkpoints import get_checkpoint
 from store.database import Database
-
-from api.inference.engine import Predictor
-from api.settings import ApiSettings
 
 
 class CheckpointCache:

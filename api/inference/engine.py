@@ -23,9 +23,17 @@ from carot.errors import UnreadableImage
 class Predictor(Protocol):
     """A loaded checkpoint. C classes."""
 
-    classes: tuple[str, ...]
-    temperature: float
-    calibrated: bool
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names; a logit's place is an index into them."""
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the temperature was fitted."""
 
     def prepare(self, image: Image.Image) -> Any:
         """One RGB image as what `logits` takes; safe in any thread."""

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
-from store.tables import Checkpoint
 
 from api.context import Ctx, known_shape
 from api.ranges import chosen_range
 from api.schemas.common import Cursor, Limit, Page
 from api.schemas.models import CheckpointView
 from store import checkpoints as store
+from store.tables import Checkpoint
 
 router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
 TAR = "application/x-tar"

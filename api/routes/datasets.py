@@ -165,4 +165,3 @@ async def _from_form(
 
 def _printable(filename: str | None) -> str | None:
     return filename if filename and filename.isprintable() and len(filename) <= 200 else None
-

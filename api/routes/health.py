@@ -8,12 +8,12 @@ from typing import Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy import func, select, text
-from store.states import JobState
-from store.tables import Job
 
 from api.context import Context, Ctx
 from api.openapi import version
 from api.problems import Problem
+from store.states import JobState
+from store.tables import Job
 
 router = APIRouter(tags=["service"])
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
@@ -86,7 +86,7 @@ def _database(context: Context) -> str:
         with context.database.reading() as session:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
     # Drivers raise what they like; readiness only needs to know that it does not work.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return type(error).__name__
     return "ok"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from store.states import JobState
 
 from api.checks import check_spec
 from api.context import Ctx, known_shape
@@ -22,6 +21,7 @@ from api.schemas.jobs import (
 )
 from store import events as event_store
 from store import jobs as store
+from store.states import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

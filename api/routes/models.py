@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 from fastapi import APIRouter
-from store.checkpoints import get_checkpoint
-from store.errors import NotFound
-from store.tables import ModelAlias
 
 from api.context import Context, Ctx, known_shape
 from api.problems import invalid
 from api.schemas.common import Alias, Cursor, Limit, Page
 from api.schemas.models import AliasRequest, AliasView
 from store import aliases as store
+from store.checkpoints import get_checkpoint
+from store.errors import NotFound
+from store.tables import ModelAlias
 
 router = APIRouter(prefix="/models", tags=["models"])
 SHAPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -13,7 +13,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
-from store.checkpoints import get_checkpoint
 
 from api.context import Context, Ctx, RequestId, known_shape
 from api.inference.batcher import Busy
@@ -22,6 +21,7 @@ from api.problems import FieldError, Problem, invalid
 from api.routes.models import checkpoint_of
 from api.schemas.predictions import Guess, Prediction, Predictions, PredictRequest
 from carot.errors import UnreadableImage
+from store.checkpoints import get_checkpoint
 
 router = APIRouter(tags=["predictions"])
 TEXT = {"type": "string"}

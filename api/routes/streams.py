@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from store.jobs import get_job
 
 from api.context import Ctx, known_shape
 from api.streams import job_stream
+from store.jobs import get_job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

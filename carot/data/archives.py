@@ -63,9 +63,7 @@ def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> M
     """
     limits = limits or Limits()
     with open_members(source, limits) as members:
-        plan = plan_layout(members)
-        manifest = _write(plan, members, bundle, limits)
-    return manifest
+        return _write(plan_layout(members), members, bundle, limits)
 
 
 def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Manifest:

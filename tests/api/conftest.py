@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import random
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from api.app import create_app
-from api.context import Context
 from api.settings import ApiSettings
 from store.database import Database
+from tests.api.helpers import Start
 
 FILE = "carot.db"
-Start = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Without this an error is drawn with the values of all variables, which takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -62,27 +66,3 @@ def start(tmp_path: Path, migrated: Path) -> Iterator[Start]:
 @pytest.fixture
 def client(start: Start) -> TestClient:
     return start()
-
-
-def context_of(client: TestClient) -> Context:
-    """The parts of the application behind a client."""
-    context = client.app.state.context  # type: ignore[attr-defined]
-    assert isinstance(context, Context)
-    return context
-
-
-def picture(seed: int) -> bytes:
-    """A small PNG of noise."""
-    file = io.BytesIO()
-    Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(192)).save(file, "PNG")
-    return file.getvalue()
-
-
-def archive(images_per_class: int = 20, classes: tuple[str, ...] = ("cat", "dog")) -> bytes:
-    """A zip of class folders."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as zipped:
-        for c, name in enumerate(classes):
-            for i in range(images_per_class):
-                zipped.writestr(f"{name}/{i}.png", picture(1000 * c + i))
-    return file.getvalue()

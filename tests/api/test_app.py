@@ -9,7 +9,7 @@ import sys
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import Start
+from tests.api.helpers import Start
 
 
 def test_importing_the_app_loads_neither_torch_nor_a_worker() -> None:
@@ -131,7 +131,7 @@ def test_health(client: TestClient) -> None:
 
 
 def test_not_ready_without_tables(start: Start, tmp_path: object) -> None:
-    from tests.api.conftest import context_of
+    from tests.api.helpers import context_of
 
     client = start()
     context = context_of(client)

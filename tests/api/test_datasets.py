@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import Start, archive, context_of, picture
+from tests.api.helpers import Start, archive, context_of, picture
 
 ZIP = {"Content-Type": "application/zip"}
 
@@ -146,7 +146,9 @@ def test_a_folder_beneath_the_root(start: Start, root: Path) -> None:
     assert str(root) not in answer.text
 
 
-@pytest.mark.parametrize("path", ["..", "../secret", "/etc", "way-out", "nowhere", "a\0b", "x" * 999])
+@pytest.mark.parametrize(
+    "path", ["..", "../secret", "/etc", "way-out", "nowhere", "a\0b", "x" * 999]
+)
 def test_a_folder_elsewhere(start: Start, root: Path, path: str) -> None:
     client = start(dataset_root=root)
     answer = client.post("/datasets", json={"source": "folder", "path": path})

@@ -8,7 +8,7 @@ import random
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import context_of
+from tests.api.helpers import context_of
 from tests.api.rows import add_checkpoint, add_report
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -53,9 +53,7 @@ def test_a_download_is_resumed(client: TestClient, checkpoint: str) -> None:
 
 
 def test_a_range_beyond_the_end(client: TestClient, checkpoint: str) -> None:
-    answer = client.get(
-        f"/checkpoints/{checkpoint}/download", headers={"Range": "bytes=300000-"}
-    )
+    answer = client.get(f"/checkpoints/{checkpoint}/download", headers={"Range": "bytes=300000-"})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == "bytes */300000"
     assert answer.headers["content-type"] == "application/problem+json"

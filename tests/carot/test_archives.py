@@ -314,7 +314,7 @@ def test_overlapping_entries(tmp_path: Path) -> None:
             twin.compress_type = zipfile.ZIP_DEFLATED
             twin.filename = f"cat/{i}.png"
             archive.filelist.append(twin)
-        archive._didModify = True
+        archive._didModify = True  # type: ignore[attr-defined]
     refused(path, "overlaps")
 
 

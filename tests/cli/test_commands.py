@@ -77,8 +77,9 @@ def test_up_names_a_port_that_is_taken(tmp_path: Path) -> None:
 
 def test_a_spec_that_cannot_run_names_its_field(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
-    spec.write_text("model: {architecture: carot-mini}\ndataset: builtin:digits\n"
-                    "training: {learning_rate: 7}\n")
+    spec.write_text(
+        "model: {architecture: carot-mini}\ndataset: builtin:digits\ntraining: {learning_rate: 7}\n"
+    )
     done = carot("train", str(spec), "--out", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "training.learning_rate" in done.stderr
@@ -94,9 +95,7 @@ def test_predict_wants_one_model(tmp_path: Path) -> None:
 def test_spec_files_read_exponents_as_numbers(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text("a: 5e-4\nb: 1E5\nc: 0x1e5\nd: text\n")
-    assert read_document(path) == {
-        "a": 5e-4, "b": 1e5, "c": 0x1E5, "d": "text", "kind": "finetune"
-    }
+    assert read_document(path) == {"a": 5e-4, "b": 1e5, "c": 0x1E5, "d": "text", "kind": "finetune"}
     path.write_text(json.dumps({"kind": "evaluate", "a": 1e-7}))
     assert read_document(path) == {"kind": "evaluate", "a": 1e-7}
 
