@@ -1,0 +1,76 @@
+# `make help` lists what there is. Everything happens in .venv; nothing is installed twice.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PYTHON
+
+.PHONY: help demo up install test test-unit test-services test-acceptance check lint types imports \
+	format pins clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
+
+demo: $(VENV)/installed ## the whole story on this machine: fine-tune, report, predict (ARGS=--json)
+	@$(BIN)/carot demo $(ARGS)
+
+up: $(VENV)/installed ## the service on this machine, until Ctrl-C (ARGS="--port 9000")
+	@$(BIN)/carot up $(ARGS)
+
+install: $(VENV)/installed-test ## the environment with what the tests need
+
+test: $(VENV)/installed-test ## every check: lint, types, imports, unit, services, acceptance
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-services
+	@$(MAKE) --no-print-directory test-acceptance
+	@echo "all checks passed"
+
+test-unit: $(VENV)/installed-test ## tests that need no server
+	$(PYTEST) -q -n $(JOBS) -m "not services and not acceptance" $(ARGS)
+
+test-services: $(VENV)/installed-test ## tests on private Postgres and Redis
+	$(PYTEST) -q -n $(JOBS) -m "services and not acceptance" $(ARGS)
+
+test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
+	$(PYTEST) -q -n $(JOBS) -m acceptance $(ARGS)
+
+check: lint types imports ## lint, types and import contracts
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-test
+	$(BIN)/mypy
+
+imports: $(VENV)/installed-test
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/installed-test ## rewrite the code the way the linter wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pins: $(VENV)/installed-test ## write constraints.txt anew from what is installed
+	$(BIN)/python .ci/pin.py > constraints.tmp
+	mv constraints.tmp constraints.txt
+
+clean: ## remove the environment and what tools left behind; data in .carot stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python: | .ci/venv
+	@.ci/venv $(VENV)
+
+# The stamps make a second run skip the installation.
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $(VENV)/installed $@

@@ -1,0 +1,120 @@
+"""Fixtures of all tests: databases of both kinds and a broker, started when a test needs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.programs import VARIABLES, Unavailable
+from tests.services import ensure, stop_all
+
+FOLDER = "CAROT_TEST_FOLDER"
+PROCESS = "CAROT_TEST_PROCESS"
+BOTH = ("sqlite", pytest.param("postgres", marks=pytest.mark.services))
+
+# Settings of the person who runs the tests are no part of them.
+for name in [n for n in os.environ if n.startswith("CAROT_") and not n.startswith("CAROT_TEST_")]:
+    del os.environ[name]
+# Nothing may wait for a model hub, and parallel test processes must not fight for cores.
+os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of this session share."""
+    if not hasattr(config, "workerinput"):
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="carot-tests-")
+        os.environ[PROCESS] = str(os.getpid())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the servers, if any were started."""
+    if not hasattr(config, "workerinput"):
+        folder = Path(os.environ.pop(FOLDER))
+        url = os.environ.get(VARIABLES["postgres"])
+        if url and (folder / "template.made").exists():
+            from tests.databases import PostgresServer
+
+            PostgresServer(url, folder).forget()
+        stop_all(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def server_url(kind: str) -> str:
+    """The address of the server to test with: the one that was named, else a private one."""
+    named = os.environ.get(VARIABLES[kind])
+    if named:
+        return named
+    try:
+        return ensure(kind, Path(os.environ[FOLDER]), int(os.environ[PROCESS]))
+    except Unavailable as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from store.database import Database
+
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    database.close()
+    return path
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh database at the newest revision: once SQLite, once Postgres."""
+    if request.param == "postgres":
+        yield request.getfixturevalue("postgres_url")
+    else:
+        path = tmp_path / "database" / "carot.db"
+        path.parent.mkdir()
+        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        yield f"sqlite:///{path}"
+
+
+@pytest.fixture(params=BOTH)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh database without tables: once SQLite, once Postgres."""
+    if request.param == "postgres":
+        from tests.databases import PostgresServer
+
+        server = PostgresServer(server_url("postgres"), Path(os.environ[FOLDER]))
+        with server.fresh(migrated=False) as url:
+            yield url
+    else:
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> object:
+    from tests.databases import PostgresServer
+
+    return PostgresServer(server_url("postgres"), Path(os.environ[FOLDER]))
+
+
+@pytest.fixture
+def postgres_url(_postgres) -> Iterator[str]:
+    """The URL of a fresh Postgres database at the newest revision. Mark the test `services`."""
+    with _postgres.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """The URL of an empty Redis database of this test process. Mark the test `services`."""
+    import redis
+
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    base, _, first = server_url("redis").rpartition("/")
+    url = f"{base}/{int(first or 0) + number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
