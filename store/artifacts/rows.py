@@ -141,11 +141,10 @@ def discard(database: Database, artifacts: ArtifactStore, artifact_id: str) -> N
 def drop_pending(database: Database, artifacts: ArtifactStore, stored: Stored) -> None:
     """Delete what was stored but will not be committed."""
     with database.session() as session:
-        session.execute(
-            update(Artifact)
-            .where(Artifact.id == stored.artifact_id, Artifact.state == PENDING)
-            .values(blob_key=stored.blob.key)
-        )
+        row = session.get(Artifact, stored.artifact_id)
+        if row is None or row.state != PENDING:
+            return  # it was committed after all
+        row.blob_key = stored.blob.key
     discard(database, artifacts, stored.artifact_id)
 
 

@@ -1,0 +1,7 @@
+"""Runs jobs: claims one, has a process of its own train, passes on what that says, keeps results.
+
+app ─► supervisor ─► materialise (data sets, checkpoint, snapshot to a scratch folder)
+                  ─► trainer_process ─► child ─► carot.run
+                  ─► relay + heartbeat (events, metrics, progress, lease; cancel comes back)
+                  ─► results (checkpoint, logits and report, in one transaction)
+"""

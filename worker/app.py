@@ -1,0 +1,104 @@
+"""The Celery application: a doorbell and nothing more.
+
+A message says "look at this job". It is acknowledged before the work begins and its result is kept
+nowhere, since the database knows all that matters: a lost message is rung again by the sweeper, and
+a doubled one finds the job taken.
+
+The pool is one thread. A forked pool process would get signals of its own and make the trainer a
+grandchild; here the process that is told to shut down is the one that holds the job, and it can
+stop the trainer, keep its snapshot and give the job back. Nothing heavy runs in the thread, since
+training has a process of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+from celery import Celery, signals
+
+from store.artifacts import open_store
+from store.database import Database
+from store.settings import Settings
+from store.sweeper import Sweeper
+from worker.supervisor import Supervisor
+
+TASK = "carot.run_job"
+MAILBOX = "worker.mailbox:Transport"
+OPTIONS = (
+    "--pool=threads",
+    "--concurrency=1",
+    "--loglevel=INFO",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+)
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> Celery:
+    """Celery as this project uses it, without the task."""
+    app = Celery("carot", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_concurrency=1,
+        worker_prefetch_multiplier=1,
+        # Otherwise a second job would wait here while another worker is idle.
+        worker_disable_prefetch=not settings.embedded_broker,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=settings.broker_transport_options,
+    )
+    if settings.embedded_broker:
+        app.conf.broker_transport = MAILBOX
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; a job in progress is given back with its snapshot."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    database = Database(settings.database_url)
+    stopping = threading.Event()
+    app = create_app(settings)
+    supervisor = Supervisor(
+        settings, database, open_store(settings, database), worker=_name(), stopping=stopping
+    )
+    supervisor.clean_scratch()
+
+    @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+    def run_job(job_id: str) -> None:
+        supervisor.run(job_id)
+
+    def ring(job_id: str) -> None:
+        try:
+            app.send_task(TASK, args=[job_id], ignore_result=True, retry=False)
+        except Exception as error:  # noqa: BLE001 - brokers raise what they like; it rings again
+            log.warning("cannot ring for %s: %s", job_id, error)
+
+    def on_shutdown(**_: Any) -> None:
+        stopping.set()
+
+    signals.worker_shutting_down.connect(on_shutdown, weak=False)
+    sweeper = Sweeper(database, settings, ring)
+    sweeper.start()
+    try:
+        app.worker_main(["worker", f"--hostname={_name()}", *OPTIONS])
+    finally:
+        stopping.set()
+        sweeper.stop()
+        database.close()
+
+
+def _name() -> str:
+    return f"carot-{os.getpid()}@{socket.gethostname()}"

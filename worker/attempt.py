@@ -1,0 +1,236 @@
+"""One attempt at a job, from the claim to its end. Holds no transaction while it waits."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from carot.events import Failed
+from store.artifacts import ArtifactStore
+from store.database import Database
+from store.errors import ArtifactError, IllegalTransition, NotFound, StaleFence
+from store.jobs import Claim, fail, lose_attempt, mark_cancelled, release
+from store.settings import Settings
+from worker.child import DONE, FAILED, INTERRUPTED
+from worker.heartbeat import Heartbeat, Verdict
+from worker.materialise import Materialiser, Materials
+from worker.relay import Note, Relay
+from worker.results import Results
+from worker.trainer_process import TrainerProcess
+
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+MAX_MESSAGE = 4000
+log = logging.getLogger(__name__)
+
+
+class GivenUp(Exception):
+    """What is under way is of no use any more: cancelled, taken away, or shutting down."""
+
+
+class Attempt:
+    """A claimed job in the hands of this worker.
+
+    Args:
+        command: the trainer; `folder` is added to it.
+        stopping: set when this process is to end.
+        folder: where everything of this attempt lies.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        artifacts: ArtifactStore,
+        command: Sequence[str],
+        stopping: threading.Event,
+        held: Claim,
+        folder: Path,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._command = command
+        self._stopping = stopping
+        self._held = held
+        self._folder = folder
+        self._relay = Relay()
+        self._heartbeat = Heartbeat(database, settings, held, self._relay)
+        self._materialiser = Materialiser(database, artifacts, folder, self._check)
+        self._results = Results(database, artifacts, held, folder, self._check)
+        self._stored_step = -1
+        self._finishing = False
+
+    def run(self) -> None:
+        """Bring the job to an end, or give it back.
+
+        Raises:
+            StaleFence: somebody else has the job; nothing was written since.
+        """
+        with self._heartbeat:
+            try:
+                self._run()
+            except GivenUp:
+                self._give_up()
+            except (StaleFence, SQLAlchemyError):
+                raise
+            except IllegalTransition:  # a cancel came in at the last moment
+                self._cancelled()
+            except (ArtifactError, NotFound) as error:
+                self._fail(_code(type(error).__name__), str(error))
+            except Exception as error:
+                log.exception("%s: the worker failed", self._held.job_id)
+                self._lose("worker_error", f"the worker failed: {error!r}")
+
+    def _run(self) -> None:
+        materials = self._materialiser.prepare(self._held)
+        if materials.snapshot_lost is not None:
+            self._warn(
+                "snapshot_lost",
+                f"starting anew, as the snapshot cannot be used: {materials.snapshot_lost}",
+            )
+        trainer = TrainerProcess(self._command, self._folder, self._relay.on_line)
+        try:
+            code = self._watch(trainer)
+        finally:
+            trainer.close()
+        if self._heartbeat.verdict is not None:
+            raise GivenUp
+        self._finish(code, trainer.last_words(), materials)
+
+    def _watch(self, trainer: TrainerProcess) -> int:
+        while (code := trainer.poll()) is None:
+            if self._heartbeat.verdict is Verdict.STALE:
+                trainer.kill()
+            elif self._heartbeat.verdict is not None or self._stopping.is_set():
+                trainer.stop(self._settings.cancel_grace_seconds)
+            else:
+                self._keep_snapshot()
+            time.sleep(POLL_SECONDS)
+        return code
+
+    def _finish(self, code: int, last_words: str, materials: Materials) -> None:
+        failure = self._relay.failure
+        self._finishing = True
+        if code == DONE:
+            self._flush()
+            self._insist(lambda: self._results.keep(materials))
+        elif code == FAILED and failure is not None:
+            self._fail(_code(failure.error), failure.message, failure)
+        elif self._stopping.is_set():
+            raise GivenUp
+        else:
+            self._keep_snapshot()
+            reason = _how_it_ended(code)
+            self._lose(
+                "trainer_crashed",
+                f"{reason}; its last words:\n{last_words}" if last_words else reason,
+            )
+
+    def _check(self) -> None:
+        """Asked between the pieces of whatever takes long."""
+        shutting_down = self._stopping.is_set() and not self._finishing
+        if self._heartbeat.verdict is not None or shutting_down:
+            raise GivenUp
+
+    def _keep_snapshot(self) -> None:
+        """Store the newest snapshot, if it is not; without one a restart begins further back."""
+        event = self._relay.snapshot
+        if event is None or event.step == self._stored_step:
+            return
+        before, self._stored_step = self._stored_step, event.step
+        try:
+            self._results.keep_snapshot(event)
+        except GivenUp:
+            self._stored_step = before
+        except StaleFence:
+            raise
+        except Exception as error:
+            log.exception("%s: a snapshot was not kept", self._held.job_id)
+            self._warn("snapshot_not_kept", f"the snapshot of step {event.step}: {error}")
+
+    def _give_up(self) -> None:
+        match self._heartbeat.verdict:
+            case Verdict.STALE:
+                raise StaleFence(f"{self._held.job_id} was taken away")
+            case Verdict.CANCELLED:
+                self._cancelled()
+            case _:
+                self._finishing = True
+                self._keep_snapshot()
+                self._end(lambda s: release(s, self._held, "its worker is shutting down"))
+
+    def _cancelled(self) -> None:
+        self._end(lambda session: mark_cancelled(session, self._held))
+
+    def _fail(self, code: str, message: str, failure: Failed | None = None) -> None:
+        error = {
+            "code": code,
+            "message": message[:MAX_MESSAGE],
+            "field": None if failure is None else failure.field,
+            "names": [] if failure is None else list(failure.names),
+        }
+        self._end(lambda session: fail(session, self._held, error))
+
+    def _lose(self, code: str, reason: str) -> None:
+        self._end(lambda s: lose_attempt(s, self._held, code, reason[:MAX_MESSAGE]))
+
+    def _end(self, change: Callable[[Session], object]) -> None:
+        """Write what is left to say, then the change of state; a cancel may be faster."""
+        self._flush()
+
+        def act() -> None:
+            with self._database.session() as session:
+                change(session)
+
+        try:
+            self._insist(act)
+        except IllegalTransition:
+            self._insist(self._confirm_cancel)
+
+    def _confirm_cancel(self) -> None:
+        with self._database.session() as session:
+            mark_cancelled(session, self._held)
+
+    def _flush(self) -> None:
+        lease = self._settings.lease_seconds
+        self._insist(lambda: self._relay.flush(self._database, self._held, lease, due=True))
+
+    def _insist(self, act: Callable[[], object]) -> None:
+        """Hours of training are not lost because the database is away for a moment."""
+        while True:
+            try:
+                act()
+            except OperationalError as error:
+                if self._heartbeat.verdict is Verdict.STALE:
+                    raise StaleFence(f"{self._held.job_id}: the database was away") from error
+                log.warning("%s: %s; trying again", self._held.job_id, error)
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _warn(self, code: str, message: str) -> None:
+        data = {"code": code, "message": message}
+        self._relay.note(Note("warning", message, "warning", data))
+
+
+def _how_it_ended(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the trainer was killed by signal 9; it may have run out of memory"
+    if code < 0:
+        return f"the trainer was ended by signal {-code}"
+    if code == INTERRUPTED:
+        return "somebody told the trainer to stop"
+    return f"the trainer ended with status {code}"
+
+
+def _code(name: str) -> str:
+    """`TooManyUnreadable` is `too_many_unreadable`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,117 @@
+"""The process that trains: `python -m worker.child FOLDER`.
+
+Reads `FOLDER/spec.json`, runs it there, and writes one event a line, as JSON, to its standard
+output. Ends with 0 when the run is done, 1 after a `failed` event, 3 when SIGTERM stopped it; with
+anything else, or by a signal, it crashed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from carot.errors import CarotError, Interrupted
+from carot.events import AnyEvent, Failed
+
+DONE, FAILED, INTERRUPTED = 0, 1, 3
+PARENT = "CAROT_SUPERVISOR_PID"
+PR_SET_PDEATHSIG = 1
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LineReporter:
+    """Writes every event as one line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+
+    def report(self, event: AnyEvent) -> None:
+        """Write one event, now."""
+        line = json.dumps(event.model_dump(mode="json"))
+        with self._lock:
+            self._out.write(line + "\n")
+            self._out.flush()
+
+
+def main(folder: Path) -> int:
+    """Run the spec in `folder`; the exit status."""
+    _die_with_parent()
+    stop = threading.Event()
+
+    def on_term(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reporter = LineReporter(_own_stdout())
+    # References to data in the spec are relative to the folder.
+    os.chdir(folder)
+    try:
+        _execute(reporter, stop)
+    except Interrupted:
+        return INTERRUPTED
+    except CarotError as error:
+        reporter.report(_failure(error))
+        return FAILED
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        reporter.report(Failed(error="NoSpace", message=f"no space left on the disk: {error}"))
+        return FAILED
+    return DONE
+
+
+def _execute(reporter: LineReporter, stop: threading.Event) -> None:
+    # Only this process loads torch, and only after it can be stopped.
+    from pydantic import TypeAdapter
+
+    from carot.run import execute
+    from carot.specs import EvaluateSpec, FinetuneSpec, RunSpec
+
+    adapter: TypeAdapter[FinetuneSpec | EvaluateSpec] = TypeAdapter(RunSpec)
+    spec = adapter.validate_json(Path("spec.json").read_bytes())
+    execute(spec, Path(), reporter, should_stop=stop.is_set)
+
+
+def _failure(error: CarotError) -> Failed:
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in NO_SPACE
+    names = getattr(error, "names", None) or ()
+    return Failed(
+        error="NoSpace" if full else type(error).__name__,
+        message=error.message,
+        field=error.field,
+        names=tuple(str(name) for name in names),
+    )
+
+
+def _own_stdout() -> TextIO:
+    """Standard output as it was; what prints by accident goes to standard error from now on."""
+    sys.stdout.flush()
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+    os.dup2(2, 1)
+    return events
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process with its supervisor: a trainer nobody hears must end."""
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):  # it died before the kernel was told
+        os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

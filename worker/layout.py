@@ -1,0 +1,11 @@
+"""Names in the folder of an attempt, as `carot.run` has them, which would load torch."""
+
+SPEC = "spec.json"
+SNAPSHOT = "snapshot"
+CHECKPOINT = "checkpoint"
+LOGITS = "logits"
+REPORT = "report.json"
+CARD = "classifier.json"
+CALIBRATOR = "calibrator.json"
+DATASETS = "datasets"
+MODELS = "models"

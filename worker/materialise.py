@@ -1,0 +1,140 @@
+"""Before a run: everything it needs is copied to a folder, and its spec speaks only of that.
+
+    FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…`
+    FOLDER/datasets/ds_…/            image folders
+    FOLDER/models/ckpt_…/            the checkpoint to start from
+    FOLDER/snapshot/                 where an earlier attempt got to
+
+Paths are relative to the folder, so that the same job has the same spec in every attempt: a
+snapshot belongs to one spec.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from store.artifacts import ArtifactStore
+from store.artifacts.base import saying_no_space
+from store.artifacts.rows import get_artifact
+from store.bundles import unpack
+from store.checkpoints import get_checkpoint
+from store.database import Database
+from store.datasets import get_dataset
+from store.errors import ArtifactError, NoSpace, NotFound
+from store.jobs import Claim
+from worker import layout
+
+DATASET_PREFIX = "ds_"
+Check = Callable[[], None]
+
+
+@dataclass
+class Materials:
+    """What a run was given.
+
+    Attributes:
+        references: local data set reference to the one in the job's own spec.
+        snapshot_lost: why an earlier snapshot could not be used, if there was one.
+    """
+
+    references: dict[str, str] = field(default_factory=dict)
+    snapshot_lost: str | None = None
+
+
+class Materialiser:
+    """Fills the folder of one attempt.
+
+    Args:
+        check: called between pieces; raises to give up.
+    """
+
+    def __init__(
+        self, database: Database, artifacts: ArtifactStore, folder: Path, check: Check
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._folder = folder
+        self._check = check
+
+    def prepare(self, held: Claim) -> Materials:
+        """Fetch what `held`'s spec names and write the spec beside it.
+
+        Raises:
+            NotFound: a data set or checkpoint is gone.
+            ArtifactError: its bytes are missing or damaged, or the disk is full.
+        """
+        materials = Materials()
+        with saying_no_space("the files of the job"):
+            self._folder.mkdir(parents=True)
+            spec: dict[str, Any] = json.loads(json.dumps(held.spec))
+            local = {name: self._dataset(name) for name in dict.fromkeys(_references(spec))}
+            _rewrite(spec, local)
+            materials.references = {
+                mine: given for given, mine in local.items() if mine.startswith("folder:")
+            }
+            checkpoint = spec["model"].get("checkpoint")
+            if checkpoint is not None:
+                spec["model"] |= {"checkpoint": None, "folder": self._checkpoint(checkpoint)}
+            if held.snapshot_artifact_id is not None:
+                materials.snapshot_lost = self._snapshot(held.snapshot_artifact_id)
+            (self._folder / layout.SPEC).write_text(json.dumps(spec), encoding="utf-8")
+        return materials
+
+    def _dataset(self, reference: str) -> str:
+        if not reference.startswith(DATASET_PREFIX):
+            return reference
+        with self._database.reading() as session:
+            dataset = get_dataset(session, reference)
+            key = None if dataset.artifact is None else dataset.artifact.ref
+            source = str(dataset.source.get("source", ""))
+        if key is None:
+            return source  # one that comes with the project
+        target = f"{layout.DATASETS}/{reference}"
+        self._fetch(key, target)
+        return f"folder:{target}"
+
+    def _checkpoint(self, checkpoint_id: str) -> str:
+        with self._database.reading() as session:
+            key = get_checkpoint(session, checkpoint_id).artifact.ref
+        target = f"{layout.MODELS}/{checkpoint_id}"
+        self._fetch(key, target)
+        return target
+
+    def _snapshot(self, artifact_id: str) -> str | None:
+        """Without it the run begins anew, which costs time but no result."""
+        try:
+            with self._database.reading() as session:
+                key = get_artifact(session, artifact_id).ref
+            self._fetch(key, layout.SNAPSHOT)
+        except NoSpace:
+            raise
+        except (NotFound, ArtifactError) as error:
+            return str(error)
+        return None
+
+    def _fetch(self, key: str, target: str) -> None:
+        final = self._folder / target
+        aside = final.with_name(f"{final.name}.fetching")
+        unpack(self._checked(self._artifacts.open(key)), aside)
+        aside.rename(final)
+
+    def _checked(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._check()
+            yield piece
+
+
+def _references(spec: dict[str, Any]) -> Iterator[str]:
+    yield spec["dataset"]
+    for row in spec["evaluation"]["datasets"] or ():
+        yield row["dataset"]
+
+
+def _rewrite(spec: dict[str, Any], local: dict[str, str]) -> None:
+    spec["dataset"] = local[spec["dataset"]]
+    for row in spec["evaluation"]["datasets"] or ():
+        row["dataset"] = local[row["dataset"]]

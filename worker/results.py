@@ -1,0 +1,199 @@
+"""What a run left in its folder becomes artifacts and rows, listed all at once or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from carot.events import SnapshotSaved
+from carot.reports import Report
+from store.aliases import set_alias
+from store.artifacts import ArtifactStore
+from store.artifacts.base import saying_no_space
+from store.artifacts.rows import (
+    Stored,
+    commit,
+    discard,
+    drop_pending,
+    store_pending,
+)
+from store.bundles import pack
+from store.checkpoints import create_checkpoint
+from store.database import Database
+from store.jobs import Claim, record_event, set_snapshot, succeed
+from store.reports import create_report
+from worker import layout
+from worker.materialise import Check, Materials
+
+LINKING_TRIES = 50
+
+
+class Results:
+    """Keeps what one attempt made.
+
+    Args:
+        check: called between pieces; raises to give up.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        held: Claim,
+        folder: Path,
+        check: Check,
+    ) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._held = held
+        self._folder = folder
+        self._check = check
+
+    def keep_snapshot(self, event: SnapshotSaved) -> None:
+        """Store the snapshot as it is now, point the job at it, and forget the one before.
+
+        Raises:
+            StaleFence: the job is no longer this worker's.
+            NoSpace: there is no room; the snapshot before stands.
+        """
+        linked = self._linked_snapshot()
+        if linked is None:
+            return
+        try:
+            stored = self._store(linked, "snapshot")
+        finally:
+            shutil.rmtree(linked, ignore_errors=True)
+        with self._dropped_on_error(stored), self._database.session() as session:
+            commit(session, self._artifacts, stored, self._held)
+            previous = set_snapshot(session, self._held, stored.artifact_id, event.step)
+            message = f"step {event.step}"
+            data = {"step": event.step, "bytes": stored.blob.size}
+            record_event(session, self._held, "snapshot_saved", message, data=data)
+        if previous is not None:
+            discard(self._database, self._artifacts, previous)
+
+    def keep(self, materials: Materials) -> None:
+        """List checkpoint, logits and report, set the alias and end the job: one transaction.
+
+        Raises:
+            StaleFence: the job is no longer this worker's.
+            IllegalTransition: it is being cancelled.
+            NoSpace: there is no room; nothing is listed.
+        """
+        report = Report.model_validate_json((self._folder / layout.REPORT).read_bytes())
+        with ExitStack() as stack:
+            checkpoint = self._store_folder(stack, layout.CHECKPOINT, "checkpoint")
+            logits = self._store_folder(stack, layout.LOGITS, "logits")
+            with self._database.session() as session:
+                made = None
+                if checkpoint is not None:
+                    made = self._list_checkpoint(session, checkpoint, report)
+                if logits is not None:
+                    commit(session, self._artifacts, logits, self._held)
+                start = self._held.spec["model"].get("checkpoint")
+                row = create_report(
+                    session,
+                    self._held,
+                    checkpoint_id=made or start,
+                    document=self._document(report, materials),
+                    logits_artifact_id=None if logits is None else logits.artifact_id,
+                )
+                if made is not None and self._held.alias is not None:
+                    set_alias(session, self._held.alias, made)
+                succeed(session, self._held, checkpoint_id=made, report_id=row.id)
+
+    def _list_checkpoint(self, session: Session, stored: Stored, report: Report) -> str:
+        commit(session, self._artifacts, stored, self._held)
+        card = json.loads((self._folder / layout.CHECKPOINT / layout.CARD).read_bytes())
+        calibrator = self._folder / layout.CHECKPOINT / layout.CALIBRATOR
+        row = create_checkpoint(
+            session,
+            self._held,
+            artifact_id=stored.artifact_id,
+            architecture=card["architecture"],
+            method=card["method"],
+            classes=card["classes"],
+            templates=card["templates"],
+            calibrator=json.loads(calibrator.read_bytes()) if calibrator.exists() else None,
+            metrics=_headlines(report),
+        )
+        return row.id
+
+    def _document(self, report: Report, materials: Materials) -> dict[str, Any]:
+        """The report, speaking of data sets and checkpoints as the job's own spec does."""
+        document = report.model_dump(mode="json")
+        document["spec"] = self._held.spec
+        document["model"] = self._held.spec["model"]
+        document["dataset"] = self._held.spec["dataset"]
+        for row in document["datasets"]:
+            row["dataset"] = materials.references.get(row["dataset"], row["dataset"])
+        return document
+
+    def _store_folder(self, stack: ExitStack, name: str, kind: str) -> Stored | None:
+        if not (self._folder / name).is_dir():
+            return None
+        stored = self._store(self._folder / name, kind)
+        stack.enter_context(self._dropped_on_error(stored))
+        return stored
+
+    def _store(self, folder: Path, kind: str) -> Stored:
+        with saying_no_space(f"the {kind}"):
+            return store_pending(
+                self._database,
+                self._artifacts,
+                self._checked(pack(folder)),
+                kind,
+                held=self._held,
+                name=f"{kind}.tar",
+            )
+
+    def _checked(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._check()
+            yield piece
+
+    @contextmanager
+    def _dropped_on_error(self, stored: Stored) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            with suppress(SQLAlchemyError):  # the sweep finds it when the database is back
+                drop_pending(self._database, self._artifacts, stored)
+            raise
+
+    def _linked_snapshot(self) -> Path | None:
+        """Links to one version of the snapshot's files; the trainer may replace it meanwhile."""
+        source = self._folder / layout.SNAPSHOT
+        target = self._folder / f"{layout.SNAPSHOT}.storing"
+        for _ in range(LINKING_TRIES):
+            shutil.rmtree(target, ignore_errors=True)
+            try:
+                version = source.stat().st_ino
+                target.mkdir()
+                for path in source.iterdir():
+                    os.link(path, target / path.name)
+                if source.stat().st_ino == version:
+                    return target
+            except FileNotFoundError:
+                pass
+            time.sleep(0.05)
+        shutil.rmtree(target, ignore_errors=True)
+        return None
+
+
+def _headlines(report: Report) -> dict[str, Any]:
+    row = next((row for row in report.datasets if row.in_distribution), None)
+    mean = report.ood_mean
+    return {
+        "in_distribution": None if row is None else row.headline(),
+        "ood_mean": None if mean is None else mean.model_dump(mode="json"),
+    }

@@ -1,0 +1,93 @@
+"""Claims jobs and cleans up behind them. Loads no torch."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from store.artifacts import ArtifactStore
+from store.database import Database
+from store.errors import NotFound, StaleFence
+from store.jobs import claim, get_job
+from store.settings import Settings
+from store.states import HELD
+from worker.attempt import Attempt
+from worker.trainer_process import COMMAND
+
+SCRATCH = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Runs jobs one at a time.
+
+    Args:
+        worker: a name for people.
+        command: the trainer; the folder of the attempt is added to it.
+        stopping: set when this process is to end; the job is then given back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        artifacts: ArtifactStore,
+        *,
+        worker: str,
+        command: Sequence[str] = COMMAND,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._artifacts = artifacts
+        self._worker = worker
+        self._command = command
+        self._stopping = stopping or threading.Event()
+        self._scratch = settings.data_dir / "scratch"
+
+    def run(self, job_id: str) -> None:
+        """Claim the job, if it is still to be had, and bring it to an end."""
+        if self._stopping.is_set():
+            return
+        with self._database.session() as session:
+            held = claim(session, job_id, self._worker, self._settings.lease_seconds)
+        if held is None:
+            log.info("%s is not to be had", job_id)
+            return
+        log.info("%s: attempt %d, fence %d", job_id, held.attempt, held.fence)
+        folder = self._scratch / f"{held.job_id}-{held.fence}"
+        try:
+            Attempt(
+                self._settings,
+                self._database,
+                self._artifacts,
+                self._command,
+                self._stopping,
+                held,
+                folder,
+            ).run()
+        except StaleFence as error:
+            log.warning("%s: %s; nothing more is written", job_id, error)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def clean_scratch(self) -> None:
+        """Delete the folders of attempts that are over: their workers were killed."""
+        for folder in self._scratch.glob("job_*"):
+            if not self._is_live(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_live(self, folder: Path) -> bool:
+        match = SCRATCH.fullmatch(folder.name)
+        if match is None:
+            return True  # not ours
+        try:
+            with self._database.reading() as session:
+                job = get_job(session, match[1])
+                return job.state in HELD and job.fence == int(match[2])
+        except NotFound:
+            return False
