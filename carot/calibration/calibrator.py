@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +20,7 @@ class Calibrator(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str = "temperature"
+    kind: Literal["temperature"] = "temperature"
     temperature: float = Field(gt=0.0, allow_inf_nan=False)
     split: str
     n: int

@@ -1,9 +1,8 @@
 """One temperature for all logits, fitted exactly.
 
-f(b) = mean_i [logsumexp(b z_i) − b z_iy] is convex in b = 1/T. Newton's method on log b, kept
-inside a bracket on the sign of f', finds its minimum; sums are float64. (Guo et al. 2017 for the
-method.)
-Shape suffixes: N images, C classes.
+f(b) = mean_i [logsumexp(b z_i) − b z_iy] is convex in b = 1/T (Guo et al. 2017 for the method).
+Newton's method on log b, kept inside a bracket on the sign of f', finds its minimum; sums are
+float64. Shape suffixes: N images, C classes.
 """
 
 from __future__ import annotations
@@ -11,23 +10,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from carot.calibration.calibrator import Calibrator, label_set_hash
 from carot.calibration.inputs import check
 from carot.errors import CalibrationError
 
-__all__ = ["Calibrator", "fit_temperature", "label_set_hash"]
+__all__ = ["Calibrator", "fit_temperature", "label_set_hash", "typical_spread"]
 
-MIN_TEMPERATURE = 0.02
-MAX_TEMPERATURE = 50.0
-"""Bounds for logits that contain the model's scale. Raw cosines (best near 0.01) run into them."""
+LOWEST, HIGHEST = 0.05, 20.0
+"""Bounds of the temperature in units of the logits' `typical_spread`, so that logits in any unit,
+raw cosines among them, are fitted alike. At 20 the probabilities are all but uniform; below 0.05
+they would promise fewer than one error in e²⁰ answers, which no calibration split can show."""
 
 STEP_TOLERANCE = 1e-10
 MAX_ITERATIONS = 100
 CHUNK_ROWS = 4096
 
 
+@torch.no_grad()
 def fit_temperature(
     logits_NC: Tensor,
     labels_N: Tensor,
@@ -38,25 +40,29 @@ def fit_temperature(
 ) -> Calibrator:
     """The temperature that minimises the negative log-likelihood of `labels_N`.
 
+    Logits times a factor give the temperature times that factor. The temperature is 1 where no
+    other has a lower loss.
+
     Args:
         logits_NC: finite logits as the classifier serves them.
         labels_N: class indices.
-        logit_scale: exp(s) that is already in the logits; kept with the result.
+        logit_scale: exp(s) that is already in the logits; kept with the result, as it says in
+            which unit the temperature is.
         classes: names of the label set, kept as a hash.
+        split: where the images come from, kept.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(logits_NC, labels_N)
-    rows = _Rows(logits_NC, labels_N)
-    before = rows.nll(1.0)
-    beta, converged = _minimise(rows)
-    after = rows.nll(beta)
-    if not after <= before:
-        # Rounding at most, or a search that did not converge: what is served never gets worse.
-        beta, after = 1.0, before
-    temperature = 1.0 / beta
-    at_bound = temperature <= MIN_TEMPERATURE * 1.0001 or temperature >= MAX_TEMPERATURE * 0.9999
+    # In units of the spread, and with 1 / temperature as `beta` there, all searches look alike.
+    spread = typical_spread(logits_NC)
+    rows = _Rows(logits_NC, labels_N, spread)
+    before = rows.nll(spread)
+    beta, converged, at_bound = _minimise(rows)
+    temperature, after = spread / beta, rows.nll(beta)
+    if not after < before:
+        temperature, after = 1.0, before
     return Calibrator(
         temperature=temperature,
         split=split,
@@ -70,12 +76,27 @@ def fit_temperature(
     )
 
 
-class _Rows:
-    """Sums over all rows, in float64 and chunk by chunk. Rows are centred on their maximum."""
+def typical_spread(logits_NC: Tensor) -> float:
+    """Median over the images of the standard deviation of an image's logits, above 0.
 
-    def __init__(self, logits_NC: Tensor, labels_N: Tensor) -> None:
-        self.logits_NC = logits_NC.detach()
+    Images whose logits are all equal do not count; 1 when there are no others.
+    """
+    parts = logits_NC.detach().split(CHUNK_ROWS)
+    spread_N = torch.cat([part.double().std(dim=1, correction=0) for part in parts])
+    spread_N = spread_N[spread_N > 0]
+    return float(spread_N.median()) if len(spread_N) else 1.0
+
+
+class _Rows:
+    """Sums over all rows, in float64 and chunk by chunk.
+
+    Rows are centred on their maximum and divided by `unit`.
+    """
+
+    def __init__(self, logits_NC: Tensor, labels_N: Tensor, unit: float) -> None:
+        self.logits_NC = logits_NC
         self.labels_N = labels_N.long()
+        self.unit = unit
 
     def nll(self, beta: float) -> float:
         """f(b), the mean negative log-likelihood in nats."""
@@ -100,18 +121,19 @@ class _Rows:
     def _chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(self.labels_N), CHUNK_ROWS):
             z_NC = self.logits_NC[start : start + CHUNK_ROWS].double()
-            z_NC = z_NC - z_NC.amax(dim=1, keepdim=True)
+            z_NC = (z_NC - z_NC.amax(dim=1, keepdim=True)) / self.unit
             labels_N = self.labels_N[start : start + CHUNK_ROWS]
             yield z_NC, z_NC.gather(1, labels_N[:, None]).squeeze(1)
 
 
-def _minimise(rows: _Rows) -> tuple[float, bool]:
-    low, high = math.log(1.0 / MAX_TEMPERATURE), math.log(1.0 / MIN_TEMPERATURE)
+def _minimise(rows: _Rows) -> tuple[float, bool, bool]:
+    """The best b within the bounds, whether the search got there, and whether that is a bound."""
+    low, high = math.log(1.0 / HIGHEST), math.log(1.0 / LOWEST)
     # The slope's sign at the ends says whether the minimum lies between them.
     if rows.slopes(math.exp(low))[0] >= 0:
-        return math.exp(low), True
+        return math.exp(low), True, True
     if rows.slopes(math.exp(high))[0] <= 0:
-        return math.exp(high), True
+        return math.exp(high), True, True
     position = 0.0
     for _ in range(MAX_ITERATIONS):
         beta = math.exp(position)
@@ -121,7 +143,7 @@ def _minimise(rows: _Rows) -> tuple[float, bool]:
         step = -beta * slope / second if second > 0 else math.inf
         # Looked at before the bracket moves up to here, which would hide that this is the end.
         if abs(step) < STEP_TOLERANCE:
-            return beta, True
+            return beta, True, False
         if slope > 0:
             high = position
         else:
@@ -130,4 +152,4 @@ def _minimise(rows: _Rows) -> tuple[float, bool]:
         if not low < following < high:
             following = (low + high) / 2
         position = following
-    return math.exp(position), False
+    return math.exp(position), False, False

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from carot.bound import bound_terms, id_calibration_error, smallest_singular_value
 from carot.errors import CalibrationError
-from tests.carot.test_metrics import drawn
+from tests.carot.drawn import drawn
 
 
 def correlated(images: int, width: int, seed: int = 0) -> Tensor:

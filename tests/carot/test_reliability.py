@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.numbers import wilson_interval
 from carot.calibration.reliability import reliability
-from tests.carot.test_metrics import drawn
+from tests.carot.drawn import drawn
 
 
 @pytest.mark.parametrize("bins", [10, 15])

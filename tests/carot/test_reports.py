@@ -16,7 +16,7 @@ from carot.calibration.temperature import Calibrator, fit_temperature
 from carot.errors import CalibrationError
 from carot.reports import DatasetReport, Report, build_report, measure
 from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
-from tests.carot.test_metrics import drawn
+from tests.carot.drawn import drawn
 
 CLASSES = tuple("abcdefg")
 SPEC = EvaluateSpec(model=ModelSpec(architecture="carot-mini"), dataset="builtin:digits")

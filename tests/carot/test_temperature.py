@@ -11,13 +11,14 @@ from torch import Tensor
 from carot.calibration import temperature as module
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.temperature import (
-    MAX_TEMPERATURE,
-    MIN_TEMPERATURE,
+    HIGHEST,
+    LOWEST,
     Calibrator,
     fit_temperature,
+    typical_spread,
 )
 from carot.errors import CalibrationError
-from tests.carot.test_metrics import drawn
+from tests.carot.drawn import drawn
 
 
 def scipy_optimum(logits: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -29,11 +30,11 @@ def scipy_optimum(logits: Tensor, labels: Tensor) -> tuple[float, float]:
         beta = math.exp(log_beta)
         return float((logsumexp(beta * z, axis=1) - beta * target).mean())
 
-    found = minimize_scalar(nll, bounds=(-8, 8), method="bounded", options={"xatol": 1e-10})
+    found = minimize_scalar(nll, bounds=(-10, 10), method="bounded", options={"xatol": 1e-10})
     return math.exp(-found.x), found.fun
 
 
-@pytest.mark.parametrize("true", [0.05, 0.3, 1.0, 1.6, 3.0, 10.0, 30.0])
+@pytest.mark.parametrize("true", [0.01, 0.05, 0.3, 1.0, 1.6, 3.0, 10.0, 100.0])
 def test_finds_what_scipy_finds(true: float) -> None:
     logits, labels = drawn(1500, 10, temperature=true)
     expected, nll = scipy_optimum(logits, labels)
@@ -60,31 +61,61 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fit_temperature(logits, labels).temperature == pytest.approx(whole.temperature, rel=1e-9)
 
 
-def test_scaled_cosines_are_fitted_and_raw_ones_are_said_to_be_at_the_bound() -> None:
+@pytest.mark.parametrize("factor", [1e-6, 0.01, 3.0, 1e6])
+def test_logits_times_a_factor_give_the_temperature_times_it(factor: float) -> None:
+    logits, labels = drawn(600, temperature=1.6)
+    plain, scaled = fit_temperature(logits, labels), fit_temperature(logits * factor, labels)
+    assert scaled.temperature == pytest.approx(plain.temperature * factor, rel=1e-8)
+    assert scaled.nll_after == pytest.approx(plain.nll_after, rel=1e-9)
+    assert not scaled.at_bound
+
+
+def test_raw_cosines_are_fitted() -> None:
     logits, labels = drawn(1000, 10)
-    cosines = logits / 100
-    fitted = fit_temperature((100 * cosines).float(), labels, logit_scale=100.0)
-    assert fitted.temperature == pytest.approx(1.0, abs=0.1)
-    assert fitted.logit_scale == 100.0
-    raw = fit_temperature(cosines, labels)
-    assert raw.at_bound
-    assert raw.temperature == pytest.approx(MIN_TEMPERATURE)
-    assert raw.nll_after < raw.nll_before
+    fitted = fit_temperature((logits / 100).float(), labels, logit_scale=1.0)
+    assert fitted.temperature == pytest.approx(0.01, rel=0.1)
+    assert (fitted.converged, fitted.at_bound) == (True, False)
+    assert fitted.logit_scale == 1.0
 
 
-def test_all_right_has_no_optimum_but_a_bound() -> None:
-    logits, _ = drawn(200)
+def test_many_classes_are_fitted() -> None:
+    logits, labels = drawn(300, 1000, temperature=0.5)
+    fitted = fit_temperature(logits, labels)
+    assert fitted.temperature == pytest.approx(scipy_optimum(logits, labels)[0], rel=1e-5)
+    assert not fitted.at_bound
+
+
+def test_the_spread_is_that_of_a_typical_image() -> None:
+    logits, _ = drawn(501, 5)
+    expected = sorted(logits.numpy().std(axis=1).tolist())[250]
+    assert typical_spread(logits) == pytest.approx(expected, rel=1e-12)
+    # Neither images without any preference nor a few wild ones move it far.
+    odd = torch.cat([logits, torch.zeros(400, 5), 1e8 * logits[:5]])
+    assert typical_spread(odd) == pytest.approx(expected, rel=0.05)
+    assert typical_spread(torch.zeros(4, 5)) == 1.0
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0])
+def test_all_right_has_no_optimum_but_a_bound(factor: float) -> None:
+    logits = factor * drawn(200)[0]
     fitted = fit_temperature(logits, logits.argmax(1))
     assert fitted.at_bound
-    assert fitted.temperature == pytest.approx(MIN_TEMPERATURE)
+    assert fitted.temperature == pytest.approx(LOWEST * typical_spread(logits))
     assert 0 <= fitted.nll_after < fitted.nll_before
+
+
+def test_all_right_with_certainty_already_leaves_the_logits_alone() -> None:
+    logits = torch.tensor([[1e5, 0.0], [0.0, 1e5]])
+    fitted = fit_temperature(logits, torch.tensor([0, 1]))
+    assert (fitted.temperature, fitted.nll_before, fitted.nll_after) == (1.0, 0.0, 0.0)
+    assert fitted.at_bound
 
 
 def test_answers_against_the_labels_end_at_the_other_bound() -> None:
     logits, _ = drawn(200)
     fitted = fit_temperature(logits, logits.argmin(1))
     assert fitted.at_bound
-    assert fitted.temperature == pytest.approx(MAX_TEMPERATURE)
+    assert fitted.temperature == pytest.approx(HIGHEST * typical_spread(logits))
     # Nearly uniform, all that can be said.
     assert fitted.nll_after == pytest.approx(math.log(7), rel=0.05)
 
@@ -100,6 +131,7 @@ def test_random_labels_call_for_a_temperature_that_says_nothing() -> None:
 def test_equal_logits_determine_nothing() -> None:
     fitted = fit_temperature(torch.ones(20, 4), torch.arange(20) % 4)
     assert fitted.at_bound
+    assert fitted.temperature == 1.0
     assert fitted.nll_after == pytest.approx(math.log(4))
 
 
@@ -114,11 +146,12 @@ def test_lower_precision_is_raised_first(dtype: torch.dtype) -> None:
 
 def test_extreme_logits_are_fitted() -> None:
     logits = torch.tensor([[1e4, -1e4, 0.0], [1e4, 0.0, -1e4], [0.0, -1e4, 1e4]])
-    fitted = fit_temperature(logits, torch.tensor([0, 1, 2]))
-    assert math.isfinite(fitted.nll_after)
-    assert fitted.nll_after < fitted.nll_before
-    assert fitted.temperature == pytest.approx(MAX_TEMPERATURE)
-    assert fitted.at_bound
+    labels = torch.tensor([0, 1, 2])
+    fitted = fit_temperature(logits, labels)
+    expected, nll = scipy_optimum(logits, labels)
+    assert fitted.temperature == pytest.approx(expected, rel=1e-5)
+    assert fitted.nll_after == pytest.approx(nll, rel=1e-12)
+    assert not fitted.at_bound
 
 
 def test_the_fit_never_raises_the_likelihood_loss() -> None:
@@ -130,7 +163,8 @@ def test_the_fit_never_raises_the_likelihood_loss() -> None:
         fitted = fit_temperature(logits, labels)
         assert fitted.nll_after <= fitted.nll_before
         assert fitted.converged
-        assert MIN_TEMPERATURE * 0.999 <= fitted.temperature <= MAX_TEMPERATURE * 1.001
+        relative = fitted.temperature / typical_spread(logits)
+        assert fitted.temperature == 1.0 or LOWEST * 0.999 <= relative <= HIGHEST * 1.001
         calibrated = compute_metrics(logits.double() / fitted.temperature, labels)
         assert calibrated.nll == pytest.approx(fitted.nll_after, rel=1e-9, abs=1e-12)
         assert calibrated.accuracy == compute_metrics(logits, labels).accuracy
