@@ -7,11 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.programs import VARIABLES, Unavailable
 from tests.services import ensure, stop_all
+
+if TYPE_CHECKING:
+    from tests.databases import PostgresServer
 
 FOLDER = "CAROT_TEST_FOLDER"
 PROCESS = "CAROT_TEST_PROCESS"
@@ -84,26 +88,24 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a fresh database without tables: once SQLite, once Postgres."""
     if request.param == "postgres":
-        from tests.databases import PostgresServer
-
-        server = PostgresServer(server_url("postgres"), Path(os.environ[FOLDER]))
-        with server.fresh(migrated=False) as url:
+        with request.getfixturevalue("postgres_server").fresh(migrated=False) as url:
             yield url
     else:
         yield f"sqlite:///{tmp_path / 'empty.db'}"
 
 
 @pytest.fixture(scope="session")
-def _postgres() -> object:
+def postgres_server() -> PostgresServer:
+    """The server that gives fresh databases. Mark the test `services`."""
     from tests.databases import PostgresServer
 
     return PostgresServer(server_url("postgres"), Path(os.environ[FOLDER]))
 
 
 @pytest.fixture
-def postgres_url(_postgres) -> Iterator[str]:
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of a fresh Postgres database at the newest revision. Mark the test `services`."""
-    with _postgres.fresh() as url:
+    with postgres_server.fresh() as url:
         yield url
 
 

@@ -73,7 +73,7 @@ def _install(kind: str) -> None:
             f"in {variable}"
         )
     print(f"installing {package}", flush=True)
-    with one_at_a_time(Path(tempfile.gettempdir()) / "carot-test-apt.lock"), _no_autostart():
+    with one_at_a_time(Path(tempfile.gettempdir()) / "carot-test-apt.lock"), no_autostart():
         done = _apt(apt, "update", "-q")
         done = _apt(apt, "install", "-q", "-y", "--no-install-recommends", package)
     if done.returncode != 0:
@@ -106,7 +106,7 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_autostart() -> Iterator[None]:
+def no_autostart() -> Iterator[None]:
     """Keep packages from starting servers and making a cluster while they are installed."""
     made: list[Path] = []
     try:
