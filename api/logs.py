@@ -39,6 +39,8 @@ def configure(level: str = "INFO") -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+    # It warns that a broker made of folders has no host name.
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     # One line per request comes from the middleware, with its id and duration.
     logging.getLogger("uvicorn.access").handlers = []
     logging.getLogger("uvicorn.access").propagate = False

@@ -5,6 +5,7 @@ Modules are imported where they are used: `carot --help` must not wait for torch
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
@@ -19,6 +20,7 @@ COMMANDS = {
 }
 GROUPS = ("datasets", "jobs", "models")
 INTERRUPTED = 130
+TERMINATED = 143
 
 app = typer.Typer(
     name="carot",
@@ -47,6 +49,8 @@ def main() -> None:
     from cli.embedded import CannotStart
     from cli.output import fail
 
+    # What was started is stopped on the way out, as it is for Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         app()
     except KeyboardInterrupt:

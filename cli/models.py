@@ -36,17 +36,14 @@ def checkpoints(
     if as_json:
         emit(found)
         return
-    rows = [
-        (
-            c["id"],
-            c["name"],
-            c["method"],
-            percent(c["metrics"].get("id_accuracy")),
-            figure(c["metrics"].get("id_ece")),
-        )
-        for c in found
-    ]
-    out.print(table(None, ("id", "name", "method", ">ID accuracy", ">ID ECE"), rows))
+    rows = []
+    for each in found:
+        own, shifted = (each["metrics"].get(k) or {} for k in ("in_distribution", "ood_mean"))
+        figures = (percent(own.get("accuracy")), figure(own.get("calibrated_ece")))
+        others = (percent(shifted.get("accuracy")), figure(shifted.get("calibrated_ece")))
+        rows.append((each["id"], each["name"], each["method"], *figures, *others))
+    columns = ("id", "name", "method", ">ID accuracy", ">ECE", ">OOD accuracy", ">ECE")
+    out.print(table(None, columns, rows))
 
 
 @app.command("set")

@@ -77,8 +77,7 @@ def _draw(progress: Progress, task: TaskID, title: str, item: Document) -> None:
             note=note,
         )
     elif item["event"] == "warning":
-        message = data.get("data", {}).get("message", "")
-        err.print(f"[yellow]warning:[/] {escape(str(message))}")
+        err.print(f"[yellow]warning:[/] {escape(data['message'])}")
 
 
 def _finish(progress: Progress, task: TaskID, title: str, job: Document) -> None:

@@ -1,0 +1,84 @@
+"""Predictions of a real checkpoint: unpacked from the store, loaded by torch, calibrated."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from carot.checkpoints import ClassifierCard, save_checkpoint
+from carot.classifier import Classifier
+from carot.models import load_model
+from carot.prompts import Captions, zero_shot_head
+from carot.specs import ModelSpec
+from store.bundles import pack
+from tests.api.helpers import context_of
+from tests.api.rows import add_checkpoint
+
+CLASSES = ("zero", "one", "two")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as a classifier of three digits."""
+    import torch
+
+    model = load_model(ModelSpec(architecture="carot-mini"), torch.device("cpu"))
+    templates = ("the digit {}",)
+    head_CD = zero_shot_head(model, Captions(model, CLASSES, templates))
+    card = ClassifierCard(
+        architecture="carot-mini",
+        method="zero_shot",
+        classes=CLASSES,
+        caption_names=CLASSES,
+        templates=templates,
+        logit_scale=1.0,
+        head="text",
+    )
+    path = tmp_path_factory.mktemp("checkpoint") / "checkpoint"
+    save_checkpoint(path, model, head_CD, card, None)
+    return path
+
+
+def test_the_service_answers_as_the_library_does(client: TestClient, folder: Path) -> None:
+    context = context_of(client)
+    checkpoint = add_checkpoint(context, b"".join(pack(folder)), CLASSES)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    images = [Image.fromarray(each) for each in pixels]
+    files = []
+    for i, image in enumerate(images):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        files.append(("images", (f"{i}.png", file.getvalue())))
+    answer = client.post("/predict", files=files, data={"checkpoint": checkpoint})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["calibrated"] is False
+    expected_NC = Classifier.load(folder, "cpu").logits(images).numpy()
+    for prediction, expected_C in zip(body["predictions"], expected_NC, strict=True):
+        logits = {guess["label"]: guess["logit"] for guess in prediction["top"]}
+        assert list(logits.values()) == sorted(logits.values(), reverse=True)
+        found = [logits[name] for name in CLASSES]
+        assert np.allclose(found, expected_C, atol=1e-4)
+        assert sum(g["confidence"] for g in prediction["top"]) == pytest.approx(1)
+    unpacked = list((context.settings.data_dir / "cache").iterdir())
+    assert len(unpacked) == 1
+    assert not unpacked[0].name.startswith(".")
+
+
+def test_damaged_bytes_are_not_served(client: TestClient, folder: Path) -> None:
+    context = context_of(client)
+    content = b"".join(pack(folder))
+    checkpoint = add_checkpoint(context, content[: len(content) // 2], CLASSES)
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "PNG")
+    answer = client.post(
+        "/predict", files={"images": file.getvalue()}, data={"checkpoint": checkpoint}
+    )
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "artifact_corrupt"
+    assert list((context.settings.data_dir / "cache").iterdir()) == []
