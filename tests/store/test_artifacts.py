@@ -1,0 +1,359 @@
+"""Artifacts: every back end keeps bytes whole or not at all, and rows never lose them."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from carot.specs import FinetuneSpec
+from store.artifacts import ArtifactStore, open_store
+from store.artifacts.base import CHUNK_BYTES, chunked
+from store.artifacts.database import DatabaseBlobs
+from store.artifacts.folder import FolderBlobs
+from store.artifacts.remote import FsspecBlobs
+from store.artifacts.rows import (
+    Stored,
+    begin,
+    collect_garbage,
+    commit,
+    discard,
+    drop_pending,
+    get_artifact,
+    store_pending,
+)
+from store.database import Database, database_now
+from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace, NotFound, StaleFence
+from store.jobs import claim, create_job, set_snapshot, succeed
+from store.settings import Settings
+from store.tables import Artifact, BlobChunk, Job
+
+SPEC = FinetuneSpec.model_validate(
+    {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
+)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["database", "folder", "fsspec"])
+def blobs(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> ArtifactStore:
+    if request.param == "database":
+        return DatabaseBlobs(database)
+    if request.param == "folder":
+        return FolderBlobs(tmp_path / "blobs")
+    return FsspecBlobs(f"local://{tmp_path}/objects")
+
+
+def content(size: int) -> bytes:
+    return os.urandom(size)
+
+
+def whole(store: ArtifactStore, key: str, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join(store.open(key, start, end))
+
+
+def test_ten_megabytes_come_back_whole_and_in_ranges(blobs: ArtifactStore) -> None:
+    data = content(10_000_000)
+    blob = blobs.put(data[i : i + 77_777] for i in range(0, len(data), 77_777))
+    assert blob.size == len(data) == blobs.size(blob.key)
+    assert whole(blobs, blob.key) == data
+    edge = CHUNK_BYTES
+    for start, end in [(0, 1), (5, 5), (edge - 1, edge + 1), (edge, 2 * edge), (9_999_999, None)]:
+        assert whole(blobs, blob.key, start, end) == data[start:end]
+    assert whole(blobs, blob.key, 9_999_990, 20_000_000) == data[-10:]
+    assert whole(blobs, blob.key, 20_000_000) == b""
+
+
+def test_an_open_file_and_nothing_at_all_can_be_put(blobs: ArtifactStore, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a\nb\n" * 1000)
+    with path.open("rb") as file:
+        assert whole(blobs, blobs.put(file).key) == path.read_bytes()
+    empty = blobs.put([])
+    assert empty.size == 0
+    assert blobs.exists(empty.key)
+    assert whole(blobs, empty.key) == b""
+
+
+def test_deleted_is_missing_and_may_be_deleted_again(blobs: ArtifactStore) -> None:
+    key = blobs.put([b"bytes"]).key
+    blobs.delete(key)
+    blobs.delete(key)
+    assert not blobs.exists(key)
+    with pytest.raises(ArtifactMissing):
+        whole(blobs, key)
+    with pytest.raises(ArtifactMissing):
+        blobs.size(key)
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "", "blob_../x", "/etc/passwd", "aa/../b"])
+def test_a_key_of_somebody_elses_reaches_nothing(blobs: ArtifactStore, key: str) -> None:
+    with pytest.raises(ArtifactMissing):
+        whole(blobs, key)
+
+
+def damage(blobs: ArtifactStore, database: Database, tmp_path: Path, data: bytes) -> None:
+    if isinstance(blobs, DatabaseBlobs):
+        with database.session() as session:
+            session.execute(update(BlobChunk).values(data=data))
+    else:
+        (path,) = (p for p in tmp_path.glob("[bo]*/**/*") if p.is_file())
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damaged", [b"byteZ", b"byte"])
+def test_other_bytes_are_noticed(
+    blobs: ArtifactStore, database: Database, tmp_path: Path, damaged: bytes
+) -> None:
+    key = blobs.put([b"bytes"]).key
+    damage(blobs, database, tmp_path, damaged)
+    with pytest.raises(ArtifactCorrupt):
+        whole(blobs, key)
+
+
+def test_what_fails_on_the_way_leaves_nothing(
+    blobs: ArtifactStore, database: Database, tmp_path: Path
+) -> None:
+    def torn() -> Iterator[bytes]:
+        yield content(2 * CHUNK_BYTES)
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        blobs.put(torn())
+    with database.reading() as session:
+        assert session.scalars(select(BlobChunk.seq)).all() == []
+    assert [p for p in tmp_path.glob("[bo]*/**/*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "fsspec", "database"])
+def test_a_full_disk_is_said_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    """In a process that may write files of 6 MB at most: the kernel then refuses the write."""
+    program = f"""
+import sys
+from pathlib import Path
+from store.artifacts.folder import FolderBlobs
+from store.artifacts.remote import FsspecBlobs
+from store.artifacts.database import DatabaseBlobs
+from store.database import Database
+from store.errors import NoSpace
+root = Path({str(tmp_path)!r})
+database = Database(f"sqlite:///{{root}}/full.db")
+database.upgrade()
+blobs = dict(
+    folder=lambda: FolderBlobs(root / "blobs"),
+    fsspec=lambda: FsspecBlobs(f"local://{{root}}/objects"),
+    database=lambda: DatabaseBlobs(database),
+)[{kind!r}]()
+if {kind!r} == "database":
+    from sqlalchemy import event
+    @event.listens_for(database.engine, "connect")
+    def limit(connection, record):
+        connection.execute("PRAGMA max_page_count=1500")
+    database.close()
+else:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, 6_000_000))
+try:
+    blobs.put(bytes(1_000_000) for _ in range(9))
+except NoSpace as error:
+    print("no space:", error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("no space:"), done.stdout + done.stderr
+    assert [p for p in tmp_path.glob("[bo]*/**/*") if p.is_file()] == []
+    full = Database(f"sqlite:///{tmp_path}/full.db")
+    with full.reading() as session:
+        assert session.scalars(select(BlobChunk.seq)).all() == []
+    full.close()
+
+
+def test_chunks_have_one_size_whatever_comes() -> None:
+    pieces = [b"abc", b"", b"defgh", b"i"]
+    assert list(chunked(pieces, 4)) == [b"abcd", b"efgh", b"i"]
+    assert list(chunked([], 4)) == []
+
+
+def test_a_blob_of_any_size_takes_little_memory(tmp_path: Path) -> None:
+    program = f"""
+import resource, sys
+from pathlib import Path
+from store.artifacts.database import DatabaseBlobs
+from store.database import Database
+database = Database("sqlite:///{tmp_path}/big.db")
+database.upgrade()
+blobs = DatabaseBlobs(database)
+blob = blobs.put(bytes(1 << 20) for _ in range(8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+blob = blobs.put(bytes(1 << 20) for _ in range(120))
+assert sum(len(piece) for piece in blobs.open(blob.key)) == 120 << 20
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert resource.RUSAGE_SELF is not None
+    assert int(done.stdout) < 40_000  # KiB
+
+
+def put(database: Database, blobs: ArtifactStore, data: bytes = b"bytes") -> Stored:
+    return store_pending(database, blobs, [data], "checkpoint")
+
+
+def committed(database: Database, blobs: ArtifactStore, data: bytes = b"bytes") -> str:
+    stored = put(database, blobs, data)
+    with database.session() as session:
+        commit(session, blobs, stored)
+    return stored.artifact_id
+
+
+def test_pending_is_not_listed_and_committed_is(database: Database, blobs: ArtifactStore) -> None:
+    stored = put(database, blobs)
+    with database.reading() as session, pytest.raises(NotFound):
+        get_artifact(session, stored.artifact_id)
+    with database.session() as session:
+        commit(session, blobs, stored)
+    with database.reading() as session:
+        row = get_artifact(session, stored.artifact_id)
+        assert (row.sha256, row.size) == (stored.blob.sha256, 5)
+        assert whole(blobs, row.ref) == b"bytes"
+
+
+def test_equal_bytes_of_another_artifact_survive(database: Database, blobs: ArtifactStore) -> None:
+    first, second = committed(database, blobs), committed(database, blobs)
+    discard(database, blobs, first)
+    with database.reading() as session:
+        key = get_artifact(session, second).ref
+    assert whole(blobs, key) == b"bytes"
+    discard(database, blobs, second)
+    assert not blobs.exists(key)
+
+
+def test_a_shared_blob_that_goes_meanwhile_is_noticed(database: Database, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path / "blobs")
+    first = committed(database, blobs)
+    late = put(database, blobs)
+    discard(database, blobs, first)
+    with pytest.raises(ArtifactMissing), database.session() as session:
+        commit(session, blobs, late)
+
+
+def test_a_failed_put_leaves_no_row(database: Database, blobs: ArtifactStore) -> None:
+    def torn() -> Iterator[bytes]:
+        yield b"a"
+        raise NoSpace("full")
+
+    with pytest.raises(NoSpace):
+        store_pending(database, blobs, torn(), "checkpoint")
+    with database.reading() as session:
+        assert session.scalars(select(Artifact)).all() == []
+
+
+def test_dropping_what_was_committed_after_all_does_nothing(
+    database: Database, blobs: ArtifactStore
+) -> None:
+    stored = put(database, blobs)
+    with database.session() as session:
+        commit(session, blobs, stored)
+    drop_pending(database, blobs, stored)
+    assert whole(blobs, stored.blob.key) == b"bytes"
+
+
+def test_a_replaced_worker_commits_nothing(database: Database, blobs: ArtifactStore) -> None:
+    with database.session() as session:
+        job_id = create_job(session, SPEC).id
+        held = claim(session, job_id, "first", 60)
+        assert held is not None
+    stored = store_pending(database, blobs, [b"bytes"], "checkpoint", held=held)
+    with database.session() as session:
+        session.execute(update(Job).values(lease_expires_at=database_now(-1)))
+        assert claim(session, job_id, "second", 60) is not None
+    with pytest.raises(StaleFence), database.session() as session:
+        commit(session, blobs, stored, held)
+    with database.reading() as session:
+        assert session.scalars(select(Artifact.state)).all() == ["pending"]
+
+
+def age(database: Database) -> None:
+    with database.session() as session:
+        session.execute(update(Artifact).values(created_at=database_now(-100_000)))
+
+
+def test_garbage_is_what_is_old_and_pending(database: Database, blobs: ArtifactStore) -> None:
+    kept = committed(database, blobs, b"kept")
+    lost = put(database, blobs, b"lost")
+    age(database)
+    young = put(database, blobs, b"young")
+    collect_garbage(database, blobs)
+    with database.reading() as session:
+        ids = set(session.scalars(select(Artifact.id)))
+        assert ids == {kept, young.artifact_id}
+        assert whole(blobs, get_artifact(session, kept).ref) == b"kept"
+    assert lost.artifact_id not in ids
+
+
+def test_bytes_without_a_row_are_garbage_too(database: Database, blobs: ArtifactStore) -> None:
+    kept = committed(database, blobs, b"kept")
+    orphan = blobs.put([b"nobody knows of these"])
+    collect_garbage(database, blobs)
+    assert blobs.exists(orphan.key)  # its row may be about to be made
+    collect_garbage(database, blobs, older_than_seconds=-5)
+    assert not blobs.exists(orphan.key)
+    with database.reading() as session:
+        assert whole(blobs, get_artifact(session, kept).ref) == b"kept"
+
+
+def test_snapshots_of_ended_jobs_are_garbage(database: Database, blobs: ArtifactStore) -> None:
+    with database.session() as session:
+        held = claim(session, create_job(session, SPEC).id, "worker", 60)
+        assert held is not None
+    stored = store_pending(database, blobs, [b"snapshot"], "snapshot", held=held)
+    with database.session() as session:
+        commit(session, blobs, stored, held)
+        set_snapshot(session, held, stored.artifact_id, 1)
+    collect_garbage(database, blobs)
+    assert blobs.exists(stored.blob.key)
+    with database.session() as session:
+        succeed(session, held)
+    collect_garbage(database, blobs)
+    assert not blobs.exists(stored.blob.key)
+    with database.reading() as session:
+        assert session.get(Artifact, stored.artifact_id) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        (lambda tmp: "database:", DatabaseBlobs),
+        (lambda tmp: (tmp / "a folder").as_uri(), FolderBlobs),
+        (lambda tmp: f"local://{tmp}/objects", FsspecBlobs),
+        (lambda tmp: "memory://objects", FsspecBlobs),
+    ],
+)
+def test_the_url_chooses(url: Callable[[Path], str], kind: type, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, artifacts_url=url(tmp_path))
+    database = Database(settings.database_url)
+    database.upgrade()
+    store = open_store(settings, database)
+    assert isinstance(store, kind)
+    assert whole(store, store.put([b"bytes"]).key) == b"bytes"
+    database.close()
+
+
+def test_begin_notes_who_makes_it(database: Database) -> None:
+    with database.session() as session:
+        held = claim(session, create_job(session, SPEC).id, "worker", 60)
+        row = begin(session, "logits", held=held, name="logits.tar")
+        assert held is not None
+        assert (row.job_id, row.fence, row.state) == (held.job_id, held.fence, "pending")
