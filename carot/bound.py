@@ -22,8 +22,8 @@ from carot.calibration.metrics import top_label
 from carot.calibration.numbers import BINS
 from carot.errors import CalibrationError
 
-CONSTANT = 1e-9
-"""A coordinate that deviates by less than this share of its size is constant but for rounding."""
+CONSTANT = 1e-6
+"""A coordinate that deviates by less than this share of its size varies by rounding of float32."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,13 @@ def test_is_zero_with_a_constant_coordinate(value: float, dtype: torch.dtype) ->
     assert smallest_singular_value(features) == 0.0
 
 
+def test_rounding_does_not_make_a_constant_vary() -> None:
+    features = correlated(100, 4)
+    features[:, 2] = 0.3 * (1 + 1e-7 * torch.sign(features[:, 2]))
+    assert smallest_singular_value(features) == 0.0
+    assert smallest_singular_value(features.float()) == 0.0
+
+
 def test_is_zero_with_a_repeated_coordinate() -> None:
     features = correlated(100, 4)
     assert smallest_singular_value(torch.cat([features, 2 - 3 * features[:, :1]], 1)) == 0.0

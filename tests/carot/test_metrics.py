@@ -3,12 +3,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
+from carot.calibration.bins import equal_width_bins
 from carot.calibration.metrics import (
     CHUNK_ROWS,
     batch_mean_ece,
@@ -121,49 +120,6 @@ def test_chunks_do_not_show() -> None:
             assert getattr(shuffled, name) == pytest.approx(getattr(whole, name), rel=1e-9), name
 
 
-def test_bin_edges_belong_to_the_bin_below() -> None:
-    edges = torch.arange(16, dtype=torch.float64) / 15
-    assert equal_width_bins(edges, 15).tolist() == [0, *range(15)]
-    above = torch.nextafter(edges[:-1], torch.ones(15, dtype=torch.float64))
-    assert equal_width_bins(above, 15).tolist() == list(range(15))
-
-
-def test_a_confidence_of_one_shares_the_last_bin() -> None:
-    # 10 bins, {0.95 right, 1.0 wrong}: one bin, |1 - 1.95| / 2. A bin of its own would say 0.525.
-    confidence = torch.tensor([0.95, 1.0], dtype=torch.float64)
-    assert top_label_ece(confidence, torch.tensor([True, False]), 10) == pytest.approx(0.475)
-    # A confidence of 0 is counted, too.
-    assert top_label_ece(torch.zeros(4), torch.ones(4, dtype=torch.bool)) == 1.0
-
-
-def test_equal_confidences_share_a_bin_of_equal_mass() -> None:
-    confidence = torch.tensor([0.5] * 40 + [0.9] * 50)
-    places = equal_mass_bins(confidence, 15)
-    assert len(places[:40].unique()) == len(places[40:].unique()) == 1
-    assert places.min() >= 0
-    assert places.max() <= 14
-    order = torch.randperm(90, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(equal_mass_bins(confidence[order], 15), places[order])
-    counts = equal_mass_bins(torch.rand(100, generator=torch.Generator()), 15).bincount()
-    assert set(counts.tolist()) <= {6, 7}
-    assert len(counts) == 15
-
-
-def test_statistics_of_parts_add_up_to_those_of_the_whole() -> None:
-    confidence, correct = top_label(*drawn(999, temperature=2.0))
-    places = equal_width_bins(confidence, 15)
-
-    def statistics(part: slice) -> BinStatistics:
-        return BinStatistics.of(confidence[part], correct[part], places[part], 15)
-
-    merged = statistics(slice(0, 100)) + statistics(slice(100, 100)) + statistics(slice(100, None))
-    whole = statistics(slice(None))
-    assert torch.equal(merged.count_B, whole.count_B)
-    assert torch.equal(merged.correct_B, whole.correct_B)
-    torch.testing.assert_close(merged.confidence_B, whole.confidence_B, rtol=1e-13, atol=0)
-    assert merged.error() == pytest.approx(whole.error(), rel=1e-12)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_lower_precision_is_raised_before_anything_else(dtype: torch.dtype) -> None:
     logits, labels = drawn(500, temperature=6.0)
@@ -230,17 +186,6 @@ def test_the_null_level_falls_with_the_number_of_images() -> None:
     confidence = top_label(*drawn(300))[0]
     assert null_level(confidence) == null_level(confidence.flip(0))
     assert null_level(confidence) != null_level(confidence, seed=1)
-
-
-def test_debiasing_takes_the_bias_off() -> None:
-    plain, debiased = [], []
-    for seed in range(20):
-        confidence, correct = top_label(*drawn(1000, seed=seed))
-        mass = BinStatistics.of(confidence, correct, equal_mass_bins(confidence, 15), 15)
-        n = mass.count_B.double()
-        plain.append(float((mass.correct_B - mass.confidence_B).square().div(n).sum()) / 1000)
-        debiased.append(mass.debiased_error() ** 2)
-    assert np.mean(debiased) < 0.5 * np.mean(plain)
 
 
 NAN, INFINITE = math.nan, math.inf

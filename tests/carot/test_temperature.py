@@ -170,6 +170,14 @@ def test_the_fit_never_raises_the_likelihood_loss() -> None:
         assert calibrated.accuracy == compute_metrics(logits, labels).accuracy
 
 
+def test_a_failed_search_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = drawn(200)
+    monkeypatch.setattr(module, "_minimise", lambda rows: (200.0, False, False))
+    fitted = fit_temperature(logits, labels)
+    assert (fitted.temperature, fitted.converged) == (1.0, False)
+    assert fitted.nll_after == fitted.nll_before
+
+
 def test_a_fit_of_the_optimum_is_one() -> None:
     logits, labels = drawn(800, temperature=2.0)
     first = fit_temperature(logits, labels)
