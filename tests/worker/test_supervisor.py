@@ -1,0 +1,423 @@
+"""Every way a run can end, with real trainer processes on real databases."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from sqlalchemy import select, update
+
+from store.aliases import get_alias
+from store.artifacts import ArtifactStore
+from store.artifacts.rows import get_artifact
+from store.bundles import pack, unpack
+from store.checkpoints import get_checkpoint
+from store.database import database_now
+from store.datasets import create_dataset
+from store.errors import NoSpace
+from store.events import list_metrics
+from store.jobs import cancel_job, claim
+from store.reports import get_report
+from store.states import JobState
+from store.tables import Artifact, Checkpoint, Job, Report
+from tests.worker.conftest import Workshop, is_alive
+
+STUBBORN = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    while True: time.sleep(1)
+(folder.parent / "pids").write_text(f"{os.getpid()} {child}")
+step(1)
+while True: time.sleep(1)
+"""
+
+
+def transitions(workshop: Workshop, job_id: str) -> list[str]:
+    rows = workshop.events(job_id)
+    return [row.data["transition"] for row in rows if "transition" in row.data]
+
+
+def pids(workshop: Workshop) -> list[int]:
+    return [int(pid) for pid in (workshop.settings.data_dir / "scratch/pids").read_text().split()]
+
+
+def is_clean(workshop: Workshop) -> bool:
+    return not list((workshop.settings.data_dir / "scratch").glob("job_*"))
+
+
+def test_success_lists_everything_at_once(workshop: Workshop, results: Path) -> None:
+    job_id = workshop.job(alias="mine")
+    program = """
+    say("phase_started", phase="training", total=10)
+    for n in range(1, 11): step(n)
+    say("evaluation_done", dataset="clean", index=0, total=1, metrics={"ece": 0.1, "nll": None})
+    say("warning", code="other", message="be careful", names=["a"])
+    results()
+    """
+    job = workshop.run(job_id, program)
+    assert (job.state, job.attempts, job.error) == (JobState.SUCCEEDED, 1, None)
+    assert transitions(workshop, job_id) == ["claim", "succeed"]
+    rows = {row.type: row for row in workshop.events(job_id)}
+    assert rows["warning"].level == "warning"
+    assert rows["warning"].data["message"] == "be careful"
+    assert rows["evaluation_done"].data["metrics"] == {"ece": 0.1, "nll": None}
+    with workshop.database.reading() as session:
+        curves = list_metrics(session, job_id)
+        assert [step for step, _ in curves["loss"]] == list(range(1, 11))
+        assert curves["loss.contrastive"][0] == (1, 0.5)
+        checkpoint = get_checkpoint(session, str(job.checkpoint_id))
+        assert get_alias(session, "mine").checkpoint_id == checkpoint.id
+        assert (checkpoint.classes, checkpoint.templates) == (["a", "b", "c"], ["a {}."])
+        assert checkpoint.metrics["in_distribution"]["accuracy"] > 0
+        report = get_report(session, str(job.report_id))
+        assert report.checkpoint_id == checkpoint.id
+        assert report.document["spec"] == job.spec
+        key = checkpoint.artifact.ref
+        logits = get_artifact(session, str(report.logits_artifact_id)).ref
+    assert b"".join(workshop.artifacts.open(key)) == b"".join(pack(results / "checkpoint"))
+    assert b"".join(workshop.artifacts.open(logits)) == b"".join(pack(results / "logits"))
+    assert is_clean(workshop)
+
+
+def test_an_evaluation_has_a_report_and_no_checkpoint(workshop: Workshop) -> None:
+    import_only = """
+    import shutil
+    results()
+    shutil.rmtree(folder / "checkpoint")
+    """
+    job = workshop.run(workshop.job(evaluate=True), import_only)
+    assert (job.state, job.checkpoint_id) == (JobState.SUCCEEDED, None)
+    assert job.report_id is not None
+
+
+def test_what_the_user_can_mend_fails_at_once(workshop: Workshop) -> None:
+    program = """
+    say("failed", error="TooManyUnreadable", message="3 of 9", field="dataset", names=["a", "b"])
+    sys.exit(1)
+    """
+    job = workshop.run(workshop.job(), program)
+    assert (job.state, job.attempts) == (JobState.FAILED, 1)
+    assert job.error == {
+        "code": "too_many_unreadable",
+        "message": "3 of 9",
+        "field": "dataset",
+        "names": ["a", "b"],
+    }
+
+
+def test_a_crash_costs_an_attempt_and_the_last_one_ends_the_job(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    program = """
+    print("CUDA error: an illegal memory access", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert workshop.run(job_id, program).state is not None
+    assert workshop.look(job_id).state == JobState.QUEUED
+    job = workshop.run(job_id, program)
+    assert (job.state, job.attempts) == (JobState.FAILED, 2)
+    assert job.error is not None
+    assert job.error["code"] == "trainer_crashed"
+    assert "killed by signal 9; it may have run out of memory" in job.error["message"]
+    assert "illegal memory access" in job.error["message"]
+    assert transitions(workshop, job_id) == ["claim", "requeue", "claim", "fail"]
+
+
+def test_an_exception_nobody_foresaw_is_a_crash(workshop: Workshop) -> None:
+    job = workshop.run(workshop.job(), "raise RuntimeError('oops')")
+    assert job.state == JobState.QUEUED
+    message = workshop.events(job.id)[-1].message
+    assert "ended with status 1" in message
+    assert "RuntimeError: oops" in message
+
+
+def test_lines_that_are_no_events_do_no_harm(workshop: Workshop) -> None:
+    program = """
+    print("hello"); print('{"type": "nonsense"}'); print("{" * 100000); sys.stdout.flush()
+    step(1, loss=float("nan"))
+    results()
+    """
+    job = workshop.run(workshop.job(), program)
+    assert job.state == JobState.SUCCEEDED
+    with workshop.database.reading() as session:
+        assert list_metrics(session, job.id)["loss"] == [(1, None)]
+
+
+def test_cancel_stops_the_trainer_gently(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    program = """
+    def stop(*_):
+        (folder.parent / "gently").touch()
+        sys.exit(3)
+    signal.signal(signal.SIGTERM, stop)
+    step(1)
+    while True: time.sleep(1)
+    """
+    thread = workshop.start(job_id, program)
+    workshop.until_step(job_id, 1)
+    with workshop.database.session() as session:
+        assert cancel_job(session, job_id).state == JobState.CANCELLING
+    thread.join(60)
+    assert workshop.look(job_id).state == JobState.CANCELLED
+    assert (workshop.settings.data_dir / "scratch/gently").exists()
+    assert transitions(workshop, job_id) == ["claim", "ask_to_cancel", "confirm_cancel"]
+
+
+def test_a_stubborn_trainer_is_killed_with_all_its_children(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    thread = workshop.start(job_id, STUBBORN, cancel_grace_seconds=0.5)
+    workshop.until_step(job_id, 1)
+    with workshop.database.session() as session:
+        cancel_job(session, job_id)
+    thread.join(60)
+    assert workshop.look(job_id).state == JobState.CANCELLED
+    assert [is_alive(pid) for pid in pids(workshop)] == [False, False]
+    assert is_clean(workshop)
+
+
+def test_a_worker_that_was_replaced_kills_its_trainer_and_writes_nothing(
+    workshop: Workshop,
+) -> None:
+    job_id = workshop.job()
+    thread = workshop.start(job_id, STUBBORN)
+    workshop.until_step(job_id, 1)
+    with workshop.database.session() as session:
+        session.execute(update(Job).values(lease_expires_at=database_now(-1)))
+        assert claim(session, job_id, "another", 60) is not None
+        before = [row.seq for row in workshop.events(job_id)]
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [is_alive(pid) for pid in pids(workshop)] == [False, False]
+    job = workshop.look(job_id)
+    assert (job.state, job.worker, job.fence) == (JobState.RUNNING, "another", 2)
+    assert [row.seq for row in workshop.events(job_id)][: len(before)] == before
+    assert transitions(workshop, job_id) == ["claim", "take_over"]
+
+
+def test_a_result_that_comes_too_late_is_not_listed(workshop: Workshop) -> None:
+    job_id = workshop.job(alias="mine")
+    program = """
+    step(1)
+    while not (folder.parent / "go").exists(): time.sleep(0.05)
+    results()
+    """
+    # Its heartbeat is too slow to notice: only the fence of the last transaction stands.
+    thread = workshop.start(job_id, program)
+    workshop.until_step(job_id, 1)
+    with workshop.database.session() as session:
+        session.execute(update(Job).values(lease_expires_at=database_now(-1)))
+        assert claim(session, job_id, "another", 60) is not None
+    (workshop.settings.data_dir / "scratch/go").touch()
+    thread.join(60)
+    with workshop.database.reading() as session:
+        assert session.scalars(select(Checkpoint.id)).all() == []
+        assert session.scalars(select(Report.id)).all() == []
+        assert session.scalars(select(Artifact.id)).all() == []
+    assert workshop.look(job_id).state == JobState.RUNNING
+
+
+def test_shutting_down_gives_the_job_back_with_its_snapshot(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    first = """
+    def stop(*_):
+        snapshot(7)
+        sys.exit(3)
+    signal.signal(signal.SIGTERM, stop)
+    step(1)
+    while True: time.sleep(1)
+    """
+    thread = workshop.start(job_id, first)
+    workshop.until_step(job_id, 1)
+    workshop.stopping.set()
+    thread.join(60)
+    job = workshop.look(job_id)
+    assert (job.state, job.attempts, job.snapshot_step) == (JobState.QUEUED, 0, 7)
+    assert transitions(workshop, job_id) == ["claim", "release"]
+    assert workshop.run(job_id, "results()").state == JobState.QUEUED  # it claims no more
+    workshop.stopping.clear()
+    again = """
+    assert json.loads((folder / "snapshot/snapshot.json").read_text()) == {"step": 7}
+    results()
+    """
+    job = workshop.run(job_id, again)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
+
+
+def test_snapshots_are_kept_while_it_runs_and_replace_each_other(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    program = """
+    for n in (1, 2, 3):
+        snapshot(n)
+        while not (folder.parent / f"go{n}").exists(): time.sleep(0.05)
+    os.abort()
+    """
+    thread = workshop.start(job_id, program)
+    for n in (1, 2, 3):
+        workshop.until(lambda n=n: workshop.look(job_id).snapshot_step == n)
+        (workshop.settings.data_dir / f"scratch/go{n}").touch()
+    thread.join(60)
+    job = workshop.look(job_id)
+    assert job.state == JobState.QUEUED
+    with workshop.database.reading() as session:
+        assert session.scalars(select(Artifact.id)).all() == [job.snapshot_artifact_id]
+    assert "ended by signal 6" in workshop.events(job_id)[-1].message
+
+
+def test_a_damaged_snapshot_costs_time_but_no_result(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    workshop.run(job_id, "snapshot(5)\nos.abort()")
+    with workshop.database.session() as session:
+        key = get_artifact(session, str(workshop.look(job_id).snapshot_artifact_id)).ref
+    workshop.artifacts.delete(key)
+    job = workshop.run(job_id, 'assert not (folder / "snapshot").exists()\nresults()')
+    assert job.state == JobState.SUCCEEDED
+    codes = [row.data.get("code") for row in workshop.events(job_id) if row.type == "warning"]
+    assert codes == ["snapshot_lost"]
+
+
+def test_data_sets_and_checkpoints_are_laid_out_beside_the_spec(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    (tmp_path / "images/train/犬").mkdir(parents=True)
+    (tmp_path / "images/train/犬/1.png").write_bytes(b"an image")
+    blob = workshop.artifacts.put(pack(tmp_path / "images"))
+    with workshop.database.session() as session:
+        dataset_id = create_dataset(
+            session, name="own", source={}, classes=["犬"], splits={}, images=1, bytes=8,
+            artifact=blob,
+        ).id  # fmt: skip
+        bundled_id = create_dataset(
+            session, name="digits", source={"source": "builtin:digits"}, classes=["0"], splits={},
+            images=1, bytes=0, artifact=None,
+        ).id  # fmt: skip
+    made = workshop.run(workshop.job(), "results()")
+    rows = [{"name": "one", "dataset": bundled_id}, {"name": "two", "dataset": dataset_id}]
+    job_id = workshop.job(
+        model={"checkpoint": made.checkpoint_id},
+        dataset=dataset_id,
+        evaluation={"datasets": rows},
+    )
+    program = f"""
+    spec = json.loads((folder / "spec.json").read_text())
+    os.chdir(folder)
+    assert spec["dataset"] == "folder:datasets/{dataset_id}"
+    names = [row["dataset"] for row in spec["evaluation"]["datasets"]]
+    assert names == ["builtin:digits", spec["dataset"]]
+    assert Path("datasets/{dataset_id}/train/犬/1.png").read_bytes() == b"an image"
+    assert spec["model"]["checkpoint"] is None
+    assert (Path(spec["model"]["folder"]) / "classifier.json").exists()
+    results()
+    report = json.loads(Path("report.json").read_text())
+    report["datasets"][1]["dataset"] = spec["dataset"]
+    Path("report.json").write_text(json.dumps(report))
+    """
+    job = workshop.run(job_id, program)
+    assert job.state == JobState.SUCCEEDED, workshop.events(job_id)[-1].message
+    with workshop.database.reading() as session:
+        document = get_report(session, str(job.report_id)).document
+    assert document["datasets"][1]["dataset"] == document["dataset"] == dataset_id
+    assert str(tmp_path) not in json.dumps(document)
+
+
+def test_a_data_set_that_is_gone_or_damaged_fails_the_job(workshop: Workshop) -> None:
+    missing = workshop.run(workshop.job(dataset="ds_" + "0" * 26), "results()")
+    assert missing.error is not None
+    assert missing.error["code"] == "not_found"
+    blob = workshop.artifacts.put([b"no bundle"])
+    with workshop.database.session() as session:
+        dataset_id = create_dataset(
+            session, name="bad", source={}, classes=[], splits={}, images=0, bytes=0, artifact=blob
+        ).id
+    damaged = workshop.run(workshop.job(dataset=dataset_id), "results()")
+    assert damaged.error is not None
+    assert (damaged.state, damaged.error["code"]) == (JobState.FAILED, "artifact_corrupt")
+
+
+class FullDisk:
+    """A store on a disk without space, over one that works."""
+
+    def __init__(self, inner: ArtifactStore) -> None:
+        self._inner = inner
+        self.shares = inner.shares
+
+    def put(self, content: object) -> None:
+        raise NoSpace("no space left to store an artifact")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+def test_a_full_disk_at_the_end_fails_the_job_and_lists_nothing(workshop: Workshop) -> None:
+    workshop.artifacts = FullDisk(workshop.artifacts)  # type: ignore[assignment]
+    job = workshop.run(workshop.job(alias="mine"), "snapshot(1)\ntime.sleep(1)\nresults()")
+    assert job.error is not None
+    assert (job.state, job.error["code"]) == (JobState.FAILED, "no_space")
+    with workshop.database.reading() as session:
+        assert session.scalars(select(Artifact.id)).all() == []
+        assert session.scalars(select(Checkpoint.id)).all() == []
+    warnings = [row.data["code"] for row in workshop.events(job.id) if row.type == "warning"]
+    assert warnings == ["snapshot_not_kept"]
+
+
+def test_a_job_that_somebody_has_or_that_ended_is_left_alone(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    with workshop.database.session() as session:
+        claim(session, job_id, "another", 60)
+    assert workshop.run(job_id, "results()").worker == "another"
+    done = workshop.run(workshop.job(), "results()")
+    assert workshop.run(done.id, "os.abort()").state == JobState.SUCCEEDED
+
+
+def test_a_trainer_stopped_by_a_stranger_has_crashed(workshop: Workshop) -> None:
+    job_id = workshop.job()
+    program = """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    (folder.parent / "pids").write_text(str(os.getpid()))
+    step(1)
+    while True: time.sleep(1)
+    """
+    thread = workshop.start(job_id, program)
+    workshop.until_step(job_id, 1)
+    os.kill(pids(workshop)[0], signal.SIGTERM)
+    thread.join(60)
+    assert workshop.look(job_id).state == JobState.QUEUED
+    assert "somebody told the trainer to stop" in workshop.events(job_id)[-1].message
+
+
+def test_folders_of_dead_workers_are_cleaned_up(workshop: Workshop) -> None:
+    live, ended = workshop.job(), workshop.job()
+    with workshop.database.session() as session:
+        held = claim(session, live, "another", 60)
+        assert held is not None
+    scratch = workshop.settings.data_dir / "scratch"
+    kept = [scratch / f"{live}-{held.fence}", scratch / "upload-of-the-api"]
+    gone = [scratch / f"{live}-0", scratch / f"{ended}-1", scratch / f"job_{'0' * 26}-1"]
+    for folder in kept + gone:
+        folder.mkdir(parents=True)
+    workshop.supervisor("").clean_scratch()
+    assert sorted(scratch.iterdir()) == sorted(kept)
+
+
+def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_path: Path) -> None:
+    """The trainer replaces its snapshot as fast as it can while it is being stored."""
+    job_id = workshop.job()
+    program = """
+    import shutil
+    for n in range(1, 400):
+        aside = folder / "aside"
+        aside.mkdir()
+        for name in "abc": (aside / name).write_text(str(n))
+        if n > 1: (folder / "snapshot").rename(folder / "old")
+        aside.rename(folder / "snapshot")
+        shutil.rmtree(folder / "old", ignore_errors=True)
+        say("snapshot_saved", step=n, path="snapshot")
+        time.sleep(0.002)
+    os.abort()
+    """
+    workshop.run(job_id, program)
+    seen = workshop.look(job_id)
+    with workshop.database.reading() as session:
+        key = get_artifact(session, str(seen.snapshot_artifact_id)).ref
+    unpack(workshop.artifacts.open(key), tmp_path / "snapshot")
+    texts = {path.read_text() for path in (tmp_path / "snapshot").iterdir()}
+    assert len(texts) == 1
