@@ -1,11 +1,19 @@
-"""What every metric and calibrator demands of its input."""
+"""What every metric and calibrator demands of its input, and how it goes through it.
+
+Shape suffixes: N images, C classes.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from carot.errors import CalibrationError
+
+CHUNK_ELEMENTS = 1 << 18
+"""Logits in a chunk; 2 MiB of float64, so that what is done to it in turn finds it in the cache."""
 
 
 def check(logits_NC: Tensor, labels_N: Tensor) -> None:
@@ -34,3 +42,11 @@ def check(logits_NC: Tensor, labels_N: Tensor) -> None:
         raise CalibrationError(f"{rows} of {images} rows have a logit that is not finite")
     if int(labels_N.min()) < 0 or int(labels_N.max()) >= classes:
         raise CalibrationError(f"labels must be 0 to {classes - 1}")
+
+
+def chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows in order, some at a time, as float64 logits and int64 labels."""
+    rows = max(1, CHUNK_ELEMENTS // logits_NC.shape[1])
+    for start in range(0, len(labels_N), rows):
+        part = slice(start, start + rows)
+        yield logits_NC[part].detach().double(), labels_N[part].long()

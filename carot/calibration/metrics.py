@@ -7,17 +7,14 @@ classes, B bins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
-from carot.calibration.inputs import check
+from carot.calibration.inputs import check, chunks
 from carot.calibration.null_level import null_level
 from carot.calibration.numbers import BINS, Metrics, wilson_interval
 
-CHUNK_ROWS = 4096
 PAPER_BINS = 10
 PAPER_BATCH = 512
 
@@ -60,7 +57,7 @@ def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
     """
     check(logits_NC, labels_N)
     confidence, correct = [], []
-    for chunk_NC, chunk_N in _chunks(logits_NC, labels_N):
+    for chunk_NC, chunk_N in chunks(logits_NC, labels_N):
         top_N, index_N = chunk_NC.max(dim=1)
         # At most 1 by construction: one of the summands is exp(0).
         confidence.append(1.0 / (chunk_NC - top_N[:, None]).exp().sum(dim=1))
@@ -95,7 +92,7 @@ def _probability_metrics(logits_NC: Tensor, labels_N: Tensor) -> tuple[float, fl
     nll = brier = 0.0
     gaps = torch.zeros(classes * BINS, dtype=torch.float64, device=logits_NC.device)
     offset_C = torch.arange(classes, device=logits_NC.device) * BINS
-    for chunk_NC, chunk_N in _chunks(logits_NC, labels_N):
+    for chunk_NC, chunk_N in chunks(logits_NC, labels_N):
         log_NC = chunk_NC.log_softmax(dim=1)
         nll -= float(log_NC.gather(1, chunk_N[:, None]).sum())
         # Outcome minus probability, per class.
@@ -105,9 +102,3 @@ def _probability_metrics(logits_NC: Tensor, labels_N: Tensor) -> tuple[float, fl
         brier += float(residual_NC.square().sum())
         gaps += torch.bincount(bins_NC.flatten(), residual_NC.flatten(), minlength=classes * BINS)
     return nll / images, brier / images, float(gaps.abs().sum()) / (images * classes)
-
-
-def _chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    for start in range(0, len(labels_N), CHUNK_ROWS):
-        rows = slice(start, start + CHUNK_ROWS)
-        yield logits_NC[rows].double(), labels_N[rows].long()

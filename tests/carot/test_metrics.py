@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from carot.calibration import inputs
 from carot.calibration.bins import equal_width_bins
 from carot.calibration.metrics import (
-    CHUNK_ROWS,
     batch_mean_ece,
     compute_metrics,
     top_label,
@@ -110,9 +110,10 @@ def test_ece_matches_netcal(bins: int) -> None:
     assert top_label_ece(*top_label(logits, labels), bins) == pytest.approx(NETCAL[bins], abs=1e-12)
 
 
-def test_chunks_do_not_show() -> None:
-    logits, labels = drawn(CHUNK_ROWS + 137, 3, temperature=2.0)
+def test_neither_chunks_nor_the_order_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = drawn(1000, 3, temperature=2.0)
     whole = compute_metrics(logits, labels)
+    monkeypatch.setattr(inputs, "CHUNK_ELEMENTS", 100)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     shuffled = compute_metrics(logits[order], labels[order])
     for name in type(whole).model_fields:

@@ -8,6 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from torch import Tensor
 
+from carot.calibration import inputs
 from carot.calibration import temperature as module
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.temperature import (
@@ -57,7 +58,7 @@ def test_a_common_offset_of_a_row_changes_nothing() -> None:
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = drawn(400, temperature=1.6)
     whole = fit_temperature(logits, labels)
-    monkeypatch.setattr(module, "CHUNK_ROWS", 33)
+    monkeypatch.setattr(inputs, "CHUNK_ELEMENTS", 7 * 33)
     assert fit_temperature(logits, labels).temperature == pytest.approx(whole.temperature, rel=1e-9)
 
 
@@ -170,9 +171,21 @@ def test_the_fit_never_raises_the_likelihood_loss() -> None:
         assert calibrated.accuracy == compute_metrics(logits, labels).accuracy
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_measured_stays_as_it_was(dtype: torch.dtype) -> None:
+    logits, labels = drawn(50)
+    given, answers = logits.to(dtype), labels.clone()
+    kept = given.clone()
+    fit_temperature(given, answers)
+    compute_metrics(given, answers)
+    assert torch.equal(given, kept)
+    assert torch.equal(answers, labels)
+
+
 def test_a_failed_search_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = drawn(200)
-    monkeypatch.setattr(module, "_minimise", lambda rows: (200.0, False, False))
+    found = module._Found(beta=200.0, nll=9.0, converged=False, at_bound=False)
+    monkeypatch.setattr(module, "_minimise", lambda rows: found)
     fitted = fit_temperature(logits, labels)
     assert (fitted.temperature, fitted.converged) == (1.0, False)
     assert fitted.nll_after == fitted.nll_before
