@@ -50,4 +50,6 @@ def _thinned(
     if len(points) <= resolution:
         return points
     last = len(points) - 1
+    if resolution < 2:
+        return points[last:]
     return [points[round(i * last / (resolution - 1))] for i in range(resolution)]

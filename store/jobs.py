@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from carot.specs import EvaluateSpec, FinetuneSpec
+from store.clean import clean
 from store.database import database_now
 from store.errors import IllegalTransition, NotFound, StaleFence
 from store.ids import new_id
@@ -73,13 +74,13 @@ def create_job(
     return job
 
 
-def get_job(session: Session, job_id: str) -> Job:
-    """The job as it stands.
+def get_job(session: Session, job_id: str, *, lock: bool = False) -> Job:
+    """The job as it stands; with `lock`, as it stays until this transaction ends.
 
     Raises:
         NotFound: there is none with this id.
     """
-    job = session.get(Job, job_id, populate_existing=True)
+    job = session.get(Job, job_id, populate_existing=True, with_for_update=lock)
     if job is None:
         raise NotFound("job", job_id)
     return job
@@ -114,7 +115,7 @@ def cancel_job(session: Session, job_id: str) -> Job:
         NotFound: there is none with this id.
         IllegalTransition: the job has ended.
     """
-    job = get_job(session, job_id)
+    get_job(session, job_id, lock=True)
     ended = {"finished_at": database_now()}
     if not _move(session, job_id, Transition.CANCEL_QUEUED, values=ended) and not _move(
         session, job_id, Transition.ASK_TO_CANCEL
@@ -215,6 +216,8 @@ def record_metrics(
 ) -> None:
     """Note values of curves, (step, name, value); a step done again after a resume replaces it.
 
+    A value that is not finite is kept as None.
+
     Raises:
         StaleFence: the job is no longer this worker's.
     """
@@ -222,7 +225,7 @@ def record_metrics(
     if not points:
         return
     rows = [
-        {"job_id": held.job_id, "step": step, "name": name, "value": value}
+        {"job_id": held.job_id, "step": step, "name": name, "value": clean(value)}
         for step, name, value in points
     ]
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql

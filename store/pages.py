@@ -28,7 +28,7 @@ class Page(Generic[Row]):
 
 def fetch_page(
     session: Session,
-    query: Select[tuple[Row]],
+    query: Select[Row],
     key: InstrumentedAttribute[str],
     *,
     cursor: str | None,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Float,
     ForeignKey,
@@ -15,14 +14,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
-    Text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from store.clean import Document, Words
 from store.database import UtcDateTime, database_now
 
-Json = JSON().with_variant(JSONB(), "postgresql")
 Id = String(40)
 
 
@@ -37,9 +34,9 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {
-        dict[str, Any]: Json,
-        list[str]: Json,
+    type_annotation_map: ClassVar = {
+        dict[str, Any]: Document(),
+        list[str]: Document(),
         datetime: UtcDateTime(),
         int: BigInteger().with_variant(Integer(), "sqlite"),
         float: Float(53),
@@ -123,8 +120,8 @@ class Job(Base):
     lease_expires_at: Mapped[datetime | None]
     rung_at: Mapped[datetime | None]
     event_seq: Mapped[int] = mapped_column(Integer, default=0)
-    progress: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    error: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(Document())
+    error: Mapped[dict[str, Any] | None] = mapped_column(Document())
     snapshot_artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
     snapshot_step: Mapped[int | None]
     checkpoint_id: Mapped[str | None] = mapped_column(Id)
@@ -144,7 +141,7 @@ class JobEvent(Base):
     seq: Mapped[int] = mapped_column(Integer, primary_key=True)
     type: Mapped[str] = mapped_column(String(40))
     level: Mapped[str] = mapped_column(String(10), default="info")
-    message: Mapped[str] = mapped_column(Text, default="")
+    message: Mapped[str] = mapped_column(Words(), default="")
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=database_now())
 
@@ -173,7 +170,7 @@ class Checkpoint(Base):
     method: Mapped[str] = mapped_column(String(40))
     classes: Mapped[list[str]]
     templates: Mapped[list[str]]
-    calibrator: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    calibrator: Mapped[dict[str, Any] | None] = mapped_column(Document())
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=database_now())
 
@@ -222,5 +219,5 @@ class IdempotencyRecord(Base):
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     route: Mapped[str] = mapped_column(String(100), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(2000))
-    response: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    response: Mapped[dict[str, Any] | None] = mapped_column(Document())
     created_at: Mapped[datetime] = mapped_column(default=database_now())
