@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from store.database import database_now
@@ -14,17 +15,16 @@ from store.tables import AliasChange, ModelAlias
 
 def set_alias(session: Session, name: str, checkpoint_id: str) -> ModelAlias:
     """Point `name` at a checkpoint, whether it pointed at one before or not."""
-    alias = session.get(ModelAlias, name)
-    if alias is None:
-        alias = ModelAlias(name=name, checkpoint_id=checkpoint_id)
-        session.add(alias)
-    else:
-        alias.checkpoint_id = checkpoint_id
-        alias.updated_at = database_now()  # type: ignore[assignment]  # evaluated by the database
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    values = {"checkpoint_id": checkpoint_id, "updated_at": database_now()}
+    session.execute(
+        dialect.insert(ModelAlias)
+        .values(name=name, **values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+    )
     session.add(AliasChange(id=new_id("ac"), name=name, checkpoint_id=checkpoint_id))
     session.flush()
-    session.refresh(alias)
-    return alias
+    return session.get_one(ModelAlias, name, populate_existing=True)
 
 
 def get_alias(session: Session, name: str) -> ModelAlias:
@@ -55,7 +55,9 @@ def delete_alias(session: Session, name: str) -> None:
     Raises:
         NotFound: there is none of this name.
     """
-    session.delete(get_alias(session, name))
+    gone = delete(ModelAlias).where(ModelAlias.name == name).returning(ModelAlias.name)
+    if session.scalar(gone) is None:
+        raise NotFound("model", name)
     session.add(AliasChange(id=new_id("ac"), name=name, checkpoint_id=None))
     session.flush()
 

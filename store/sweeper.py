@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from store.artifacts import open_store
 from store.artifacts.rows import collect_garbage
@@ -93,7 +92,8 @@ class Sweeper:
                 if sweeps % GARBAGE_EVERY == 0:
                     artifacts = open_store(self._settings, self._database)
                     collect_garbage(self._database, artifacts)
-            except SQLAlchemyError:
-                # The database is away; the next sweep sees whether it is back.
+            # The database, the broker or the artifact store is away, each with errors of its own;
+            # the next sweep sees whether it is back.
+            except Exception:
                 log.exception("a sweep failed")
             sweeps += 1

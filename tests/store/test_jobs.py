@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -165,9 +166,11 @@ def test_cancelling_what_has_ended(database: Database) -> None:
     held = claimed(database, job_id)
     with database.session() as session:
         succeed(session, held)
-    with pytest.raises(IllegalTransition, match="already succeeded"):
-        with database.session() as session:
-            cancel_job(session, job_id)
+    with (
+        pytest.raises(IllegalTransition, match="already succeeded"),
+        database.session() as session,
+    ):
+        cancel_job(session, job_id)
     with pytest.raises(NotFound), database.session() as session:
         cancel_job(session, "job_none")
 
@@ -175,7 +178,7 @@ def test_cancelling_what_has_ended(database: Database) -> None:
 def test_a_failed_transaction_leaves_neither_state_nor_event(database: Database) -> None:
     job_id = new_job(database)
     held = claimed(database, job_id)
-    with pytest.raises(RuntimeError), database.session() as session:
+    with contextlib.suppress(RuntimeError), database.session() as session:
         succeed(session, held)
         raise RuntimeError
     with database.reading() as session:

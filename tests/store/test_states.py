@@ -34,10 +34,10 @@ ACTIONS: dict[str, Callable[[Session, Claim], object]] = {
     "claim": lambda s, c: claim(s, c.job_id, "w2", 60),
     "release": lambda s, c: release(s, c, "shutting down"),
     "lose": lambda s, c: lose_attempt(s, c, "trainer_killed", "killed by signal 9"),
-    "succeed": lambda s, c: succeed(s, c),
+    "succeed": succeed,
     "fail": lambda s, c: fail(s, c, ERROR),
     "cancel": lambda s, c: cancel_job(s, c.job_id),
-    "mark_cancelled": lambda s, c: mark_cancelled(s, c),
+    "mark_cancelled": mark_cancelled,
     "expire": lambda s, c: expire(s, c.job_id),
 }
 
