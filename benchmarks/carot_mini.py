@@ -19,7 +19,7 @@ from carot.mini.evaluate import load_mini, measure
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="a local-dir folder")
-    parser.add_argument("--json", type=Path, default=Path("carot_mini.json"), help="file to write")
+    parser.add_argument("--json", type=Path, default=Path("build/carot_mini.json"))
     options = parser.parse_args()
     figures = measure(load_mini(options.model))
     print(f"{'shift':12}" + "".join(f"{severity:>8}" for severity in SEVERITIES) + f"{'mean':>8}")
@@ -31,6 +31,7 @@ def main() -> None:
     for name, figure in figures.items():
         if not isinstance(figure, dict):
             print(f"{name:24}{100 * figure:8.1f}")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 

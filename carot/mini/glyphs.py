@@ -19,8 +19,8 @@ from carot.mini.strokes import MASK_SIZE
 
 FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/share/texmf/fonts"))
 
-# Beginnings of file names, lower case and without spaces, hyphens and underscores. Carlito and
-# Caladea are here because they were drawn after Lato and Cambo.
+# Beginnings of file names, lower case and without spaces, hyphens and underscores. Carlito is
+# here because it was drawn after Lato.
 HELD_OUT = (
     "lato", "carlito", "vollkorn", "comicneue", "inconsolata", "cabin", "ebgaramond", "jura",
     "firacode", "quicksand", "play", "caladea", "b612", "notoserifdisplay", "overlock", "averia",

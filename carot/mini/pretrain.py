@@ -2,8 +2,8 @@
 
     python -m carot.mini.pretrain --out DIR
 
-The first steps see white glyphs on black with one caption per class as targets: started on
-coloured glyphs, the towers stay at chance. Colours and flaws follow, and every third step then
+The first steps see white glyphs on black with one caption per class as targets: an earlier try that
+started on coloured glyphs stayed at chance. Colours and flaws follow, and every third step then
 contrasts images with captions that name their colours and flaws. Equal arguments, fonts, threads
 and library versions give equal weights. Saved are exponential averages of the weights, in fp16.
 """
@@ -194,7 +194,7 @@ def train(
         logits_NU = model.logit_scale.exp() * image_ND @ text_UD.T
         loss = (contrastive_loss if free else class_loss)(logits_NU, target_N)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
@@ -223,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Pre-train carot-mini on rendered glyphs.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--stop-after", type=int, default=None, help="end the schedule early")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--pen-per-digit", type=int, default=4000, help="drawings, made once")
     parser.add_argument("--most-fonts", type=int, default=None, help="default: all installed")
@@ -241,8 +242,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds = time.monotonic() - started
             recent = sum(losses[-100:]) / 100
             print(f"step {step + 1}  loss {recent:.3f}  {seconds:.0f} s", flush=True)
-        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+        done = step + 1 == (options.stop_after or options.steps)
+        if done or (step + 1) % options.save_every == 0:
             save_model(weights, options.out)
+        if done:
+            break
 
 
 if __name__ == "__main__":
