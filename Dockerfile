@@ -30,7 +30,8 @@ RUN useradd --create-home --uid 10001 carot && install -d -o carot -g carot /dat
 COPY --from=build /opt/carot /opt/carot
 ENV PATH=/opt/carot/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    CAROT_DATA_DIR=/data
+    CAROT_DATA_DIR=/data \
+    HF_HOME=/data/huggingface
 USER carot
 WORKDIR /data
 VOLUME /data

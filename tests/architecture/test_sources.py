@@ -1,0 +1,133 @@
+"""House rules that no linter checks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.settings import ApiSettings
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("api", "carot", "cli", "migrations", "store", "worker")
+MOST_LINES = 500
+MOST_LINES_OF_A_FUNCTION = 60
+# A training loop reads better whole than chopped.
+LONGER = {"carot/trainer.py:fit": 120}
+FORBIDDEN = {
+    "pickle": "loading a pickle runs code",
+    "cPickle": "loading a pickle runs code",
+    "dill": "loading a pickle runs code",
+    "shelve": "a shelf is pickles",
+    "marshal": "not made for untrusted data",
+}
+FORBIDDEN_CALLS = {
+    "torch.load": "a pickle; weights are safetensors",
+    "torch.save": "a pickle; weights are safetensors",
+    "np.load": None,
+    "numpy.load": None,
+    "os.system": "a shell",
+    "eval": "runs what it is given",
+    "exec": "runs what it is given",
+}
+
+
+def sources() -> list[Path]:
+    """Every Python file of the product."""
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def all_python() -> list[Path]:
+    """Every Python file of the project."""
+    return [*sources(), *sorted((ROOT / "tests").rglob("*.py"))]
+
+
+def offences(text: str) -> Iterator[str]:
+    """What a source must not do, each with its line."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _forbidden_module(alias.name, node)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from _forbidden_module(node.module, node)
+        elif isinstance(node, ast.Call):
+            yield from _forbidden_call(node)
+
+
+def _forbidden_module(name: str, node: ast.stmt) -> Iterator[str]:
+    if reason := FORBIDDEN.get(name.partition(".")[0]):
+        yield f"line {node.lineno}: import {name}: {reason}"
+
+
+def _forbidden_call(node: ast.Call) -> Iterator[str]:
+    name = ast.unparse(node.func)
+    keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+    if name in FORBIDDEN_CALLS:
+        reason = FORBIDDEN_CALLS[name]
+        if reason is not None:
+            yield f"line {node.lineno}: {name}: {reason}"
+        elif keywords.get("allow_pickle", "False") != "False":
+            yield f"line {node.lineno}: {name}: with pickles"
+    if name.endswith(".extractall"):
+        yield f"line {node.lineno}: extractall writes where the archive says"
+    if keywords.get("shell", "False") != "False":
+        yield f"line {node.lineno}: a shell"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "torch.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "archive.extractall(folder)",
+        "subprocess.run(text, shell=True)",
+        "eval(text)",
+    ],
+)
+def test_offences_are_seen(text: str) -> None:
+    assert list(offences(text))
+
+
+@pytest.mark.parametrize("text", ["np.load(path)", "model.eval()", "subprocess.run(['ls'])"])
+def test_harmless_lines_are_not(text: str) -> None:
+    assert not list(offences(text))
+
+
+def test_sources_keep_the_rules() -> None:
+    found = {
+        str(path.relative_to(ROOT)): wrong
+        for path in sources()
+        if (wrong := list(offences(path.read_text(encoding="utf-8"))))
+    }
+    assert not found
+
+
+def test_files_stay_readable() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in all_python()
+    }
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
+
+
+def test_functions_stay_readable() -> None:
+    long = {}
+    for path in sources():
+        if path.is_relative_to(ROOT / "migrations" / "versions"):
+            continue  # a revision is one list of tables
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                name = f"{path.relative_to(ROOT)}:{node.name}"
+                if length > LONGER.get(name, MOST_LINES_OF_A_FUNCTION):
+                    long[name] = length
+    assert long == {}
+
+
+def test_every_setting_says_what_it_is() -> None:
+    silent = [n for n, f in ApiSettings.model_fields.items() if not (f.description or "").strip()]
+    assert silent == []
