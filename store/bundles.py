@@ -111,7 +111,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -120,7 +120,8 @@ class _Stream(io.RawIOBase):
         pieces = []
         while size != 0:
             if not self._rest:
-                self._rest = next(self._chunks, b"")
+                # A view, since tarfile reads little at a time: cutting bytes would copy the rest.
+                self._rest = memoryview(next(self._chunks, b""))
                 if not self._rest:
                     break
             piece = self._rest if size < 0 else self._rest[:size]
@@ -131,6 +132,6 @@ class _Stream(io.RawIOBase):
 
     def drain(self) -> None:
         """Read what is left, so that whoever makes the chunks can check them."""
-        self._rest = b""
+        self._rest = memoryview(b"")
         for _ in self._chunks:
             pass

@@ -153,20 +153,28 @@ def _pieces(content: Iterable[bytes] | Readable, size: int) -> Iterator[bytes]:
 def checked(
     pieces: Iterable[bytes], key: str, sha256: str, size: int, *, whole: bool
 ) -> Iterator[bytes]:
-    """Pass bytes on and raise at the end when they are too few, too many or, if whole, others.
+    """Pass bytes on and raise when they are too few, too many or, if whole, others.
+
+    The last piece is passed on only after that, so that nobody takes damaged bytes for all of them:
+    a download whose status is already sent ends short.
 
     Args:
         size: how many there should be.
         whole: whether these are all bytes of the blob, so that the sum applies.
     """
     seen = Sum()
+    last = b""
     for piece in pieces:
         seen.add(piece)
-        yield piece
+        if last:
+            yield last
+        last = piece
     if seen.size != size:
         raise ArtifactCorrupt(f"{key}: {seen.size} bytes instead of {size}")
     if whole and seen.sha256 != sha256:
         raise ArtifactCorrupt(f"{key}: the bytes are not those that were stored")
+    if last:
+        yield last
 
 
 def bounds(size: int, start: int, end: int | None) -> tuple[int, int]:
