@@ -18,12 +18,15 @@ from store.tables import Job
 
 log = logging.getLogger(__name__)
 PER_SWEEP = 100
+RUNG_FOR = 10
+"""Only so many of the oldest queued jobs are rung for: while every worker is busy, messages would
+otherwise pile up in the broker, one for each job and `ring_seconds`."""
 GARBAGE_EVERY = 120
 """Sweeps between two looks for artifacts that were never committed."""
 
 
 def sweep_once(database: Database, settings: Settings, ring: Callable[[str], object]) -> list[str]:
-    """Take jobs from silent workers, then ring for the queued ones nobody was told of lately.
+    """Take jobs from silent workers, then ring for the oldest queued ones if nobody did lately.
 
     Returns:
         Ids of the jobs that were rung for.
@@ -39,20 +42,17 @@ def sweep_once(database: Database, settings: Settings, ring: Callable[[str], obj
             state = expire(session, job_id)
         if state is not None:
             log.warning("%s: its worker fell silent; now %s", job_id, state)
-    waiting = (
-        Job.state == JobState.QUEUED,
-        or_(Job.rung_at.is_(None), Job.rung_at < database_now(-settings.ring_seconds)),
-    )
+    queued = Job.state == JobState.QUEUED
+    due = or_(Job.rung_at.is_(None), Job.rung_at < database_now(-settings.ring_seconds))
+    oldest = select(Job.id).where(queued).order_by(Job.id).limit(RUNG_FOR)
     with database.reading() as session:
-        found = session.scalars(
-            select(Job.id).where(*waiting).order_by(Job.id).limit(PER_SWEEP)
-        ).all()
+        found = session.scalars(select(Job.id).where(Job.id.in_(oldest), due)).all()
     rung = []
-    for job_id in found:
+    for job_id in sorted(found):
         with database.session() as session:
             mine = session.scalar(
                 update(Job)
-                .where(Job.id == job_id, *waiting)
+                .where(Job.id == job_id, queued, due)
                 .values(rung_at=database_now())
                 .returning(Job.id)
             )
@@ -73,6 +73,11 @@ class Sweeper:
         self._ring = ring
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it sweeps."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Begin sweeping."""
