@@ -9,8 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from carot.calibration.temperature import Calibrator
-from carot.checkpoints import ClassifierCard, load_calibrator, load_card, load_head
+from carot.calibration.calibrator import Calibrator, label_set_hash
+from carot.checkpoints import (
+    CALIBRATOR_NAME,
+    ClassifierCard,
+    load_calibrator,
+    load_card,
+    load_head,
+)
+from carot.errors import CheckpointError
 from carot.models import ClipModel, load_folder
 
 
@@ -39,8 +46,13 @@ class Classifier:
             ModelError: the model cannot be loaded.
         """
         card = load_card(folder)
+        calibrator = load_calibrator(folder)
+        if calibrator is not None and calibrator.label_set_hash != label_set_hash(card.classes):
+            raise CheckpointError(
+                f"{folder.name}: {CALIBRATOR_NAME} was fitted for another list of classes"
+            )
         model = load_folder(folder, pick_device(device))
-        return cls(model, load_head(folder, card), card, load_calibrator(folder))
+        return cls(model, load_head(folder, card), card, calibrator)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -57,8 +57,7 @@ class ClipModel:
     @property
     def logit_scale(self) -> nn.Parameter:
         """The learned parameter s; logits are exp(s) times cosines."""
-        scale: nn.Parameter = self.module.logit_scale
-        return scale
+        return self.module.get_parameter("logit_scale")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -103,7 +102,7 @@ class ClipModel:
             ProjectionNotFound: a tower that is none of ViT, ResNet with attention pooling, or a
                 timm trunk with a linear, two-layer or attention-pooling head.
         """
-        visual = self.module.visual
+        visual = self.module.get_submodule("visual")
         projection = getattr(visual, "proj", None)
         if isinstance(projection, Tensor) and projection.ndim == 2:
             return projection
@@ -266,11 +265,14 @@ def _encode_text(tower: open_clip.CLIP | TextTransformer, tokens_UL: Tensor) -> 
     x_ULW = tower.token_embedding(tokens_UL).to(dtype)
     x_ULW = x_ULW + tower.positional_embedding[:length].to(dtype)
     x_ULW = tower.transformer(x_ULW, attn_mask=tower.attn_mask[:length, :length])
-    pooled_UW = text_global_pool(tower.ln_final(x_ULW), tokens_UL, _pool_type(tower))
+    pooled_UW: Tensor = text_global_pool(tower.ln_final(x_ULW), tokens_UL, _pool_type(tower))
     projection = tower.text_projection
     if projection is None:
         return pooled_UW
-    return projection(pooled_UW) if isinstance(projection, nn.Linear) else pooled_UW @ projection
+    features_UD: Tensor = (
+        projection(pooled_UW) if isinstance(projection, nn.Linear) else pooled_UW @ projection
+    )
+    return features_UD
 
 
 def _pool_type(tower: open_clip.CLIP | TextTransformer) -> str:

@@ -1,4 +1,4 @@
-"""Snapshots: all that a run needs to go on as if it had never stopped. Safetensors and JSON only."""
+"""Snapshots: what a run needs to go on as if it had never stopped. Safetensors and JSON only."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from carot.data.loader import ImageBatch, TrainingBatches
@@ -192,7 +192,8 @@ def learning_rate_at(step: int, total: int, spec: TrainingSpec) -> float:
 
 def parameter_groups(method: Method, weight_decay: float) -> list[dict[str, object]]:
     """Two groups: matrices with weight decay; biases, norms and scalars without."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in method.parameters():
         is_matrix = parameter.ndim >= 2 and not name.endswith("positional_embedding")
         (decayed if is_matrix else plain).append(parameter)

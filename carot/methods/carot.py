@@ -63,7 +63,7 @@ class Carot(Method):
         if self.teacher is not None and teacher is not None:
             terms["distillation"] = distillation_loss(
                 similarity_logits(features, self.model.logit_scale),
-                similarity_logits(teacher, self.teacher.module.logit_scale),
+                similarity_logits(teacher, self.teacher.module.get_parameter("logit_scale")),
             )
             total = total + spec.distillation_weight * terms["distillation"]
         return Loss(total, terms)

@@ -43,7 +43,7 @@ class Finetune(Method):
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         yield from super().parameters()
-        yield "classifier.weight", self.classifier.weight
+        yield "classifier.weight", self.classifier.get_parameter("weight")
 
     def loss(self, features: Features, teacher: Features | None) -> Loss:
         logits_BC = self.classifier(features.images_BD)

@@ -58,7 +58,7 @@ def test_an_own_calibration_split_is_used(tmp_path: Path) -> None:
 def test_empty_class_is_named(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "grey").mkdir()
-    with pytest.raises(DataError, match="'grey'.*no images"):
+    with pytest.raises(DataError, match=r"'grey'.*no images"):
         open_folder(tmp_path, "train")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +31,16 @@ CONFIG = {
 }
 
 
-def tiny_model(seed: int = 0) -> ClipModel:
-    torch.manual_seed(seed)
+@cache
+def _template() -> ClipModel:
+    torch.manual_seed(0)
     return from_config(CONFIG, architecture="tiny")
+
+
+def tiny_model() -> ClipModel:
+    """A model of one's own, always with the same weights; tokenizers are slow to build."""
+    template = _template()
+    return template.with_module(copy.deepcopy(template.module))
 
 
 def write_images(

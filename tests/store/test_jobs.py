@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from store.database import Database, database_now
 from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
@@ -90,7 +92,7 @@ def test_a_zombie_writes_nothing(database: Database) -> None:
     claimed(database, job_id, "w2")
     with database.session() as session:
         session.add(Artifact(id="art_1", kind="snapshot", state="committed", media_type="x/y"))
-    writes = [
+    writes: list[Callable[[Session], object]] = [
         lambda s: beat(s, zombie, 60),
         lambda s: beat(s, zombie, 60, {"step": 7}),
         lambda s: record_event(s, zombie, "warning", "late"),
