@@ -68,16 +68,16 @@ def comparison_table(rows: list[Row]) -> Table:
     """The start against the fine-tuned model."""
     columns = (
         "data set",
-        ">zero-shot accuracy",
+        ">zero-shot",
         ">ECE",
-        ">CaRot accuracy",
-        ">ECE raw",
-        ">ECE calibrated",
-        ">ECE of a perfect model",
+        ">CaRot",
+        ">ECE",
+        ">calibrated",
+        ">null",
     )
     lines = [
         (
-            row["name"] + (" (in distribution)" if row["in_distribution"] else ""),
+            row["name"] + (" (ID)" if row["in_distribution"] else ""),
             percent(row["before"]["accuracy"]),
             figure(row["before"]["ece"]),
             percent(row["after"]["accuracy"]),
@@ -87,7 +87,14 @@ def comparison_table(rows: list[Row]) -> Table:
         )
         for row in rows
     ]
-    return table("Handwritten digits, and the same under shift", columns, lines)
+    result = table(
+        "Accuracy and calibration error (ECE), in distribution and under shift", columns, lines
+    )
+    result.caption = (
+        "calibrated: ECE after temperature scaling; null: what a perfectly calibrated model scores"
+    )
+    result.caption_justify = "left"
+    return result
 
 
 def _figures(each: dict[str, Any]) -> dict[str, float | None]:

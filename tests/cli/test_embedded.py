@@ -1,0 +1,96 @@
+"""`carot up` as a person uses it: started, started twice, stopped, killed, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+pytestmark = pytest.mark.acceptance
+
+
+def command(data_dir: Path) -> list[str]:
+    return [sys.executable, "-m", "cli", "up", "--port", "0", "--json", "--data-dir", str(data_dir)]
+
+
+@contextmanager
+def running(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    process = subprocess.Popen(
+        command(data_dir),
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        yield process, json.loads("".join(lines))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def processes(data_dir: Path) -> list[int]:
+    """Processes whose environment names this data folder."""
+    wanted = f"CAROT_DATA_DIR={data_dir}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:  # it ended while we looked
+            continue
+    return found
+
+
+def gone(data_dir: Path) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while processes(data_dir):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as (process, told):
+        assert httpx.get(told["url"] + "/health/ready").status_code == 200
+        assert len(processes(tmp_path)) >= 2
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 0
+    assert gone(tmp_path)
+
+
+def test_a_second_service_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, told):
+        second = subprocess.run(
+            command(tmp_path), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert told["url"] in second.stderr.replace("\n", "")
+        assert httpx.get(told["url"] + "/health/live").status_code == 200
+
+
+def test_a_killed_service_leaves_nothing_that_blocks_the_next(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, _):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+        assert gone(tmp_path)
+    with running(tmp_path) as (_, told):
+        assert httpx.get(told["url"] + "/health/ready").status_code == 200
