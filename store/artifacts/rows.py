@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from store.artifacts.base import DAY_SECONDS, ArtifactStore, Blob
@@ -123,19 +123,17 @@ def get_artifact(session: Session, artifact_id: str) -> Artifact:
 def discard(database: Database, artifacts: ArtifactStore, artifact_id: str) -> None:
     """Delete a row that nothing refers to, and its bytes when no other row has them."""
     with database.session() as session:
-        row = session.get(Artifact, artifact_id)
-        if row is None:
+        key = session.scalar(
+            delete(Artifact).where(Artifact.id == artifact_id).returning(Artifact.blob_key)
+        )
+        if key is None:  # it never had bytes, or somebody else deleted it
             return
-        key = row.blob_key
-        if key is not None:
-            _lock(session, key)
-        session.delete(row)
-        session.flush()
-        free = key is not None and not _is_used(session, key)
+        _lock(session, key)
+        free = not _is_used(session, key)
         if free and artifacts.shares:
-            artifacts.delete(str(key))  # while the lock keeps others from sharing it
+            artifacts.delete(key)  # while the lock keeps others from sharing it
     if free and not artifacts.shares:
-        artifacts.delete(str(key))  # after the commit: it may need a transaction of its own
+        artifacts.delete(key)  # after the commit: it may need a transaction of its own
 
 
 def drop_pending(database: Database, artifacts: ArtifactStore, stored: Stored) -> None:

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, update
 
 from store.aliases import get_alias
@@ -14,13 +16,15 @@ from store.bundles import pack, unpack
 from store.checkpoints import get_checkpoint
 from store.database import database_now
 from store.datasets import create_dataset
-from store.errors import NoSpace
+from store.errors import IllegalTransition, NoSpace, StaleFence
 from store.events import list_metrics
-from store.jobs import cancel_job, claim
+from store.jobs import cancel_job, claim, get_job
 from store.reports import get_report
 from store.states import JobState
-from store.tables import Artifact, Checkpoint, Job, Report
+from store.tables import Artifact, Checkpoint, Job, ModelAlias, Report
 from tests.worker.conftest import Workshop, is_alive
+from worker.materialise import Materials
+from worker.results import Results
 
 STUBBORN = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -201,7 +205,6 @@ def test_a_result_that_comes_too_late_is_not_listed(workshop: Workshop) -> None:
     while not (folder.parent / "go").exists(): time.sleep(0.05)
     results()
     """
-    # Its heartbeat is too slow to notice: only the fence of the last transaction stands.
     thread = workshop.start(job_id, program)
     workshop.until_step(job_id, 1)
     with workshop.database.session() as session:
@@ -252,8 +255,12 @@ def test_snapshots_are_kept_while_it_runs_and_replace_each_other(workshop: Works
     os.abort()
     """
     thread = workshop.start(job_id, program)
+
+    def is_kept(step: int) -> bool:
+        return workshop.look(job_id).snapshot_step == step
+
     for n in (1, 2, 3):
-        workshop.until(lambda n=n: workshop.look(job_id).snapshot_step == n)
+        workshop.until(partial(is_kept, n))
         (workshop.settings.data_dir / f"scratch/go{n}").touch()
     thread.join(60)
     job = workshop.look(job_id)
@@ -421,3 +428,39 @@ def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_pa
     unpack(workshop.artifacts.open(key), tmp_path / "snapshot")
     texts = {path.read_text() for path in (tmp_path / "snapshot").iterdir()}
     assert len(texts) == 1
+
+
+def test_the_last_transaction_of_a_replaced_worker_lists_nothing(
+    workshop: Workshop, results: Path
+) -> None:
+    """Without a heartbeat to notice first: the fence alone must hold."""
+    job_id = workshop.job(alias="mine")
+    with workshop.database.session() as session:
+        held = claim(session, job_id, "first", 60)
+        assert held is not None
+        session.execute(update(Job).values(lease_expires_at=database_now(-1)))
+        assert claim(session, job_id, "second", 60) is not None
+    late = Results(workshop.database, workshop.artifacts, held, results, check=lambda: None)
+    with pytest.raises(StaleFence):
+        late.keep(Materials())
+    with workshop.database.reading() as session:
+        for table in (Checkpoint, Report, Artifact, ModelAlias):
+            assert session.scalars(select(table)).all() == []
+        assert get_job(session, job_id).state == JobState.RUNNING
+    assert [
+        path for path in (workshop.settings.data_dir / "artifacts").rglob("*/*") if path.is_file()
+    ] == []
+
+
+def test_a_cancel_at_the_last_moment_lists_nothing(workshop: Workshop, results: Path) -> None:
+    job_id = workshop.job()
+    with workshop.database.session() as session:
+        held = claim(session, job_id, "first", 60)
+        assert held is not None
+        cancel_job(session, job_id)
+    late = Results(workshop.database, workshop.artifacts, held, results, check=lambda: None)
+    with pytest.raises(IllegalTransition):
+        late.keep(Materials())
+    with workshop.database.reading() as session:
+        assert session.scalars(select(Checkpoint)).all() == []
+        assert session.scalars(select(Artifact)).all() == []

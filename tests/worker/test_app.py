@@ -1,0 +1,126 @@
+"""`python -m worker` as it is started: rung through a broker, shut down, killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from carot.specs import FinetuneSpec
+from store.database import Database
+from store.jobs import cancel_job, create_job, get_job
+from store.settings import Settings
+from store.states import JobState
+from store.tables import Job
+from tests.worker.conftest import SPEC
+
+PATIENCE_SECONDS = 90.0
+LONG = FinetuneSpec.model_validate(
+    SPEC | {"training": {"epochs": 10_000, "snapshot_every": 1, "batch_size": 256}}
+)
+
+
+class Service:
+    """A database, and worker processes over it."""
+
+    def __init__(self, folder: Path, broker_url: str) -> None:
+        self.settings = Settings(data_dir=folder, broker_url=broker_url)
+        self.database = Database(self.settings.database_url)
+        self.database.upgrade()
+        self.folder = folder
+        self.environment = os.environ | {
+            "CAROT_DATA_DIR": str(folder),
+            "CAROT_BROKER_URL": broker_url,
+            "OMP_NUM_THREADS": "1",  # threads that wait for each other starve on a busy machine
+            "CAROT_SWEEP_SECONDS": "0.5",
+            "CAROT_RING_SECONDS": "2",
+            "CAROT_LEASE_SECONDS": "6",
+            "CAROT_HEARTBEAT_SECONDS": "1",
+        }
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start one."""
+        log = (self.folder / "log").open("ab")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(process)
+        return process
+
+    def job(self) -> str:
+        """A queued job that nobody was rung for: the sweeper has to."""
+        with self.database.session() as session:
+            job = create_job(session, LONG)
+            job.rung_at = None
+            return job.id
+
+    def look(self, job_id: str) -> Job:
+        """The job as it stands."""
+        with self.database.reading() as session:
+            return get_job(session, job_id)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something to become true."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            log = (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, f"it never happened; the log:\n{log[-4000:]}"
+            time.sleep(0.1)
+
+    def until_step(self, job_id: str, step: int) -> None:
+        """Wait until the trainer has done some steps."""
+        self.until(lambda: ((self.look(job_id).progress or {}).get("step") or 0) >= step)
+
+    def close(self) -> None:
+        """Kill what is left."""
+        for process in self.workers:
+            process.kill()
+            process.wait()
+        self.database.close()
+
+
+@pytest.fixture(params=["filesystem", pytest.param("redis", marks=pytest.mark.services)])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    redis = request.param == "redis"
+    broker = request.getfixturevalue("redis_url") if redis else "filesystem://"
+    folder = tmp_path / "service"
+    folder.mkdir()
+    service = Service(folder, broker)
+    yield service
+    service.close()
+
+
+@pytest.mark.timeout(400)
+def test_shut_down_killed_and_cancelled(service: Service) -> None:
+    job_id = service.job()
+    first = service.worker()
+    service.until_step(job_id, 1)
+
+    first.send_signal(signal.SIGTERM)  # a warm shutdown gives the job back
+    assert first.wait(PATIENCE_SECONDS) == 0
+    job = service.look(job_id)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    step = job.snapshot_step
+    assert step is not None
+
+    second = service.worker()
+    service.until(lambda: service.look(job_id).state == JobState.RUNNING)
+    service.until_step(job_id, step + 1)
+    second.kill()  # and with it its trainer; the lease runs out
+
+    service.worker()
+    service.until(lambda: service.look(job_id).attempts == 2)
+    service.until_step(job_id, step + 1)
+    with service.database.session() as session:
+        cancel_job(session, job_id)
+    service.until(lambda: service.look(job_id).state == JobState.CANCELLED)

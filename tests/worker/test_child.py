@@ -1,0 +1,123 @@
+"""The trainer process itself: what it says, how it ends, and that it dies with its supervisor."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carot.events import EVENT
+from store.states import JobState
+from tests.worker.conftest import SPEC, Workshop, is_alive
+from worker.supervisor import Supervisor
+
+TRAINING = {"epochs": 2, "batch_size": 512, "learning_rate": 5e-4}
+EVALUATION = {"datasets": [{"name": "clean", "dataset": "builtin:digits", "in_distribution": True}]}
+SMALL: dict[str, Any] = {"training": TRAINING, "evaluation": EVALUATION}
+
+
+def child(folder: Path, spec: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(exist_ok=True)
+    (folder / "spec.json").write_text(json.dumps({"kind": "finetune", **spec}))
+    return subprocess.Popen(
+        [sys.executable, "-m", "worker.child", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+    )
+
+
+def test_a_spec_at_fault_is_told_as_an_event(tmp_path: Path) -> None:
+    spec = {"model": {"architecture": "carot-mini"}, "dataset": "folder:nowhere"}
+    process = child(tmp_path, spec)
+    out, err = process.communicate()
+    assert process.returncode == 1, err
+    events = [EVENT.validate_json(line) for line in out.splitlines()]
+    assert events[-1].type == "failed"
+    assert "nowhere" in events[-1].message
+
+
+def test_prints_do_not_get_between_the_events(tmp_path: Path) -> None:
+    program = """
+import os, subprocess, sys
+from worker import child
+from carot.events import PhaseStarted
+reporter = child.LineReporter(child._own_stdout())
+print("printed")
+os.system("echo from a shell")
+reporter.report(PhaseStarted(phase="saving"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert [EVENT.validate_json(line).type for line in done.stdout.splitlines()] == [
+        "phase_started"
+    ]
+    assert sorted(done.stderr.split()) == [b"a", b"from", b"printed", b"shell"]
+
+
+def test_it_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
+    """The supervisor is killed without a chance to say goodbye."""
+    program = f"""
+import sys, time
+from pathlib import Path
+from worker.trainer_process import TrainerProcess
+folder = Path({str(tmp_path)!r})
+lines = []
+trainer = TrainerProcess([sys.executable, "-m", "worker.child"], folder, lines.append)
+while not lines: time.sleep(0.05)
+print(trainer.pid, flush=True)
+time.sleep(600)
+"""
+    spec = SPEC | {"training": {"epochs": 10_000}, "kind": "finetune"}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert supervisor.stdout is not None
+    pid = int(supervisor.stdout.readline())
+    assert is_alive(pid)
+    supervisor.kill()
+    supervisor.wait()
+    supervisor.stdout.close()
+    deadline = time.monotonic() + 20
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_orphan_does_not_even_begin(tmp_path: Path) -> None:
+    process = child(tmp_path, SPEC, CAROT_SUPERVISOR_PID="1")
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (3, b"")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_real_run_stopped_in_the_middle_goes_on_and_ends_well(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    job_id = workshop.job(**SMALL | {"training": TRAINING | {"snapshot_every": 1}})
+    supervisor = Supervisor(
+        workshop.settings.model_copy(update={"cancel_grace_seconds": 120}),
+        workshop.database,
+        workshop.artifacts,
+        worker="tester",
+        stopping=workshop.stopping,
+    )
+    thread = threading.Thread(target=supervisor.run, args=[job_id], daemon=True)
+    thread.start()
+    workshop.until_step(job_id, 1)
+    workshop.stopping.set()
+    thread.join(150)
+    job = workshop.look(job_id)
+    assert job.state == JobState.QUEUED, workshop.events(job_id)[-1].message
+    assert job.snapshot_step is not None
+    workshop.stopping.clear()
+    supervisor.run(job_id)
+    job = workshop.look(job_id)
+    assert job.state == JobState.SUCCEEDED, workshop.events(job_id)[-1].message
+    warnings = [row.message for row in workshop.events(job_id) if row.type == "warning"]
+    assert warnings == []
