@@ -1,0 +1,175 @@
+"""What docker-compose.yml says, carried out without Docker on the private servers.
+
+Each service of the project is started by its own command in its own environment, in the order that
+`depends_on` gives. Only addresses are replaced: the hosts `postgres` and `redis`, and the port and
+folder that a container would have to itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from cli.client import Client
+from tests.acceptance import compose
+from tests.acceptance.harness import (
+    CLASSES,
+    Process,
+    digit_png,
+    free_port,
+    plain_environment,
+    training,
+    write_digits,
+)
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+SECRETS = {"POSTGRES_PASSWORD": "postgressecret", "REDIS_PASSWORD": "redissecret"}
+OWN = ("migrate", "api", "worker")
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return compose.load(FILE, SECRETS)
+
+
+def test_secrets_are_insisted_on() -> None:
+    for name in SECRETS:
+        with pytest.raises(compose.Unset, match=name):
+            compose.load(FILE, {k: v for k, v in SECRETS.items() if k != name})
+
+
+def test_example_environment_names_every_variable_and_no_secret() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    used = {match[1] for match in compose.VARIABLE.finditer(FILE.read_text(encoding="utf-8"))}
+    assert {name for name in used if not re.search(rf"^#? ?{name}=", text, re.MULTILINE)} == set()
+    given = compose.dotenv(ROOT / ".env.example")
+    assert {given[name] for name in SECRETS} == {""}
+
+
+def test_only_the_api_is_published_and_only_here(document: dict[str, Any]) -> None:
+    published = {n: s["ports"] for n, s in document["services"].items() if s.get("ports")}
+    assert published == {"api": ["127.0.0.1:8000:8000"]}
+
+
+def test_whatever_is_waited_for_can_be_waited_for(document: dict[str, Any]) -> None:
+    services = document["services"]
+    for service in services.values():
+        for name, need in service.get("depends_on", {}).items():
+            if need["condition"] == "service_healthy":
+                assert services[name]["healthcheck"]["test"]
+            else:
+                assert need["condition"] == "service_completed_successfully"
+                assert services[name]["restart"] == "no"
+
+
+def test_redis_neither_evicts_nor_forgets(document: dict[str, Any]) -> None:
+    command = document["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--appendonly"] == "yes"
+    assert options["--requirepass"] == SECRETS["REDIS_PASSWORD"]
+
+
+def test_gpu_worker_differs_in_the_gpu_only(document: dict[str, Any]) -> None:
+    plain, gpu = (document["services"][name] for name in ("worker", "worker-gpu"))
+    assert gpu["profiles"] == ["gpu"]
+    for key in ("image", "command", "environment", "depends_on", "volumes"):
+        assert gpu[key] == plain[key]
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
+def test_image_holds_every_package_and_no_root() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    copied = set(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE))
+    assert copied == {"api", "carot", "cli", "migrations", "store", "worker"}
+    assert "-c constraints.txt" in text
+    assert re.search(r"^USER (?!root)\w+$", text.split("FROM")[-1], re.MULTILINE)
+
+
+class Composed:
+    """The project's own services, run as the file says."""
+
+    def __init__(self, document: dict[str, Any], folder: Path, hosts: dict[str, str]) -> None:
+        self.services: dict[str, Any] = document["services"]
+        self.folder = folder
+        self.hosts = hosts
+        self.port = free_port()
+        self.processes: list[Process] = []
+
+    def environment(self, name: str) -> dict[str, str]:
+        """The service's environment, with the addresses that it has here."""
+        given = {k: str(v) for k, v in self.services[name]["environment"].items()}
+        data_dir = self.folder / name
+        data_dir.mkdir(exist_ok=True)
+        given["CAROT_DATA_DIR"] = str(data_dir)
+        for variable in ("CAROT_DATABASE_URL", "CAROT_BROKER_URL"):
+            given[variable] = self.hosts[urlsplit(given[variable]).hostname or ""]
+        if "CAROT_PORT" in given:
+            given["CAROT_PORT"] = str(self.port)
+        return plain_environment() | given
+
+    def start(self, name: str) -> Process:
+        """Start a service by its own command, once what it needs is there."""
+        for need in self.services[name]["depends_on"]:
+            assert need in ("postgres", "redis", "migrate")
+        command = self.services[name]["command"]
+        process = Process(name, command, self.environment(name), self.folder)
+        self.processes.append(process)
+        return process
+
+    def is_healthy(self, name: str) -> bool:
+        """What the service's own health check says."""
+        kind, *command = self.services[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        done = subprocess.run(
+            command,
+            env=self.environment(name),
+            executable=shutil.which(command[0], path=self.environment(name)["PATH"]),
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode == 0
+
+
+@pytest.fixture
+def composed(
+    document: dict[str, Any], tmp_path: Path, database: str, broker: str
+) -> Iterator[Composed]:
+    composed = Composed(document, tmp_path, {"postgres": database, "redis": broker})
+    yield composed
+    for process in reversed(composed.processes):
+        process.stop()
+
+
+@pytest.mark.acceptance
+@pytest.mark.services
+@pytest.mark.timeout(300)
+def test_services_of_the_file_do_a_job(composed: Composed, tmp_path: Path) -> None:
+    assert composed.start("migrate").finish(60) == 0
+    api = composed.start("api")
+    assert not composed.is_healthy("api"), "it cannot be ready yet: the check checks nothing"
+    worker = composed.start("worker")
+    with Client(f"http://127.0.0.1:{composed.port}") as client:
+        assert client.wait_until_ready(60), api.tail()
+        assert composed.is_healthy("api")
+        dataset = client.upload(write_digits(tmp_path / "digits.zip"), "digits")
+        job = client.post("/jobs", training(dataset["id"], epochs=1) | {"alias": "digits"})
+        for _ in client.watch(job["id"]):
+            worker.check()
+        ended = client.get(f"/jobs/{job['id']}")
+        assert ended["state"] == "succeeded", f"{ended['error']}\n{worker.tail()}"
+        answer = client.predict([("one", digit_png("one"))], model="digits", top_k=3)
+    assert {guess["label"] for guess in answer["predictions"][0]["top"]} == set(CLASSES)
+    assert worker.stop() == 0
+    # uvicorn ends by the signal that it was sent, once all is done.
+    assert api.stop() in (0, -signal.SIGTERM)
