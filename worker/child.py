@@ -25,6 +25,8 @@ DONE, FAILED, INTERRUPTED = 0, 1, 3
 PARENT = "CAROT_SUPERVISOR_PID"
 PR_SET_PDEATHSIG = 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAX_NAMES = 1000
+"""An event is one line, and the supervisor reads no line of any length."""
 
 
 class LineReporter:
@@ -36,7 +38,9 @@ class LineReporter:
 
     def report(self, event: AnyEvent) -> None:
         """Write one event, now."""
-        line = json.dumps(event.model_dump(mode="json"))
+        # Not escaped: the stream then replaces what is no text, such as odd bytes of a file name,
+        # which the reader would refuse together with the event.
+        line = json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
         with self._lock:
             self._out.write(line + "\n")
             self._out.flush()
@@ -90,7 +94,7 @@ def _failure(error: CarotError) -> Failed:
         error="NoSpace" if full else type(error).__name__,
         message=error.message,
         field=error.field,
-        names=tuple(str(name) for name in names),
+        names=tuple(str(name) for name in names[:MAX_NAMES]),
     )
 
 

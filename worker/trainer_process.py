@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainerProcess:
-    """Starts at once.
+    """Starts at once. The thread that made it must live as long: to the kernel, that is the parent.
 
     Args:
         command: to which the folder is added.

@@ -1,10 +1,10 @@
 """Artifacts: every back end keeps bytes whole or not at all, and rows never lose them."""
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,21 +37,58 @@ SPEC = FinetuneSpec.model_validate(
 )
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
+@contextmanager
+def upgraded(url: str) -> Iterator[Database]:
+    database = Database(url)
     database.upgrade()
     yield database
     database.close()
 
 
-@pytest.fixture(params=["database", "folder", "fsspec"])
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with upgraded(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> FolderBlobs:
+    return FolderBlobs(tmp_path / "blobs")
+
+
+@pytest.fixture
+def fsspec_store(tmp_path: Path) -> FsspecBlobs:
+    return FsspecBlobs(f"local://{tmp_path}/objects")
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[DatabaseBlobs]:
+    with upgraded(f"sqlite:///{tmp_path / 'carot.db'}") as database:
+        yield DatabaseBlobs(database)
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str) -> Iterator[DatabaseBlobs]:
+    with upgraded(postgres_url) as database:
+        yield DatabaseBlobs(database)
+
+
+STORES = ["folder", "fsspec", "sqlite", pytest.param("postgres", marks=pytest.mark.services)]
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> ArtifactStore:
+    """Every back end."""
+    store: ArtifactStore = request.getfixturevalue(f"{request.param}_store")
+    return store
+
+
+@pytest.fixture(params=["database", "folder"])
 def blobs(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> ArtifactStore:
+    """One back end that shares equal bytes between rows, and one that does not."""
     if request.param == "database":
         return DatabaseBlobs(database)
-    if request.param == "folder":
-        return FolderBlobs(tmp_path / "blobs")
-    return FsspecBlobs(f"local://{tmp_path}/objects")
+    return FolderBlobs(tmp_path / "blobs")
 
 
 def content(size: int) -> bytes:
@@ -62,77 +99,87 @@ def whole(store: ArtifactStore, key: str, start: int = 0, end: int | None = None
     return b"".join(store.open(key, start, end))
 
 
-def test_ten_megabytes_come_back_whole_and_in_ranges(blobs: ArtifactStore) -> None:
+def test_ten_megabytes_come_back_whole_and_in_ranges(store: ArtifactStore) -> None:
     data = content(10_000_000)
-    blob = blobs.put(data[i : i + 77_777] for i in range(0, len(data), 77_777))
-    assert blob.size == len(data) == blobs.size(blob.key)
-    assert whole(blobs, blob.key) == data
+    blob = store.put(data[i : i + 77_777] for i in range(0, len(data), 77_777))
+    assert blob.size == len(data) == store.size(blob.key)
+    assert whole(store, blob.key) == data
     edge = CHUNK_BYTES
     for start, end in [(0, 1), (5, 5), (edge - 1, edge + 1), (edge, 2 * edge), (9_999_999, None)]:
-        assert whole(blobs, blob.key, start, end) == data[start:end]
-    assert whole(blobs, blob.key, 9_999_990, 20_000_000) == data[-10:]
-    assert whole(blobs, blob.key, 20_000_000) == b""
+        assert whole(store, blob.key, start, end) == data[start:end]
+    assert whole(store, blob.key, 9_999_990, 20_000_000) == data[-10:]
+    assert whole(store, blob.key, 20_000_000) == b""
 
 
-def test_an_open_file_and_nothing_at_all_can_be_put(blobs: ArtifactStore, tmp_path: Path) -> None:
+def test_an_open_file_and_nothing_at_all_can_be_put(store: ArtifactStore, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a\nb\n" * 1000)
     with path.open("rb") as file:
-        assert whole(blobs, blobs.put(file).key) == path.read_bytes()
-    empty = blobs.put([])
+        assert whole(store, store.put(file).key) == path.read_bytes()
+    empty = store.put([])
     assert empty.size == 0
-    assert blobs.exists(empty.key)
-    assert whole(blobs, empty.key) == b""
+    assert store.exists(empty.key)
+    assert whole(store, empty.key) == b""
 
 
-def test_deleted_is_missing_and_may_be_deleted_again(blobs: ArtifactStore) -> None:
-    key = blobs.put([b"bytes"]).key
-    blobs.delete(key)
-    blobs.delete(key)
-    assert not blobs.exists(key)
+def test_deleted_is_missing_and_may_be_deleted_again(store: ArtifactStore) -> None:
+    key = store.put([b"bytes"]).key
+    store.delete(key)
+    store.delete(key)
+    assert not store.exists(key)
     with pytest.raises(ArtifactMissing):
-        whole(blobs, key)
+        whole(store, key)
     with pytest.raises(ArtifactMissing):
-        blobs.size(key)
+        store.size(key)
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "", "blob_../x", "/etc/passwd", "aa/../b"])
-def test_a_key_of_somebody_elses_reaches_nothing(blobs: ArtifactStore, key: str) -> None:
+def test_a_key_of_somebody_elses_reaches_nothing(store: ArtifactStore, key: str) -> None:
     with pytest.raises(ArtifactMissing):
-        whole(blobs, key)
+        whole(store, key)
 
 
-def damage(blobs: ArtifactStore, database: Database, tmp_path: Path, data: bytes) -> None:
-    if isinstance(blobs, DatabaseBlobs):
-        with database.session() as session:
+def damage(store: ArtifactStore, folder: Path, data: bytes) -> None:
+    if isinstance(store, DatabaseBlobs):
+        with store._database.session() as session:
             session.execute(update(BlobChunk).values(data=data))
     else:
-        (path,) = (p for p in tmp_path.glob("[bo]*/**/*") if p.is_file())
+        (path,) = files_of(folder)
         path.write_bytes(data)
 
 
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("[bo]*/**/*") if path.is_file()]
+
+
 @pytest.mark.parametrize("damaged", [b"byteZ", b"byte"])
-def test_other_bytes_are_noticed(
-    blobs: ArtifactStore, database: Database, tmp_path: Path, damaged: bytes
-) -> None:
-    key = blobs.put([b"bytes"]).key
-    damage(blobs, database, tmp_path, damaged)
+def test_other_bytes_are_noticed(store: ArtifactStore, tmp_path: Path, damaged: bytes) -> None:
+    key = store.put([b"bytes"]).key
+    damage(store, tmp_path, damaged)
     with pytest.raises(ArtifactCorrupt):
-        whole(blobs, key)
+        whole(store, key)
 
 
-def test_what_fails_on_the_way_leaves_nothing(
-    blobs: ArtifactStore, database: Database, tmp_path: Path
-) -> None:
+def test_abandoned_are_those_that_are_old_enough(store: ArtifactStore) -> None:
+    blob = store.put([b"bytes"])
+    assert store.abandoned(3600) == []
+    (name,) = store.abandoned(-5)
+    assert blob.key.startswith(name)
+    store.delete(name)
+    assert not store.exists(blob.key)
+
+
+def test_what_fails_on_the_way_leaves_nothing(store: ArtifactStore, tmp_path: Path) -> None:
     def torn() -> Iterator[bytes]:
         yield content(2 * CHUNK_BYTES)
         raise RuntimeError("the source broke")
 
     with pytest.raises(RuntimeError):
-        blobs.put(torn())
-    with database.reading() as session:
-        assert session.scalars(select(BlobChunk.seq)).all() == []
-    assert [p for p in tmp_path.glob("[bo]*/**/*") if p.is_file()] == []
+        store.put(torn())
+    if isinstance(store, DatabaseBlobs):
+        with store._database.reading() as session:
+            assert session.scalars(select(BlobChunk.seq)).all() == []
+    assert files_of(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", ["folder", "fsspec", "database"])
@@ -172,7 +219,7 @@ except NoSpace as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("no space:"), done.stdout + done.stderr
-    assert [p for p in tmp_path.glob("[bo]*/**/*") if p.is_file()] == []
+    assert files_of(tmp_path) == []
     full = Database(f"sqlite:///{tmp_path}/full.db")
     with full.reading() as session:
         assert session.scalars(select(BlobChunk.seq)).all() == []
@@ -203,7 +250,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert resource.RUSAGE_SELF is not None
     assert int(done.stdout) < 40_000  # KiB
 
 

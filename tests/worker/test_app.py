@@ -124,3 +124,9 @@ def test_shut_down_killed_and_cancelled(service: Service) -> None:
     with service.database.session() as session:
         cancel_job(session, job_id)
     service.until(lambda: service.look(job_id).state == JobState.CANCELLED)
+
+
+def test_the_worker_itself_loads_no_torch() -> None:
+    program = "import sys, worker.app; print(sorted({'torch', 'open_clip'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"
