@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 SHELL := /bin/bash
@@ -68,9 +69,11 @@ $(BIN)/python: | .ci/venv
 
 # The stamps make a second run skip the installation.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "installing into $(VENV); the first time this takes some minutes"
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@echo "installing into $(VENV); the first time this takes some minutes"
+	@$(PIP) -e '.[test]'
 	@touch $(VENV)/installed $@
