@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +21,9 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 40_000_000
 """Refused above this before any pixel is decoded: 40 megapixels take 120 MB as RGB."""
 
+# Pillow's own limit only warns at first, and filtering warnings is not safe in threads.
+Image.MAX_IMAGE_PIXELS = None
+
 
 def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
     """Decode the first frame of an image, upright (EXIF) and as RGB.
@@ -35,13 +37,10 @@ def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of suspicious files (bombs, odd EXIF): the limit here is our own.
-            warnings.simplefilter("ignore")
-            with Image.open(stream, formats=FORMATS) as image:
-                check_size(image, name)
-                image.load()
-                return ImageOps.exif_transpose(image).convert("RGB")
+        with Image.open(stream, formats=FORMATS) as image:
+            check_size(image, name)
+            image.load()
+            return ImageOps.exif_transpose(image).convert("RGB")
     except UnreadableImage:
         raise
     # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.

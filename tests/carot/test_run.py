@@ -1,0 +1,329 @@
+"""Whole runs of a tiny model on tiny data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from carot.aside import written_aside
+from carot.calibration.calibrator import label_set_hash
+from carot.checkpoints import CALIBRATOR_NAME, ClassifierCard, save_checkpoint
+from carot.classifier import Classifier
+from carot.errors import (
+    CheckpointError,
+    ClassMismatch,
+    DataError,
+    Interrupted,
+    SpecError,
+    TooManyUnreadable,
+)
+from carot.events import AnyEvent
+from carot.run import RunResult, execute
+from carot.specs import EvaluateSpec, FinetuneSpec
+from tests.carot.tiny import tiny_model, write_images
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.events: list[AnyEvent] = []
+
+    def report(self, event: AnyEvent) -> None:
+        self.events.append(event)
+
+    def types(self) -> list[str]:
+        return [event.type for event in self.events]
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    model = tiny_model()
+    card = ClassifierCard(
+        architecture="tiny",
+        method="none",
+        classes=("x", "y"),
+        caption_names=("x", "y"),
+        templates=("{}",),
+        logit_scale=1.0,
+        head="text",
+    )
+    save_checkpoint(tmp_path / "model", model, torch.zeros(2, 16), card, None)
+    (tmp_path / "model" / "classifier.json").unlink()
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    root = tmp_path / "images"
+    for split, each in {"train": 16, "validation": 4, "calibration": 12, "test": 12}.items():
+        write_images(root / split, each=each)
+    return root
+
+
+def finetune(model: Path, images: Path, **changes: Any) -> FinetuneSpec:
+    document = {
+        "model": {"folder": str(model)},
+        "dataset": f"folder:{images}",
+        "method": {"name": "carot"},
+        "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
+        **changes,
+    }
+    return FinetuneSpec.model_validate(document)
+
+
+def run(spec: FinetuneSpec | EvaluateSpec, folder: Path) -> tuple[RunResult, Listener]:
+    listener = Listener()
+    return execute(spec, folder, listener), listener
+
+
+def test_a_run_leaves_a_checkpoint_a_report_and_logits(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    result, listener = run(finetune(model_folder, images), tmp_path / "run")
+    assert result.fit is not None
+    assert result.fit.steps == 8
+    assert listener.types().count("step_done") == 8
+    assert {"phase_started", "snapshot_saved", "checkpoint_saved", "evaluation_done"} <= set(
+        listener.types()
+    )
+    [row] = result.report.datasets
+    assert (row.name, row.images, row.in_distribution) == ("test", 24, True)
+    assert row.calibrated is not None
+    kept = np.load(tmp_path / "run" / "logits" / "0.npz")
+    assert kept["logits"].shape == (24, 2)
+    assert kept["keys"].dtype.kind == "U"
+    accuracy = (kept["logits"].argmax(1) == kept["labels"]).mean()
+    assert row.raw.accuracy == pytest.approx(accuracy)
+    document = json.loads(result.report_path.read_text())
+    assert document["method"] == "carot"
+
+    assert result.checkpoint is not None
+    classifier = Classifier.load(result.checkpoint, device="cpu")
+    assert classifier.classes == ("bright", "dark")
+    assert classifier.calibrated
+    from carot.data.folder import open_folder
+
+    source = open_folder(images, "test")
+    logits = classifier.logits([source.image(i) for i in range(len(source))])
+    np.testing.assert_allclose(logits.numpy(), kept["logits"], atol=1e-4)
+    raw, calibrated = classifier.confidences(logits)
+    torch.testing.assert_close(raw.sum(1), torch.ones(24, dtype=torch.float64))
+    assert torch.equal(raw.argmax(1), calibrated.argmax(1))
+    expected = (logits.double() / classifier.temperature).softmax(1)
+    torch.testing.assert_close(calibrated, expected)
+
+
+def test_a_run_taken_up_again_ends_with_the_same_report(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    spec = finetune(model_folder, images)
+    straight, _ = run(spec, tmp_path / "straight")
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    with pytest.raises(Interrupted):
+        execute(spec, tmp_path / "resumed", Listener(), should_stop=should_stop)
+    assert not (tmp_path / "resumed" / "checkpoint").exists()
+    resumed, _ = run(spec, tmp_path / "resumed")
+    # Stopped once more while evaluating: training is not done again.
+    again, listener = run(spec, tmp_path / "resumed")
+    assert "step_done" not in listener.types()
+    for other in (resumed, again):
+        assert other.report.datasets == straight.report.datasets
+    for name in ("open_clip_model.safetensors", "head.safetensors"):
+        path = Path("checkpoint") / name
+        expected = (tmp_path / "straight" / path).read_bytes()
+        assert (tmp_path / "resumed" / path).read_bytes() == expected
+
+
+@pytest.mark.parametrize("method", ["zero_shot", "finetune", "flyp"])
+def test_every_method_ends_in_a_checkpoint(
+    method: str, model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    result, listener = run(finetune(model_folder, images, method={"name": method}), tmp_path / "r")
+    assert result.checkpoint is not None
+    card = Classifier.load(result.checkpoint, device="cpu").card
+    assert card.method == method
+    assert card.head == ("trained" if method == "finetune" else "text")
+    assert ("step_done" in listener.types()) == (method != "zero_shot")
+
+
+def test_a_checkpoint_is_evaluated_with_its_own_head_and_temperature(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    spec = finetune(model_folder, images, method={"name": "finetune"})
+    trained, _ = run(spec, tmp_path / "run")
+    evaluate = EvaluateSpec.model_validate(
+        {"model": {"folder": str(trained.checkpoint)}, "dataset": f"folder:{images}"}
+    )
+    evaluated, listener = run(evaluate, tmp_path / "evaluated")
+    assert evaluated.report.datasets == trained.report.datasets
+    assert evaluated.report.calibrator == trained.report.calibrator
+    assert evaluated.checkpoint is None
+    assert "checkpoint_saved" not in listener.types()
+
+
+def test_without_calibration_images_confidences_stay_raw(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        write_images(tmp_path / "images" / split)
+    result, listener = run(finetune(model_folder, tmp_path / "images"), tmp_path / "run")
+    assert "no_calibration_split" in [getattr(e, "code", None) for e in listener.events]
+    assert result.report.calibrator is None
+    assert result.report.datasets[0].calibrated is None
+    assert result.checkpoint is not None
+    classifier = Classifier.load(result.checkpoint, device="cpu")
+    assert (classifier.calibrated, classifier.temperature) == (False, 1.0)
+
+
+def test_shifts_of_any_data_set(model_folder: Path, images: Path, tmp_path: Path) -> None:
+    rows = [
+        {"name": "clean", "dataset": f"folder:{images}", "in_distribution": True},
+        {"name": "noisy", "dataset": f"folder:{images}", "shift": "noise", "severity": 5},
+    ]
+    spec = finetune(model_folder, images, evaluation={"datasets": rows})
+    result, _ = run(spec, tmp_path / "run")
+    assert [d.shift for d in result.report.datasets] == [None, "noise"]
+    assert result.report.ood_mean is not None
+    assert result.report.ood_mean.accuracy == result.report.datasets[1].raw.accuracy
+    clean, noisy = (np.load(tmp_path / "run" / "logits" / f"{i}.npz")["logits"] for i in (0, 1))
+    assert not np.allclose(clean, noisy)
+
+
+def refused(spec: FinetuneSpec | EvaluateSpec, folder: Path, error: type[Exception]) -> Any:
+    with pytest.raises(error) as caught:
+        execute(spec, folder, Listener())
+    assert not (folder / "checkpoint").exists()
+    assert not (folder / "report.json").exists()
+    return caught.value
+
+
+def test_a_batch_larger_than_the_training_split(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    spec = finetune(model_folder, images, training={"batch_size": 64})
+    error = refused(spec, tmp_path / "run", SpecError)
+    assert error.field == "training.batch_size"
+    assert "32 images" in error.message
+
+
+def test_classes_that_differ_between_training_and_evaluation(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    write_images(tmp_path / "other" / "test", classes=("bright", "grey"))
+    rows = [{"name": "other", "dataset": f"folder:{tmp_path / 'other'}"}]
+    spec = finetune(model_folder, images, evaluation={"datasets": rows})
+    error = refused(spec, tmp_path / "run", ClassMismatch)
+    assert "lacks dark" in error.message
+    assert "grey" in error.message
+
+
+def test_a_checkpoint_of_other_classes(model_folder: Path, images: Path, tmp_path: Path) -> None:
+    trained, _ = run(finetune(model_folder, images, method={"name": "zero_shot"}), tmp_path / "r")
+    write_images(tmp_path / "other", classes=("cat", "dog"), each=40)
+    spec = EvaluateSpec.model_validate(
+        {"model": {"folder": str(trained.checkpoint)}, "dataset": f"folder:{tmp_path / 'other'}"}
+    )
+    assert refused(spec, tmp_path / "run", ClassMismatch).field == "dataset"
+
+
+def test_too_many_unreadable_images(model_folder: Path, images: Path, tmp_path: Path) -> None:
+    (images / "train" / "dark" / "torn.png").write_bytes(b"")
+    error = refused(finetune(model_folder, images), tmp_path / "run", TooManyUnreadable)
+    assert error.names == ["train/dark/torn.png"]
+
+
+def test_names_for_classes_that_do_not_exist(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    spec = finetune(model_folder, images, prompts={"class_names": {"cat": "a cat"}})
+    assert refused(spec, tmp_path / "run", SpecError).field == "prompts.class_names"
+
+
+@pytest.mark.parametrize("reference", ["ds_1", "folder:", "builtin:cats", "file:///etc"])
+def test_references_that_cannot_be_opened(
+    reference: str, model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    spec = finetune(model_folder, images, dataset=reference)
+    assert refused(spec, tmp_path / "run", SpecError).field == "dataset"
+
+
+def test_printed_digits_go_with_digits_only(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    rows = [{"name": "p", "dataset": f"folder:{images}", "shift": "printed"}]
+    spec = finetune(model_folder, images, evaluation={"datasets": rows})
+    assert "printed" in refused(spec, tmp_path / "run", DataError).message
+
+
+def test_a_calibrator_of_other_classes_is_refused(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    result, _ = run(finetune(model_folder, images, method={"name": "zero_shot"}), tmp_path / "r")
+    assert result.checkpoint is not None
+    path = result.checkpoint / CALIBRATOR_NAME
+    document = json.loads(path.read_text())
+    assert document["label_set_hash"] == label_set_hash(("bright", "dark"))
+    document["label_set_hash"] = label_set_hash(("cat", "dog"))
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="another list of classes"):
+        Classifier.load(result.checkpoint, device="cpu")
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from carot.errors import CarotError
+from carot.events import Silent
+from carot.run import execute
+from carot.specs import FinetuneSpec
+
+spec = FinetuneSpec.model_validate_json(sys.argv[1])
+# No file may grow beyond this, as on a disk that is full.
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    execute(spec, Path(sys.argv[2]), Silent())
+except CarotError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    spec = finetune(model_folder, images, method={"name": "zero_shot"})
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", FULL_DISK, spec.model_dump_json(), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.startswith("TrainingError no space left"), done.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    final = tmp_path / "thing"
+    with written_aside(final) as aside:
+        (aside / "a").write_text("1")
+
+    def give_up() -> None:
+        with written_aside(final) as aside:
+            (aside / "a").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        give_up()
+    assert (final / "a").read_text() == "1"
+    with written_aside(final) as aside:
+        (aside / "b").write_text("3")
+    assert [p.name for p in final.iterdir()] == ["b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["thing"]
