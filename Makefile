@@ -50,7 +50,7 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 imports: $(VENV)/installed-test
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports
 
 format: $(VENV)/installed-test ## rewrite the code the way the linter wants it
 	$(BIN)/ruff check --fix .
