@@ -38,7 +38,7 @@ test-services: $(VENV)/installed-test ## tests on private Postgres and Redis
 	$(PYTEST) -q -n $(JOBS) -m "services and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
-	$(PYTEST) -q -n $(JOBS) -m acceptance $(ARGS)
+	$(PYTEST) -q -n $(JOBS) --dist loadfile -m acceptance $(ARGS)  # one deployment a file
 
 check: lint types imports ## lint, types and import contracts
 
