@@ -16,7 +16,7 @@ FINETUNE_EXAMPLE: dict[str, Any] = {
     "model": {"architecture": "carot-mini"},
     "dataset": "builtin:digits",
     "method": {"name": "carot"},
-    "training": {"epochs": 40, "batch_size": 128, "learning_rate": 5e-4},
+    "training": {"epochs": 15, "batch_size": 128, "learning_rate": 5e-4},
 }
 EVALUATE_EXAMPLE: dict[str, Any] = {
     "kind": "evaluate",
