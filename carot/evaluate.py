@@ -56,7 +56,7 @@ def run_model(
         Interrupted: `should_stop` said so.
     """
     model.module.eval()
-    unreadable = Unreadable(name, len(source), reporter)
+    unreadable = Unreadable(name, source, reporter)
     features, labels, indices = [], [], []
     for batch in evaluation_batches(source, model.transform, batch_size, unreadable):
         if should_stop():

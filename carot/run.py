@@ -148,7 +148,7 @@ class _Run:
             templates=len(captions.templates),
             crop_scale=spec.training.random_crop_scale,
             seed=spec.training.seed,
-            unreadable=Unreadable(spec.dataset, len(source), self.reporter),
+            unreadable=Unreadable(spec.dataset, source, self.reporter),
         )
         total = spec.training.epochs * batches.steps_per_epoch
         method = build_method(spec.method, model, captions, total)

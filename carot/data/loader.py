@@ -23,6 +23,7 @@ from carot.errors import DataError, TooManyUnreadable, UnreadableImage
 from carot.events import Reporter, Warning
 
 MAX_UNREADABLE_SHARE = 0.01
+MAX_LISTED = 100
 BATCHES_AHEAD = 2
 Result = TypeVar("Result")
 
@@ -30,13 +31,12 @@ Result = TypeVar("Result")
 class Unreadable:
     """Keeps count of a data set's images that cannot be decoded, and ends the run at too many.
 
-    Args:
-        total: images of the data set; the run fails when more than 1 % of them are unreadable.
+    The run fails when more than 1 % of the images are unreadable.
     """
 
-    def __init__(self, dataset: str, total: int, reporter: Reporter) -> None:
+    def __init__(self, dataset: str, source: ImageSource, reporter: Reporter) -> None:
         self.dataset = dataset
-        self.total = total
+        self.source = source
         self.reporter = reporter
         self.reasons: dict[str, str] = {}
 
@@ -44,7 +44,7 @@ class Unreadable:
         """Take note of one image; each is counted once however often it is met.
 
         Raises:
-            TooManyUnreadable: this one was too many; all of them are named.
+            TooManyUnreadable: this one was too many; up to `MAX_LISTED` of them are named.
         """
         if error.name in self.reasons:
             return
@@ -52,14 +52,27 @@ class Unreadable:
         self.reporter.report(
             Warning(code="unreadable_image", message=str(error), names=(error.name,))
         )
-        if len(self.reasons) > MAX_UNREADABLE_SHARE * self.total:
+        total = len(self.source)
+        if len(self.reasons) > MAX_UNREADABLE_SHARE * total:
+            self._find_the_others()
             names = sorted(self.reasons)
+            count = f"{len(names)} or more" if len(names) >= MAX_LISTED else str(len(names))
             listed = "; ".join(f"{name}: {self.reasons[name]}" for name in names[:20])
             raise TooManyUnreadable(
-                f"{self.dataset}: {len(names)} of {self.total} images cannot be read, more than "
+                f"{self.dataset}: {count} of {total} images cannot be read, more than "
                 f"{MAX_UNREADABLE_SHARE:.0%}: {listed}",
                 names,
             )
+
+    def _find_the_others(self) -> None:
+        """Whoever has to mend the data set wants the whole list, not the first few."""
+        for index in range(len(self.source)):
+            if len(self.reasons) >= MAX_LISTED:
+                return
+            try:
+                self.source.image(index)
+            except UnreadableImage as error:
+                self.reasons[error.name] = error.reason
 
 
 @dataclass(frozen=True)

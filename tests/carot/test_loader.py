@@ -31,7 +31,7 @@ def training_batches(root: Path, **changes: object) -> TrainingBatches:
         "templates": 3,
         "crop_scale": 0.8,
         "seed": 7,
-        "unreadable": Unreadable("images", len(source), Silent()),
+        "unreadable": Unreadable("images", source, Silent()),
         **changes,
     }
     return TrainingBatches(source, model.transform, model.image_size, **settings)
@@ -75,7 +75,7 @@ def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None
     (tmp_path / "test" / "dark" / "torn.png").write_bytes(b"")
     source = open_folder(tmp_path, "test")
     reporter = Collecting()
-    unreadable = Unreadable("images", len(source), reporter)
+    unreadable = Unreadable("images", source, reporter)
     batches = list(evaluation_batches(source, tiny_model().transform, 64, unreadable))
     assert sum(len(b.labels_N) for b in batches) == 200
     [event] = reporter.events
@@ -89,12 +89,13 @@ def test_more_than_one_percent_unreadable_ends_the_run_with_the_list(tmp_path: P
     whole = (tmp_path / "test" / "dark" / "0.png").read_bytes()
     (tmp_path / "test" / "dark" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "test" / "dark" / "text.png").write_text("hello")
+    (tmp_path / "test" / "dark" / "zero.png").write_bytes(b"")
     source = open_folder(tmp_path, "test")
-    unreadable = Unreadable("images", len(source), Silent())
+    unreadable = Unreadable("images", source, Silent())
     with pytest.raises(TooManyUnreadable) as caught:
         list(evaluation_batches(source, tiny_model().transform, 256, unreadable))
-    assert caught.value.names == ["test/dark/cut.png", "test/dark/text.png"]
-    assert "2 of 102" in caught.value.message
+    assert caught.value.names == [f"test/dark/{n}.png" for n in ("cut", "text", "zero")]
+    assert "3 of 103" in caught.value.message
 
 
 def test_a_hundred_megapixels_are_refused_before_decoding(tmp_path: Path) -> None:

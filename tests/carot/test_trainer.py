@@ -49,7 +49,7 @@ class Run:
             templates=3,
             crop_scale=0.8,
             seed=self.spec.seed,
-            unreadable=Unreadable("images", len(source), Silent()),
+            unreadable=Unreadable("images", source, Silent()),
         )
         total = self.spec.epochs * self.batches.steps_per_epoch
         method_or_none = build_method(method, self.model, self.captions, total)
