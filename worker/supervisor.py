@@ -53,6 +53,9 @@ class Supervisor:
         """Claim the job, if it is still to be had, and bring it to an end."""
         if self._stopping.is_set():
             return
+        # Not only at the start: a worker that follows one that was killed starts while the lease of
+        # that one still makes its folder look alive.
+        self.clean_scratch()
         with self._database.session() as session:
             held = claim(session, job_id, self._worker, self._settings.lease_seconds)
         if held is None:

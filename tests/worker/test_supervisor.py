@@ -18,7 +18,7 @@ from store.database import database_now
 from store.datasets import create_dataset
 from store.errors import IllegalTransition, NoSpace, StaleFence
 from store.events import list_metrics
-from store.jobs import cancel_job, claim, get_job
+from store.jobs import cancel_job, claim, get_job, release
 from store.reports import get_report
 from store.states import JobState
 from store.tables import Artifact, Checkpoint, Job, ModelAlias, Report
@@ -401,8 +401,13 @@ def test_folders_of_dead_workers_are_cleaned_up(workshop: Workshop) -> None:
     gone = [scratch / f"{live}-0", scratch / f"{ended}-1", scratch / f"job_{'0' * 26}-1"]
     for folder in kept + gone:
         folder.mkdir(parents=True)
-    workshop.supervisor("").clean_scratch()
+    supervisor = workshop.supervisor("")
+    supervisor.clean_scratch()
     assert sorted(scratch.iterdir()) == sorted(kept)
+    with workshop.database.session() as session:
+        release(session, held, "its worker is gone")
+    supervisor.run("job_none")
+    assert sorted(scratch.iterdir()) == sorted(kept[1:])
 
 
 def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_path: Path) -> None:
