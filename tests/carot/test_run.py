@@ -299,6 +299,7 @@ except CarotError as error:
 """
 
 
+@pytest.mark.acceptance
 def test_a_full_disk_leaves_nothing_half_written(
     model_folder: Path, images: Path, tmp_path: Path
 ) -> None:

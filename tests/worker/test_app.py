@@ -100,6 +100,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
     service.close()
 
 
+@pytest.mark.acceptance
 @pytest.mark.timeout(400)
 def test_shut_down_killed_and_cancelled(service: Service) -> None:
     job_id = service.job()

@@ -16,6 +16,9 @@ from store.states import JobState
 from tests.worker.conftest import SPEC, Workshop, is_alive
 from worker.supervisor import Supervisor
 
+# Every test starts a process that loads torch, and one of them trains.
+pytestmark = pytest.mark.acceptance
+
 TRAINING = {"epochs": 2, "batch_size": 512, "learning_rate": 5e-4}
 EVALUATION = {"datasets": [{"name": "clean", "dataset": "builtin:digits", "in_distribution": True}]}
 SMALL: dict[str, Any] = {"training": TRAINING, "evaluation": EVALUATION}
