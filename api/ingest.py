@@ -16,7 +16,8 @@ from api.schemas.datasets import DatasetView
 from api.uploads import scratch
 from carot.data.archives import normalise
 from carot.errors import DataError
-from store.artifacts import Blob
+from store.artifacts import ArtifactStore
+from store.artifacts.rows import Stored, commit, store_pending
 from store.datasets import create_dataset
 from store.tables import Dataset
 
@@ -31,10 +32,11 @@ class Draft:
     splits: Mapping[str, Mapping[str, int]]
     images: int
     bytes: int
-    artifact: Blob | None
+    stored: Stored | None
 
-    def record(self, session: Session) -> Dataset:
-        """Write the row."""
+    def record(self, session: Session, artifacts: ArtifactStore) -> Dataset:
+        """Commit the bytes and write the row, in the caller's transaction."""
+        bundle = None if self.stored is None else commit(session, artifacts, self.stored)
         return create_dataset(
             session,
             name=self.name,
@@ -43,7 +45,7 @@ class Draft:
             splits=self.splits,
             images=self.images,
             bytes=self.bytes,
-            artifact=self.artifact,
+            artifact=bundle,
         )
 
 
@@ -63,7 +65,9 @@ def from_file(
             error.field = field
             raise
         file.seek(0)
-        blob = context.artifacts.put(file)
+        stored = store_pending(
+            context.database, context.artifacts, file, "dataset", name=f"{name}.tar"
+        )
     if manifest.warnings:
         source = {**source, "warnings": list(manifest.warnings)}
     return Draft(
@@ -73,7 +77,7 @@ def from_file(
         manifest.splits,
         manifest.images,
         manifest.bytes,
-        blob,
+        stored,
     )
 
 

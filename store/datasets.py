@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,9 +12,6 @@ from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
 from store.tables import Artifact, Dataset
-
-if TYPE_CHECKING:
-    from store.artifacts import Blob
 
 
 def create_dataset(
@@ -26,22 +23,9 @@ def create_dataset(
     splits: Mapping[str, Mapping[str, int]],
     images: int,
     bytes: int,
-    artifact: Blob | None,
+    artifact: Artifact | None,
 ) -> Dataset:
-    """A new data set; `artifact` is its bundle, already stored, or None for a bundled one."""
-    row = None
-    if artifact is not None:
-        row = Artifact(
-            id=new_id("art"),
-            kind="dataset",
-            state="committed",
-            name=f"{name}.tar",
-            media_type="application/x-tar",
-            blob_key=artifact.key,
-            sha256=artifact.sha256,
-            size=artifact.size,
-        )
-        session.add(row)
+    """A new data set; `artifact` is its bundle, just committed, or None for a bundled one."""
     dataset = Dataset(
         id=new_id("ds"),
         name=name,
@@ -50,7 +34,7 @@ def create_dataset(
         splits={split: dict(counts) for split, counts in splits.items()},
         images=images,
         bytes=bytes,
-        artifact=row,
+        artifact=artifact,
     )
     session.add(dataset)
     session.flush()

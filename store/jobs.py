@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -136,7 +136,7 @@ def claim(session: Session, job_id: str, worker: str, lease_seconds: float) -> C
         "fence": Job.fence + 1,
         "attempts": Job.attempts + 1,
         "lease_expires_at": database_now(lease_seconds),
-        "started_at": database_now(),
+        "started_at": func.coalesce(Job.started_at, database_now()),
         "error": None,
     }
     message = f"taken by {worker}"

@@ -136,7 +136,7 @@ def _store(
             return mine.replay
         draft = make()
         with context.database.session() as session:
-            dataset = ingest.view(draft.record(session))
+            dataset = ingest.view(draft.record(session, context.artifacts))
             answer = Answer(201, dataset, {"Location": f"/datasets/{dataset.id}"})
             mine.keep(session, answer)
     return answer.response()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from store.artifacts.base import DAY_SECONDS, ArtifactStore, Blob
+from store.artifacts.base import DAY_SECONDS, ArtifactStore, Blob, Readable
 from store.database import Database, database_now
 from store.errors import ArtifactMissing, NotFound
 from store.ids import new_id
@@ -86,7 +86,7 @@ def commit(
 def store_pending(
     database: Database,
     artifacts: ArtifactStore,
-    chunks: Iterable[bytes],
+    content: Iterable[bytes] | Readable,
     kind: str,
     *,
     held: Claim | None = None,
@@ -102,7 +102,7 @@ def store_pending(
         row = begin(session, kind, held=held, media_type=media_type, name=name)
         artifact_id = row.id
     try:
-        return Stored(artifact_id, artifacts.put(chunks))
+        return Stored(artifact_id, artifacts.put(content))
     except BaseException:
         discard(database, artifacts, artifact_id)
         raise

@@ -17,6 +17,7 @@ import pytest
 
 from cli.client import Client, Document, ServiceError
 from store.artifacts import open_store
+from store.artifacts.rows import commit, store_pending
 from store.bundles import pack
 from store.database import Database
 from store.datasets import create_dataset
@@ -285,7 +286,8 @@ def _store_unreadable(deployment: Deployment, folder: Path) -> str:
     )
     database = Database(settings.database_url)
     try:
-        blob = open_store(settings, database).put(pack(folder))
+        artifacts = open_store(settings, database)
+        stored = store_pending(database, artifacts, pack(folder), "dataset")
         with database.session() as session:
             row = create_dataset(
                 session,
@@ -294,8 +296,8 @@ def _store_unreadable(deployment: Deployment, folder: Path) -> str:
                 classes=sorted(CLASSES),
                 splits={s: dict.fromkeys(CLASSES, n) for s, n in EACH.items()},
                 images=len(CLASSES) * sum(EACH.values()),
-                bytes=blob.size,
-                artifact=blob,
+                bytes=stored.blob.size,
+                artifact=commit(session, artifacts, stored),
             )
             return row.id
     finally:

@@ -5,7 +5,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from carot.specs import EvaluateSpec, FinetuneSpec
 from store.artifacts import ArtifactStore, open_store
+from store.artifacts.rows import Stored, store_pending
 from store.database import Database
 from store.events import list_events
 from store.jobs import create_job, get_job
@@ -70,6 +71,10 @@ class Workshop:
         spec = kind.model_validate(SPEC | changes)
         with self.database.session() as session:
             return create_job(session, spec, name="a job", alias=alias).id
+
+    def stored(self, chunks: Iterable[bytes]) -> Stored:
+        """The bundle of a data set, to be committed with its row."""
+        return store_pending(self.database, self.artifacts, chunks, "dataset")
 
     def look(self, job_id: str) -> Job:
         """The job as it stands."""

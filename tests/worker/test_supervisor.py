@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from store.aliases import get_alias
 from store.artifacts import ArtifactStore
-from store.artifacts.rows import get_artifact
+from store.artifacts.rows import commit, get_artifact
 from store.bundles import pack, unpack
 from store.checkpoints import get_checkpoint
 from store.database import database_now
@@ -287,11 +287,12 @@ def test_data_sets_and_checkpoints_are_laid_out_beside_the_spec(
 ) -> None:
     (tmp_path / "images/train/犬").mkdir(parents=True)
     (tmp_path / "images/train/犬/1.png").write_bytes(b"an image")
-    blob = workshop.artifacts.put(pack(tmp_path / "images"))
+    stored = workshop.stored(pack(tmp_path / "images"))
     with workshop.database.session() as session:
+        bundle = commit(session, workshop.artifacts, stored)
         dataset_id = create_dataset(
             session, name="own", source={}, classes=["犬"], splits={}, images=1, bytes=8,
-            artifact=blob,
+            artifact=bundle,
         ).id  # fmt: skip
         bundled_id = create_dataset(
             session, name="digits", source={"source": "builtin:digits"}, classes=["0"], splits={},
@@ -330,10 +331,18 @@ def test_a_data_set_that_is_gone_or_damaged_fails_the_job(workshop: Workshop) ->
     missing = workshop.run(workshop.job(dataset="ds_" + "0" * 26), "results()")
     assert missing.error is not None
     assert missing.error["code"] == "not_found"
-    blob = workshop.artifacts.put([b"no bundle"])
+    stored = workshop.stored([b"no bundle"])
     with workshop.database.session() as session:
+        bundle = commit(session, workshop.artifacts, stored)
         dataset_id = create_dataset(
-            session, name="bad", source={}, classes=[], splits={}, images=0, bytes=0, artifact=blob
+            session,
+            name="bad",
+            source={},
+            classes=[],
+            splits={},
+            images=0,
+            bytes=0,
+            artifact=bundle,
         ).id
     damaged = workshop.run(workshop.job(dataset=dataset_id), "results()")
     assert damaged.error is not None
