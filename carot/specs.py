@@ -122,7 +122,14 @@ class CarotMethod(Spec):
         description="Frobenius norm squared (paper, eq. 4) or not (released code).",
     )
     distillation_weight: float = Field(default=1.5, ge=0.0, le=1e4)
-    cross_norm_weight: float = Field(default=0.05, ge=0.0, le=1e4)
+    cross_norm_weight: float = Field(
+        default=0.05, ge=0.0, le=1e4, description="Weight of the norm of W_v W_l' (0.05 released)."
+    )
+    cross_norm_form: Literal["squared", "unsquared"] = Field(
+        default="unsquared",
+        description="Half the squared Frobenius norm (paper, R of §4.1, whose weight is not given) "
+        "or the norm itself (released code).",
+    )
     teacher: TeacherSpec = TeacherSpec()
 
 

@@ -52,7 +52,7 @@ class Carot(Method):
         total = terms["contrastive"]
         if spec.cross_norm_weight > 0:
             terms["cross_norm"] = cross_norm(
-                self.model.visual_projection(), self.model.text_projection()
+                self.model.visual_projection(), self.model.text_projection(), spec.cross_norm_form
             )
             total = total + spec.cross_norm_weight * terms["cross_norm"]
         if spec.orthogonality_weight > 0:
