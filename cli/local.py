@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from carot.errors import SpecError
+from carot.errors import Interrupted, SpecError
 from carot.specs import EvaluateSpec, FinetuneSpec, RunSpec
-from cli.options import AsJson, SpecFile
+from cli.options import INTERRUPTED, AsJson, SpecFile
 from cli.output import bars, emit, err, out
 from cli.specs import read_document
 
@@ -45,8 +49,12 @@ def _run(path: Path, folder: Path, kind: str, as_json: bool) -> None:
         from carot.run import execute
     from cli.progress import BarReporter
 
-    with bars() as progress:
-        result = execute(spec, folder, BarReporter(progress))
+    try:
+        with bars() as progress, _stoppable() as should_stop:
+            result = execute(spec, folder, BarReporter(progress), should_stop=should_stop)
+    except Interrupted as stopped:
+        err.print(f"{stopped.message}; the same command goes on from there", highlight=False)
+        raise typer.Exit(INTERRUPTED) from stopped
     report = json.loads(result.report_path.read_text(encoding="utf-8"))
     if as_json:
         emit({"checkpoint": _text(result.checkpoint), "report": report})
@@ -59,6 +67,27 @@ def _run(path: Path, folder: Path, kind: str, as_json: bool) -> None:
     out.print(f"report: {result.report_path}", highlight=False)
 
 
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C or SIGTERM asks the run to write a snapshot and stop, the second insists."""
+    asked = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        asked.set()
+        err.print("stopping behind the step under way")
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _validated(document: dict[str, object]) -> FinetuneSpec | EvaluateSpec:
     adapter: TypeAdapter[FinetuneSpec | EvaluateSpec] = TypeAdapter(RunSpec)
     try:
@@ -67,7 +96,7 @@ def _validated(document: dict[str, object]) -> FinetuneSpec | EvaluateSpec:
         first = error.errors()[0]
         tags = ("finetune", "evaluate")
         field = ".".join(str(p) for i, p in enumerate(first["loc"]) if i or p not in tags)
-        raise SpecError(first["msg"], field=field) from error
+        raise SpecError(first["msg"].removeprefix("Value error, "), field=field) from error
 
 
 def _text(path: Path | None) -> str | None:

@@ -11,6 +11,8 @@ from importlib import import_module
 
 import typer
 
+from cli.options import INTERRUPTED
+
 COMMANDS = {
     "up": ("cli.up", "up"),
     "demo": ("cli.demo", "demo"),
@@ -19,7 +21,6 @@ COMMANDS = {
     "predict": ("cli.predict", "predict"),
 }
 GROUPS = ("datasets", "jobs", "models")
-INTERRUPTED = 130
 TERMINATED = 143
 
 app = typer.Typer(
@@ -56,7 +57,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except CarotError as error:
-        where = f"{error.field}: " if error.field and error.field not in error.message else ""
+        named = error.field is None or error.message.startswith(error.field)
+        where = "" if named else f"{error.field}: "
         fail(where + error.message)
     except (ServiceError, CannotStart) as error:
         fail(str(error))

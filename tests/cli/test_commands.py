@@ -17,7 +17,9 @@ from cli.specs import read_document
 NOWHERE = "http://127.0.0.1:9"
 
 
-def carot(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def carot(
+    *arguments: str, cwd: Path | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "120", "NO_COLOR": "1"}
     return subprocess.run(
@@ -26,7 +28,7 @@ def carot(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProce
         text=True,
         cwd=cwd or root,
         env=environment,
-        timeout=60,
+        timeout=timeout,
         check=False,
     )
 
