@@ -64,9 +64,9 @@ def run(method: str, seed: int, folder: Path) -> Report:
     )
     path = folder / f"{method}-{seed}"
     if (path / REPORT_NAME).exists():
-        report = Report.model_validate_json((path / REPORT_NAME).read_text(encoding="utf-8"))
-        if report.spec == spec.model_dump(mode="json"):
-            return report
+        kept = json.loads((path / REPORT_NAME).read_text(encoding="utf-8"))
+        if kept["spec"] == spec.model_dump(mode="json"):
+            return Report.model_validate(kept)
         shutil.rmtree(path)
     started = time.monotonic()
     report = execute(spec, path, Silent()).report
