@@ -31,11 +31,11 @@ test: $(VENV)/installed-test ## every check: lint, types, imports, unit, service
 	@$(MAKE) --no-print-directory test-acceptance
 	@echo "all checks passed"
 
-test-unit: $(VENV)/installed-test ## tests that need no server
-	$(PYTEST) -q -n $(JOBS) -m "not services and not acceptance" $(ARGS)
+test-unit: $(VENV)/installed-test ## tests that need no server and no patience
+	$(PYTEST) -q -n $(JOBS) -m "not services and not slow and not acceptance" $(ARGS)
 
-test-services: $(VENV)/installed-test ## tests on private Postgres and Redis
-	$(PYTEST) -q -n $(JOBS) -m "services and not acceptance" $(ARGS)
+test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, and slow ones
+	$(PYTEST) -q -n $(JOBS) -m "(services or slow) and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
 	$(PYTEST) -q -n $(JOBS) --dist loadfile -m acceptance $(ARGS)  # one deployment a file

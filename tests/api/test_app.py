@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from tests.api.helpers import Start
 
 
+@pytest.mark.slow
 def test_importing_the_app_loads_neither_torch_nor_a_worker() -> None:
     code = "import sys, api.app; print([m for m in ('torch','open_clip','worker','celery.worker')"
     code += " if m in sys.modules])"

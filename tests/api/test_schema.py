@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import (
@@ -17,6 +18,8 @@ from schemathesis.checks import (
 from api.app import create_app
 from api.settings import ApiSettings
 from tests.api.conftest import FILE
+
+pytestmark = pytest.mark.slow
 
 CHECKS = [
     not_a_server_error,

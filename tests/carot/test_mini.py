@@ -106,6 +106,7 @@ def test_class_captions_share_one_template() -> None:
     assert {c.replace(n, "{}") for c, n in zip(captions, CLASSES, strict=True)} <= set(TEMPLATES)
 
 
+@pytest.mark.slow
 def test_two_steps_of_pretraining_give_equal_loadable_models(tmp_path: Path) -> None:
     small = ["--steps", "2", "--batch-size", "8", "--pen-per-digit", "4", "--most-fonts", "4"]
     for name in ("first", "second"):

@@ -29,6 +29,8 @@ from carot.run import RunResult, execute
 from carot.specs import EvaluateSpec, FinetuneSpec
 from tests.carot.tiny import tiny_model, write_images
 
+pytestmark = pytest.mark.slow
+
 
 class Listener:
     def __init__(self) -> None:

@@ -42,6 +42,7 @@ def test_size_and_mode_stay(name: str, size: tuple[int, int]) -> None:
     assert _change(image, name, 3, "a").tobytes() == shifted.tobytes()
 
 
+@pytest.mark.slow
 def test_the_result_is_the_same_in_another_process() -> None:
     script = (
         "import hashlib; from carot.data.digits import handwritten_digits as d;"

@@ -33,6 +33,7 @@ def carot(
     )
 
 
+@pytest.mark.slow
 def test_help_names_the_commands_and_loads_nothing_heavy() -> None:
     code = "import sys, cli.main; print([m for m in ('torch','sqlalchemy','numpy','fastapi')"
     code += " if m in sys.modules])"
@@ -52,6 +53,7 @@ def test_help_names_the_commands_and_loads_nothing_heavy() -> None:
         ("models", "list", "--url", NOWHERE),
     ],
 )
+@pytest.mark.slow
 def test_without_a_service_the_way_to_start_one_is_named(arguments: tuple[str, ...]) -> None:
     done = carot(*arguments)
     assert done.returncode == 1
@@ -60,6 +62,7 @@ def test_without_a_service_the_way_to_start_one_is_named(arguments: tuple[str, .
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_up_refuses_other_interfaces(tmp_path: Path) -> None:
     done = carot("up", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "d"))
     assert done.returncode == 1
@@ -67,6 +70,7 @@ def test_up_refuses_other_interfaces(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.slow
 def test_up_names_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -77,6 +81,7 @@ def test_up_names_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "--port" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_spec_that_cannot_run_names_its_field(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(
@@ -87,6 +92,7 @@ def test_a_spec_that_cannot_run_names_its_field(tmp_path: Path) -> None:
     assert "training.learning_rate" in done.stderr
 
 
+@pytest.mark.slow
 def test_predict_wants_one_model(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"")
     done = carot("predict", str(tmp_path / "x.png"))

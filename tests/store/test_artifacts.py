@@ -182,6 +182,7 @@ def test_what_fails_on_the_way_leaves_nothing(store: ArtifactStore, tmp_path: Pa
     assert files_of(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "fsspec", "database"])
 def test_a_full_disk_is_said_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
     """In a process that may write files of 6 MB at most: the kernel then refuses the write."""
@@ -232,6 +233,7 @@ def test_chunks_have_one_size_whatever_comes() -> None:
     assert list(chunked([], 4)) == []
 
 
+@pytest.mark.slow
 def test_a_blob_of_any_size_takes_little_memory(tmp_path: Path) -> None:
     program = f"""
 import resource, sys

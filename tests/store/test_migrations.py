@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
@@ -23,6 +24,7 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
     assert set(inspect(database.engine).get_table_names()) == before
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     command = [sys.executable, "-m", "migrations.upgrade", database_url]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import pytest
 from sqlalchemy import func, select, text
 
 from store.aliases import alias_history, get_alias, set_alias
@@ -17,6 +18,8 @@ from store.states import JobState
 from store.tables import JobEvent
 from tests.store.conftest import claimed, new_job
 from tests.store.test_nouns import a_checkpoint
+
+pytestmark = pytest.mark.slow
 
 WAITS = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 

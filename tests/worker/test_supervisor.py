@@ -26,6 +26,8 @@ from tests.worker.conftest import Workshop, is_alive
 from worker.materialise import Materials
 from worker.results import Results
 
+pytestmark = pytest.mark.slow
+
 STUBBORN = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = os.fork()
