@@ -41,8 +41,8 @@ def demo(
         else:
             _show(result)
         if keep:
-            out.print(f"still listening at [bold]{service.url}[/]; Ctrl-C stops it")
-            service.wait()
+            where = f"still listening at [bold]{service.url}[/]; Ctrl-C stops it"
+            service.wait(lambda: out.print(where))
     finally:
         with err.status("stopping the service"):
             service.stop()

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import IO, Self
@@ -84,8 +84,13 @@ class Embedded:
                     f"the end of {self.logs / name}.log:\n{self._tail(name)}"
                 )
 
-    def wait(self) -> None:
-        """Return on SIGINT or SIGTERM; raise `CannotStart` when a process ends on its own."""
+    def wait(self, announce: Callable[[], None]) -> None:
+        """Return on SIGINT or SIGTERM; raise `CannotStart` when a process ends on its own.
+
+        Args:
+            announce: called once signals are listened for, so that whoever hears of the service
+                can also stop it.
+        """
         stop = False
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -94,6 +99,7 @@ class Embedded:
 
         previous = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
+            announce()
             while not stop:
                 self.check()
                 time.sleep(0.2)

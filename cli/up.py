@@ -38,12 +38,15 @@ def up(
     with err.status("starting the service"):
         service.__enter__()
     try:
-        if as_json:
-            emit({"url": service.url, "data_dir": str(service.data_dir)})
-        else:
-            out.print(f"CaRot listens at [bold]{service.url}[/]")
-            out.print(f"data and logs in {service.data_dir}; Ctrl-C stops it", highlight=False)
-        service.wait()
+        service.wait(lambda: _announce(service, as_json))
     finally:
         with err.status("stopping the service"):
             service.stop()
+
+
+def _announce(service: Embedded, as_json: bool) -> None:
+    if as_json:
+        emit({"url": service.url, "data_dir": str(service.data_dir)})
+    else:
+        out.print(f"CaRot listens at [bold]{service.url}[/]")
+        out.print(f"data and logs in {service.data_dir}; Ctrl-C stops it", highlight=False)
