@@ -195,7 +195,7 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu") -> ClipModel
             device=device,
             force_quick_gelu=bool(model_cfg.get("quick_gelu", False)),
         )
-        tokenize = open_clip.get_tokenizer(name)
+        tokenize = _tokenizer(name, model_cfg)
     except (RuntimeError, OSError, ValueError) as error:
         raise ModelError(
             f"{name} / {spec.pretrained}: {error}", field="model.pretrained"
@@ -222,7 +222,7 @@ def load_folder(
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
         module, _, transform = open_clip.create_model_and_transforms(identifier, device=device)
-        tokenize = open_clip.get_tokenizer(identifier)
+        tokenize = _tokenizer(identifier, config["model_cfg"])
     # open_clip wraps what goes wrong in any of several types; safetensors has one of its own.
     except Exception as error:
         raise ModelError(f"{folder.name}: cannot be loaded: {error}", field=field) from error
@@ -239,8 +239,19 @@ def from_config(
         (Path(folder) / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
         identifier = f"local-dir:{folder}"
         module, _, transform = open_clip.create_model_and_transforms(identifier, device=device)
-        tokenize = open_clip.get_tokenizer(identifier)
+        tokenize = _tokenizer(identifier, model_cfg)
     return _assemble(module, tokenize, transform, model_cfg, architecture)
+
+
+_TOKENIZERS: dict[str, Callable[[Sequence[str]], Tensor]] = {}
+
+
+def _tokenizer(identifier: str, model_cfg: dict[str, Any]) -> Callable[[Sequence[str]], Tensor]:
+    # Building one reads 49,000 merges; models with the same text tower share it.
+    key = json.dumps(model_cfg["text_cfg"], sort_keys=True)
+    if key not in _TOKENIZERS:
+        _TOKENIZERS[key] = open_clip.get_tokenizer(identifier)
+    return _TOKENIZERS[key]
 
 
 def _assemble(
