@@ -220,8 +220,8 @@ class _Run:
         )
         if calibrator.at_bound:
             message = (
-                f"the temperature ran to its bound, {calibrator.temperature:g}: "
-                f"{calibrator.n} calibration images do not determine it"
+                f"{calibrator.n} calibration images do not determine the temperature; "
+                f"it was set to {calibrator.temperature:g}"
             )
             self.reporter.report(Warning(code="temperature_at_bound", message=message))
         return Judge(judge.model, judge.head_CD, judge.card, calibrator)

@@ -261,3 +261,16 @@ def test_biases_norms_and_scales_are_not_decayed(tmp_path: Path) -> None:
     assert decayed["weight_decay"] == 0.1
     total = len(plain["params"]) + len(decayed["params"])  # type: ignore[arg-type]
     assert total == len(names)
+
+
+def test_the_forms_of_a_spec_reach_the_loss(tmp_path: Path) -> None:
+    terms = {}
+    for form in ("squared", "unsquared"):
+        method = CarotMethod.model_validate({"cross_norm_form": form, "orthogonality_form": form})
+        run = Run(tmp_path, method)
+        batch = next(run.batches.steps(0, 1))
+        encoder = StepEncoder(batch, run.captions, True, run.spec)
+        terms[form] = run.method.loss(encoder(run.model), None).terms
+    squared, unsquared = terms["squared"], terms["unsquared"]
+    torch.testing.assert_close(squared["orthogonality"], unsquared["orthogonality"] ** 2)
+    torch.testing.assert_close(squared["cross_norm"], unsquared["cross_norm"] ** 2 / 2)
