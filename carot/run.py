@@ -47,7 +47,7 @@ from carot.models import ClipModel, load_model
 from carot.prompts import Captions, caption_names, zero_shot_head
 from carot.reports import DatasetReport, Report, build_report, measure
 from carot.snapshots import fingerprint
-from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec
+from carot.specs import AnySpec, EvaluateSpec, EvaluationDataset, FinetuneSpec
 from carot.trainer import FitResult, fit
 
 SNAPSHOT_NAME = "snapshot"
@@ -82,7 +82,7 @@ def never() -> bool:
 
 
 def execute(
-    spec: FinetuneSpec | EvaluateSpec,
+    spec: AnySpec,
     folder: Path,
     reporter: Reporter,
     *,
@@ -94,6 +94,8 @@ def execute(
         CarotError: the spec, the data, the model or the run is at fault; see `carot.errors`.
         Interrupted: `should_stop` said so; calling again with the same folder goes on.
     """
+    if not isinstance(spec, FinetuneSpec | EvaluateSpec):
+        raise NotImplementedError(spec.kind)
     folder.mkdir(parents=True, exist_ok=True)
     return _Run(spec, folder, reporter, should_stop).execute()
 
@@ -151,9 +153,8 @@ class _Run:
             unreadable=Unreadable(spec.dataset, source, self.reporter),
         )
         total = spec.training.epochs * batches.steps_per_epoch
-        method = build_method(spec.method, model, captions, total)
-        head_CD: Tensor | None = None
-        if method is not None:
+        method = build_method(spec.method, model, captions, total, spec.training.seed)
+        if method.trains:
             fitted = fit(
                 model,
                 method,
@@ -165,7 +166,8 @@ class _Run:
                 run=fingerprint(spec),
                 should_stop=self.should_stop,
             )
-            head_CD = method.head()
+        outcome = method.outcome()
+        model, head_CD = model.with_module(outcome.module), outcome.head_CD
         return self._judge(model, captions, source.classes, spec.method.name, head_CD), rows, fitted
 
     def _starting_point(self, spec: EvaluateSpec, model: ClipModel) -> Judge:

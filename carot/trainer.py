@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,16 @@ class FitResult:
     seconds: float
 
 
+class Watcher(Protocol):
+    """Somebody who looks at a model while it trains, and remembers across a stop."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What a snapshot has to hold for it, by names that no method uses."""
+
+    def after_step(self, done: int, total: int) -> None:
+        """`done` of `total` steps are done; leaves the model in training mode."""
+
+
 def fit(
     model: ClipModel,
     method: Method,
@@ -53,12 +64,14 @@ def fit(
     snapshot_folder: Path,
     run: str,
     should_stop: Callable[[], bool],
+    watcher: Watcher | None = None,
 ) -> FitResult:
     """Train to the end, from the snapshot in `snapshot_folder` if there is one.
 
     Args:
         run: the spec's fingerprint; a snapshot of another spec is refused.
         should_stop: asked before each step; when true a snapshot is written and the run ends.
+        watcher: looks at the model behind each step, before a snapshot of it is written.
 
     Raises:
         Interrupted: `should_stop` said so; the snapshot stands.
@@ -70,7 +83,8 @@ def fit(
     optimizer = torch.optim.AdamW(parameter_groups(method, spec.weight_decay), lr=0.0)
     # A scaler is for the narrow range of fp16 alone; disabled it passes everything through.
     scaler = torch.amp.GradScaler(model.device.type, enabled=spec.precision == "fp16")
-    state = RunState(method.modules(), optimizer, scaler)
+    modules = method.modules() | (watcher.modules() if watcher is not None else {})
+    state = RunState(modules, optimizer, scaler)
     load_snapshot(snapshot_folder, state, run)
     model.module.train()
     reporter.report(PhaseStarted(phase="training", total=total))
@@ -87,9 +101,10 @@ def fit(
             snapshot()
             raise Interrupted(f"stopped at step {state.step} of {total}")
         step = state.step
-        rate = learning_rate_at(step, total, spec)
+        rate = method.learning_rate(step, spec)
         for group in optimizer.param_groups:
             group["lr"] = rate
+        method.before_step(step)
         encoder = StepEncoder(batch, captions, method.uses_captions, spec)
         teacher = method.teach(step, encoder.without_gradient)
         loss = method.loss(encoder(model), teacher)
@@ -109,6 +124,8 @@ def fit(
         scaler.update()
         method.after_step(step)
         state.step = step + 1
+        if watcher is not None:
+            watcher.after_step(state.step, total)
         times.append(time.monotonic())
         per_second = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
         reporter.report(
@@ -179,15 +196,6 @@ class StepEncoder:
 def total_steps(spec: TrainingSpec, steps_per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
     return spec.epochs * steps_per_epoch
-
-
-def learning_rate_at(step: int, total: int, spec: TrainingSpec) -> float:
-    """Linear warm-up to `spec.learning_rate`, then half a cosine to zero; steps count from 0."""
-    warmup = round(spec.warmup_fraction * total)
-    if step < warmup:
-        return spec.learning_rate * (step + 1) / warmup
-    share = (step - warmup) / max(1, total - warmup)
-    return spec.learning_rate * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
 def parameter_groups(method: Method, weight_decay: float) -> list[dict[str, object]]:

@@ -14,7 +14,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from carot.errors import Interrupted, SpecError
-from carot.specs import EvaluateSpec, FinetuneSpec, RunSpec
+from carot.specs import AnySpec, RunSpec
 from cli.options import INTERRUPTED, AsJson, SpecFile
 from cli.output import bars, emit, err, out
 from cli.specs import read_document
@@ -88,8 +88,8 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _validated(document: dict[str, object]) -> FinetuneSpec | EvaluateSpec:
-    adapter: TypeAdapter[FinetuneSpec | EvaluateSpec] = TypeAdapter(RunSpec)
+def _validated(document: dict[str, object]) -> AnySpec:
+    adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
     try:
         return adapter.validate_python(document)
     except ValidationError as error:

@@ -79,9 +79,9 @@ def _execute(reporter: LineReporter, stop: threading.Event) -> None:
     from pydantic import TypeAdapter
 
     from carot.run import execute
-    from carot.specs import EvaluateSpec, FinetuneSpec, RunSpec
+    from carot.specs import AnySpec, RunSpec
 
-    adapter: TypeAdapter[FinetuneSpec | EvaluateSpec] = TypeAdapter(RunSpec)
+    adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
     spec = adapter.validate_json(Path("spec.json").read_bytes())
     execute(spec, Path(), reporter, should_stop=stop.is_set)
 

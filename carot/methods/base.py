@@ -3,6 +3,9 @@
 The trainer encodes, a method only compares features. So a method needs no knowledge of
 micro-batches, precision or devices, and its loss sees the whole batch at once.
 
+Order of the calls, with steps counted from 0: before_step, teach, loss, (optimizer), after_step;
+`outcome` whenever somebody wants to know what the run would end with.
+
 Shape suffixes: B samples of a step, U distinct captions among them, D embedding width, C classes.
 """
 
@@ -16,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from carot.models import ClipModel
+from carot.schedules import learning_rate_at
+from carot.specs import TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,19 @@ class Loss:
     terms: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ends with: weights, and a head where one was trained.
+
+    Attributes:
+        module: the towers to evaluate and to save; may be the live model itself.
+        head_CD: trained class weights; None where the text tower makes the head.
+    """
+
+    module: nn.Module
+    head_CD: Tensor | None = None
+
+
 Encode = Callable[[ClipModel], Features]
 """Encodes the step's samples with a given model, without gradient."""
 
@@ -55,12 +73,17 @@ Encode = Callable[[ClipModel], Features]
 class Method(ABC):
     """One method, bound to the model that it trains.
 
+    Attributes:
+        uses_captions: whether the trainer has to encode captions.
+        trains: whether there is anything to train at all.
+
     Args:
         model: the model; a method may freeze parts of it, and may keep a teacher beside it.
         total_steps: optimizer steps of the whole run.
     """
 
     uses_captions: bool = True
+    trains: bool = True
 
     def __init__(self, model: ClipModel, total_steps: int) -> None:
         self.model = model
@@ -71,24 +94,32 @@ class Method(ABC):
         return {"model": self.model.module}
 
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that train."""
+        """Names and parameters that train, in any step of the run."""
         for name, parameter in self.model.module.named_parameters():
             if parameter.requires_grad:
                 yield name, parameter
+
+    def learning_rate(self, step: int, spec: TrainingSpec) -> float:
+        """The rate of a step; by default one warm-up and one decay over the whole run."""
+        return learning_rate_at(step, self.total_steps, spec.learning_rate, spec.warmup_fraction)
+
+    def before_step(self, step: int) -> None:
+        """Called in front of each step; a step taken up again after a stop is told, too."""
+        return
+
+    def teach(self, step: int, encode: Encode) -> Features | None:
+        """What a teacher makes of the step's samples, or None."""
+        return None
 
     @abstractmethod
     def loss(self, features: Features, teacher: Features | None) -> Loss:
         """The loss of a step over the whole batch."""
 
-    def teach(self, step: int, encode: Encode) -> Features | None:
-        """What a teacher makes of the step's samples, or None; steps are counted from 0."""
-        return None
-
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Called behind each optimizer step, counted from 0."""
+        """Called behind each optimizer step."""
         self.model.clamp_logit_scale()
 
-    def head(self) -> Tensor | None:
-        """Trained class weights of shape (C, D), or None where the text tower makes the head."""
-        return None
+    def outcome(self) -> Outcome:
+        """What the run would end with, were it to end now."""
+        return Outcome(self.model.module)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from carot.methods.base import Features, Loss, Method
+from carot.methods.base import Features, Loss, Method, Outcome
 from carot.models import ClipModel
 from carot.specs import FinetuneMethod
 
@@ -52,5 +52,5 @@ class Finetune(Method):
         )
         return Loss(cross_entropy, {"cross_entropy": cross_entropy})
 
-    def head(self) -> Tensor:
-        return self.classifier.weight.detach()
+    def outcome(self) -> Outcome:
+        return Outcome(self.model.module, self.classifier.weight.detach())

@@ -14,6 +14,7 @@ from carot.events import AnyEvent, Silent, StepDone
 from carot.methods import Method, build_method
 from carot.models import MAX_LOG_SCALE, ClipModel
 from carot.prompts import Captions
+from carot.schedules import learning_rate_at
 from carot.specs import (
     CarotMethod,
     FinetuneMethod,
@@ -22,7 +23,7 @@ from carot.specs import (
     TrainingSpec,
     ZeroShotMethod,
 )
-from carot.trainer import FitResult, StepEncoder, fit, learning_rate_at, parameter_groups
+from carot.trainer import FitResult, StepEncoder, fit, parameter_groups
 from tests.carot.tiny import tiny_model, write_images
 
 CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
@@ -52,9 +53,7 @@ class Run:
             unreadable=Unreadable("images", source, Silent()),
         )
         total = self.spec.epochs * self.batches.steps_per_epoch
-        method_or_none = build_method(method, self.model, self.captions, total)
-        assert method_or_none is not None
-        self.method: Method = method_or_none
+        self.method: Method = build_method(method, self.model, self.captions, total)
         self.events: list[AnyEvent] = []
 
     def report(self, event: AnyEvent) -> None:
@@ -236,12 +235,14 @@ def test_a_weight_of_zero_switches_a_term_off(tmp_path: Path) -> None:
 
 def test_zero_shot_trains_nothing() -> None:
     model = tiny_model()
-    assert build_method(ZeroShotMethod(), model, Captions(model, ("a", "b"), ("{}",)), 0) is None
+    method = build_method(ZeroShotMethod(), model, Captions(model, ("a", "b"), ("{}",)), 0)
+    assert not method.trains
+    assert list(method.parameters()) == []
+    assert method.outcome().module is model.module
 
 
 def test_learning_rate_warms_up_and_decays_to_zero() -> None:
-    spec = TrainingSpec(learning_rate=2.0e-3, warmup_fraction=0.1)
-    rates = [learning_rate_at(step, 100, spec) for step in range(100)]
+    rates = [learning_rate_at(step, 100, 2.0e-3, 0.1) for step in range(100)]
     assert rates[0] == pytest.approx(2e-4)
     assert max(rates) == rates[9] == rates[10] == pytest.approx(2e-3)
     assert rates[55] == pytest.approx(1e-3)

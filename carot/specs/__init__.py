@@ -1,0 +1,58 @@
+"""What a run is asked to do. The one schema that the API, the command line and the trainer share.
+
+Every spec is frozen and refuses unknown fields; ranges are part of the types, so that a bad value
+is named before anything is started. Units stand in the field descriptions. No torch in here.
+"""
+
+from __future__ import annotations
+
+from carot.specs.base import DatasetReference, Spec
+from carot.specs.evaluation import (
+    SHIFT_NAMES,
+    EvaluationDataset,
+    EvaluationSpec,
+    PromptSpec,
+    Severity,
+    ShiftName,
+    SplitName,
+)
+from carot.specs.methods import (
+    CarotMethod,
+    FinetuneMethod,
+    FlypMethod,
+    Form,
+    LabelSmoothingMethod,
+    LinearProbeMethod,
+    LipsumMethod,
+    LpFtMethod,
+    Merge,
+    Method,
+    ModelStock,
+    TeacherSpec,
+    TracerMethod,
+    UniformSoup,
+    ZeroShotMethod,
+)
+from carot.specs.model import ModelSpec
+from carot.specs.presets import preset, preset_names
+from carot.specs.runs import (
+    KINDS,
+    AnySpec,
+    EvaluateSpec,
+    FinetuneSpec,
+    InterpolateSpec,
+    MergeSpec,
+    RunSpec,
+    SelectSpec,
+)
+from carot.specs.selection import Rule, SelectionSpec
+from carot.specs.training import TrainingSpec
+
+__all__ = [
+    "KINDS", "SHIFT_NAMES", "AnySpec", "CarotMethod", "DatasetReference", "EvaluateSpec",
+    "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
+    "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
+    "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "PromptSpec", "Rule", "RunSpec",
+    "SelectSpec", "SelectionSpec", "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec",
+    "TracerMethod", "TrainingSpec", "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
+]  # fmt: skip

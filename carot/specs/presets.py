@@ -1,0 +1,78 @@
+"""Presets: method and training constants by one word, read from `recipes/*.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from carot.errors import SpecError
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+SECTIONS = ("method", "training", "selection", "model")
+
+
+@cache
+def preset_names() -> tuple[str, ...]:
+    """Every preset, sorted."""
+    files = resources.files("recipes").iterdir()
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")))
+
+
+@cache
+def preset(name: str) -> Mapping[str, Any]:
+    """A recipe: `description`, `source`, and some of `method`, `training`, `selection`, `model`.
+
+    Raises:
+        SpecError: there is none of this name; `field` is "preset".
+    """
+    if name not in preset_names():
+        raise SpecError(
+            f"no preset {name[:80]!r}; there are {', '.join(preset_names())}", field="preset"
+        )
+    text = (resources.files("recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def with_preset(document: Any) -> Any:
+    """A spec's document with its preset filled in under what the document itself says.
+
+    Raises:
+        ValueError: no such preset, or the document names another method than the preset.
+    """
+    if not isinstance(document, Mapping) or not isinstance(document.get("preset"), str):
+        return document
+    try:
+        recipe = preset(document["preset"])
+    except SpecError as error:
+        raise ValueError(error.message) from None
+    given = _name(document.get("method"))
+    if given is not None and "method" in recipe and given != recipe["method"]["name"]:
+        raise ValueError(
+            f"preset {document['preset']} is for method {recipe['method']['name']}, "
+            f"not {given}; leave one of them out"
+        )
+    sections = {name: recipe[name] for name in SECTIONS if name in recipe}
+    if document.get("model") is not None:
+        sections.pop("model", None)  # a model is one choice, not a set of defaults
+    return _merged(sections, document)
+
+
+def _name(method: Any) -> str | None:
+    name = method.get("name") if isinstance(method, Mapping) else getattr(method, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(under)
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merged(below, value)
+        result[key] = value
+    return result

@@ -1,0 +1,118 @@
+"""The kinds of run: each is one spec, told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from carot.specs.base import DatasetReference, Spec
+from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
+from carot.specs.methods import CarotMethod, Merge, Method
+from carot.specs.model import ModelSpec
+from carot.specs.presets import with_preset
+from carot.specs.selection import Rule, SelectionSpec
+from carot.specs.training import TrainingSpec
+
+Start = Annotated[
+    ModelSpec | None,
+    Field(
+        description="The zero-shot model that the fine-tuned one started from; by default the one "
+        "that the checkpoint says it started from."
+    ),
+]
+SelectionSplit = Annotated[
+    SplitName, Field(description="Images that the rule looks at; best none of the test images.")
+]
+
+
+class FinetuneSpec(Spec):
+    """Fine-tune a model on the training split, then evaluate and calibrate it."""
+
+    kind: Literal["finetune"] = "finetune"
+    preset: str | None = Field(
+        default=None,
+        max_length=100,
+        description="A recipe by name (`GET /presets`); what is given beside it takes precedence.",
+    )
+    model: ModelSpec
+    dataset: DatasetReference
+    method: Method = CarotMethod()
+    training: TrainingSpec = TrainingSpec()
+    selection: SelectionSpec = SelectionSpec()
+    prompts: PromptSpec = PromptSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, document: Any) -> Any:
+        return with_preset(document)
+
+
+class EvaluateSpec(Spec):
+    """Evaluate a model or checkpoint; fit a temperature where there is a calibration split."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    model: ModelSpec
+    dataset: DatasetReference
+    prompts: PromptSpec = PromptSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+
+class InterpolateSpec(Spec):
+    """Weights between a checkpoint and its zero-shot start, all measured in one report (WiSE-FT).
+
+    θ(α) = (1 − α) θ_start + α θ_checkpoint; the α that `rule` prefers becomes the new checkpoint.
+    """
+
+    kind: Literal["interpolate"] = "interpolate"
+    model: ModelSpec = Field(description="The fine-tuned checkpoint.")
+    start: Start = None
+    alphas: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
+        default=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        min_length=1,
+        max_length=101,
+        description="Shares of the fine-tuned weights.",
+    )
+    rule: Rule = "nll"
+    split: SelectionSplit = "validation"
+    dataset: DatasetReference
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    @field_validator("alphas")
+    @classmethod
+    def _differ(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(alphas)) != len(alphas):
+            raise ValueError("the same α is there twice")
+        return alphas
+
+
+class MergeSpec(Spec):
+    """One checkpoint out of several of the same architecture and classes."""
+
+    kind: Literal["merge"] = "merge"
+    method: Merge
+    models: tuple[ModelSpec, ...] = Field(
+        min_length=2, max_length=100, description="The checkpoints to merge."
+    )
+    start: Start = None
+    dataset: DatasetReference
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+
+class SelectSpec(Spec):
+    """The best of several checkpoints, chosen without out-of-distribution data."""
+
+    kind: Literal["select"] = "select"
+    models: tuple[ModelSpec, ...] = Field(
+        min_length=2, max_length=100, description="The checkpoints to choose from."
+    )
+    rule: Rule = "bound"
+    split: SelectionSplit = "validation"
+    dataset: DatasetReference
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+
+AnySpec = FinetuneSpec | EvaluateSpec | InterpolateSpec | MergeSpec | SelectSpec
+RunSpec = Annotated[AnySpec, Field(discriminator="kind")]
+KINDS = ("finetune", "evaluate", "interpolate", "merge", "select")

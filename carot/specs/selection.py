@@ -1,0 +1,31 @@
+"""Which of several candidates is kept, judged on in-distribution data alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from carot.specs.base import Spec
+from carot.specs.evaluation import SplitName
+
+Rule = Annotated[
+    Literal["accuracy", "nll", "bound"],
+    Field(
+        description="`accuracy`: highest on the selection split. `nll`: lowest negative "
+        "log-likelihood there. `bound`: lowest sum of the bound's two terms, the calibration "
+        "error and the spread of the features (CaRot, Theorem 3.1; see `carot.selection`)."
+    ),
+]
+
+
+class SelectionSpec(Spec):
+    """What a training run keeps: its last weights, or the best of several along the way."""
+
+    rule: Literal["last"] | Rule = "last"
+    candidates: int = Field(
+        default=5, ge=1, le=100, description="How many, evenly spaced; the last step is one."
+    )
+    split: SplitName = Field(
+        default="validation", description="Images that the rule looks at; never test images."
+    )

@@ -1,0 +1,43 @@
+"""How the one training loop runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from carot.specs.base import Spec
+
+
+class TrainingSpec(Spec):
+    """How the one loop runs."""
+
+    epochs: int = Field(default=10, ge=1, le=10_000, description="Passes over the training split.")
+    batch_size: int = Field(default=128, ge=2, le=65_536, description="Images per optimizer step.")
+    accumulation_steps: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Micro-batches per optimizer step; features are gathered over all of them "
+        "before the loss, so the gradient is that of the whole batch.",
+    )
+    learning_rate: float = Field(default=1e-5, gt=0.0, le=1.0)
+    weight_decay: float = Field(default=0.1, ge=0.0, le=10.0)
+    warmup_fraction: float = Field(
+        default=0.02, ge=0.0, lt=1.0, description="Share of the steps with a rising rate."
+    )
+    max_gradient_norm: float | None = Field(default=1.0, gt=0.0)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    snapshot_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Optimizer steps between snapshots; by default once an epoch or every 200 "
+        "steps, whichever is longer.",
+    )
+    random_crop_scale: float = Field(
+        default=0.9,
+        gt=0.0,
+        le=1.0,
+        description="Smallest share of the image's area that a random crop keeps.",
+    )

@@ -1,0 +1,1 @@
+"""Presets as data: `NAME.yaml` holds `description`, `source`, `method` and `training`."""
