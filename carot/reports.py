@@ -18,11 +18,12 @@ from carot.calibration.calibrator import Calibrator
 from carot.calibration.numbers import Bin, Metrics, Numbers
 from carot.errors import CalibrationError
 from carot.specs import (
-    EvaluateSpec,
+    AnySpec,
     EvaluationDataset,
-    FinetuneSpec,
+    MergeSpec,
     ModelSpec,
     RunSpec,
+    SelectSpec,
     ShiftName,
     SplitName,
 )
@@ -30,7 +31,17 @@ from carot.specs import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Bin", "DatasetReport", "Metrics", "Report", "ShiftedMean", "build_report", "measure"]
+__all__ = [
+    "Bin",
+    "Candidate",
+    "DatasetReport",
+    "Metrics",
+    "Report",
+    "ShiftedMean",
+    "build_report",
+    "measure",
+    "shifted_mean",
+]
 
 VERSION = 1
 
@@ -83,21 +94,52 @@ class ShiftedMean(Numbers):
     sigma_min: float
 
 
+class Candidate(Numbers):
+    """One of several models of which a run kept one, and what the choice went by.
+
+    The figures are those of the selection split, in distribution.
+    """
+
+    name: str = Field(description="Such as `step 120`, `α 0.5`, or the name of a checkpoint.")
+    step: int | None = Field(default=None, description="Optimizer steps done, in training.")
+    alpha: float | None = Field(default=None, description="Share of the fine-tuned weights.")
+    model: ModelSpec | None = Field(default=None, description="A checkpoint that was there before.")
+    accuracy: float = Field(ge=0, le=1)
+    nll: float = Field(ge=0, description="Mean negative log-likelihood, in nats.")
+    calibration_error: float = Field(
+        ge=0, description="Squared calibration error of the top label, debiased."
+    )
+    sigma_min: float = Field(ge=0, le=1)
+    score: float | None = Field(description="What the rule went by; the lowest is kept.")
+    chosen: bool
+    datasets: tuple[DatasetReport, ...] = Field(
+        default=(), description="What was measured of it; empty where only the chosen one was."
+    )
+    ood_mean: ShiftedMean | None = None
+
+
 class Report(Numbers):
-    """A model's accuracy and calibration, in distribution and out of it."""
+    """A model's accuracy and calibration, in distribution and out of it.
+
+    Where a run chose among candidates, `datasets` are those of the chosen one.
+    """
 
     version: Literal[1] = 1
     created_at: datetime
-    kind: Literal["finetune", "evaluate"]
+    kind: Literal["finetune", "evaluate", "interpolate", "merge", "select"]
     method: str
     architecture: str
-    model: ModelSpec = Field(description="The model the run started from.")
+    model: ModelSpec | None = Field(
+        description="The model the run started from; null where it took several."
+    )
     dataset: str
     classes: tuple[str, ...]
     calibrator: Calibrator | None
     datasets: tuple[DatasetReport, ...]
     in_distribution: str | None = Field(description="Name of the in-distribution data set.")
     ood_mean: ShiftedMean | None
+    rule: str | None = Field(default=None, description="By which the candidates were compared.")
+    candidates: tuple[Candidate, ...] = ()
     spec: RunSpec
 
 
@@ -155,13 +197,15 @@ def measure(
 
 
 def build_report(
-    spec: FinetuneSpec | EvaluateSpec,
+    spec: AnySpec,
     measured: Sequence[DatasetReport],
     *,
     classes: Sequence[str],
     method: str,
     architecture: str,
     calibrator: Calibrator | None,
+    rule: str | None = None,
+    candidates: Sequence[Candidate] = (),
 ) -> Report:
     """One document of a run's measurements, dated now."""
     in_distribution = next((each.name for each in measured if each.in_distribution), None)
@@ -171,18 +215,22 @@ def build_report(
         kind=spec.kind,
         method=method,
         architecture=architecture,
-        model=spec.model,
+        model=None if isinstance(spec, MergeSpec | SelectSpec) else spec.model,
         dataset=spec.dataset,
         classes=tuple(classes),
         calibrator=calibrator,
         datasets=tuple(measured),
         in_distribution=in_distribution,
-        ood_mean=_mean([each for each in measured if not each.in_distribution]),
+        ood_mean=shifted_mean(measured),
+        rule=rule,
+        candidates=tuple(candidates),
         spec=spec,
     )
 
 
-def _mean(shifted: list[DatasetReport]) -> ShiftedMean | None:
+def shifted_mean(measured: Sequence[DatasetReport]) -> ShiftedMean | None:
+    """The mean over those that are not in distribution; None where there are none."""
+    shifted = [each for each in measured if not each.in_distribution]
     if not shifted:
         return None
     calibrated = [each.calibrated for each in shifted if each.calibrated is not None]

@@ -69,10 +69,9 @@ def _name(method: Any) -> str | None:
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(under)
-    for key, value in over.items():
-        below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = _merged(below, value)
-        result[key] = value
+    result = dict(under) | dict(over)
+    for key in under.keys() & over.keys():
+        below, above = under[key], over[key]
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            result[key] = _merged(below, above)
     return result
