@@ -21,6 +21,7 @@ from carot.calibration.temperature import Calibrator
 from carot.errors import CheckpointError
 from carot.models import CONFIG_NAME, WEIGHTS_NAME, ClipModel
 from carot.snapshots import unshared
+from carot.specs import ModelSpec
 
 HEAD_NAME = "head.safetensors"
 CLASSIFIER_NAME = "classifier.json"
@@ -31,7 +32,8 @@ class ClassifierCard(BaseModel):
     """What a checkpoint's head means.
 
     `caption_names` are the classes as captions spell them; `head` says whether the head was made
-    from the text tower (`text`) or trained (`trained`).
+    from the text tower (`text`) or trained (`trained`). `start` is the model that training started
+    from, where it has a name that holds on every machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,7 @@ class ClassifierCard(BaseModel):
     templates: tuple[str, ...]
     logit_scale: float
     head: str
+    start: ModelSpec | None = None
 
 
 def save_checkpoint(

@@ -65,6 +65,18 @@ class EvaluationDone(Event):
     metrics: dict[str, float | None]
 
 
+class CandidateMeasured(Event):
+    """What a run would end with after `step` steps, on its selection split."""
+
+    type: Literal["candidate_measured"] = "candidate_measured"
+    step: int
+    accuracy: float
+    nll: float
+    calibration_error: float
+    sigma_min: float
+    score: float | None = None
+
+
 class ReportSaved(Event):
     """The report lies whole in the JSON file `path`."""
 
@@ -76,7 +88,13 @@ class Warning(Event):
     """Something the user should know that does not end the run."""
 
     type: Literal["warning"] = "warning"
-    code: Literal["unreadable_image", "temperature_at_bound", "no_calibration_split", "other"]
+    code: Literal[
+        "unreadable_image",
+        "temperature_at_bound",
+        "no_calibration_split",
+        "no_selection_split",
+        "other",
+    ]
     message: str
     names: tuple[str, ...] = ()
 
@@ -97,6 +115,7 @@ AnyEvent = Annotated[
     | SnapshotSaved
     | CheckpointSaved
     | EvaluationDone
+    | CandidateMeasured
     | ReportSaved
     | Warning
     | Failed,

@@ -7,10 +7,11 @@ Shape suffixes: N images, C classes, D embedding width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -30,6 +31,8 @@ from carot.specs import (
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from carot.selection import Judgement
 
 __all__ = [
     "Bin",
@@ -116,6 +119,22 @@ class Candidate(Numbers):
         default=(), description="What was measured of it; empty where only the chosen one was."
     )
     ood_mean: ShiftedMean | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, judged: Judgement, score: float, *, chosen: bool, **more: Any
+    ) -> Candidate:
+        """What was found of one candidate; a score that is not finite is left out."""
+        return cls(
+            name=name,
+            accuracy=judged.accuracy,
+            nll=judged.nll,
+            calibration_error=judged.calibration_error,
+            sigma_min=judged.sigma_min,
+            score=score if math.isfinite(score) else None,
+            chosen=chosen,
+            **more,
+        )
 
 
 class Report(Numbers):

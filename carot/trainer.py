@@ -50,7 +50,11 @@ class Watcher(Protocol):
         """What a snapshot has to hold for it, by names that no method uses."""
 
     def after_step(self, done: int, total: int) -> None:
-        """`done` of `total` steps are done; leaves the model in training mode."""
+        """`done` of `total` steps are done; leaves the model in training mode.
+
+        May raise `Interrupted`, and is then called again with the same step when the run resumes;
+        it may be called more than once with any step.
+        """
 
 
 def fit(
@@ -93,6 +97,16 @@ def fit(
         save_snapshot(snapshot_folder, state, run)
         reporter.report(SnapshotSaved(step=state.step, path=str(snapshot_folder)))
 
+    def watch() -> None:
+        if watcher is None:
+            return
+        try:
+            watcher.after_step(state.step, total)
+        except Interrupted:
+            snapshot()
+            raise
+
+    watch()  # a stop may have come while it looked
     started = time.monotonic()
     times = deque([started], maxlen=RATE_WINDOW + 1)
     value: float | None = None
@@ -124,8 +138,7 @@ def fit(
         scaler.update()
         method.after_step(step)
         state.step = step + 1
-        if watcher is not None:
-            watcher.after_step(state.step, total)
+        watch()
         times.append(time.monotonic())
         per_second = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
         reporter.report(

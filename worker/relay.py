@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from carot.events import (
     EVENT,
     AnyEvent,
+    CandidateMeasured,
     CheckpointSaved,
     EvaluationDone,
     Failed,
@@ -135,6 +136,8 @@ class Relay:
                 self._progress |= {"step": event.index + 1, "total_steps": event.total}
                 self._batch.progress = dict(self._progress)
                 self._batch.notes.append(_note(event, event.dataset))
+            case CandidateMeasured():
+                self._on_candidate(event)
             case SnapshotSaved():
                 self.snapshot = event
             case Failed():
@@ -145,6 +148,11 @@ class Relay:
                     self._batch.notes.append(_note(event, event.message, level="warning"))
             case CheckpointSaved() | ReportSaved():
                 pass  # paths on this machine; the job's end tells what became of them
+
+    def _on_candidate(self, event: CandidateMeasured) -> None:
+        for name in ("accuracy", "nll", "calibration_error", "sigma_min"):
+            value = event.model_dump()[name]
+            self._batch.points[f"candidate.{name}", event.step] = _finite(value)
 
     def _on_step(self, event: StepDone) -> None:
         values: dict[str, float | None] = {

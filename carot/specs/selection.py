@@ -20,12 +20,18 @@ Rule = Annotated[
 
 
 class SelectionSpec(Spec):
-    """What a training run keeps: its last weights, or the best of several along the way."""
+    """What a training run keeps: its last weights, or the best of several candidates."""
 
     rule: Literal["last"] | Rule = "last"
-    candidates: int = Field(
-        default=5, ge=1, le=100, description="How many, evenly spaced; the last step is one."
+    over: Literal["training", "interpolation"] = Field(
+        default="training",
+        description="`training`: the run as it is at evenly spaced steps, the last one included. "
+        "`interpolation`: its last weights drawn towards the start (WiSE-FT), α = 1/n, 2/n … 1. Of "
+        "equals the later step is kept, and the α that is closer to the start.",
     )
+    candidates: int = Field(default=5, ge=1, le=100, description="How many of them, n.")
     split: SplitName = Field(
-        default="validation", description="Images that the rule looks at; never test images."
+        default="validation",
+        description="Images that the rule looks at; never test images. Where it is empty the last "
+        "weights are kept, with a warning.",
     )

@@ -14,7 +14,7 @@ import torch
 
 from carot.aside import written_aside
 from carot.calibration.calibrator import label_set_hash
-from carot.checkpoints import CALIBRATOR_NAME, ClassifierCard, save_checkpoint
+from carot.checkpoints import CALIBRATOR_NAME
 from carot.classifier import Classifier
 from carot.errors import (
     CheckpointError,
@@ -24,64 +24,12 @@ from carot.errors import (
     SpecError,
     TooManyUnreadable,
 )
-from carot.events import AnyEvent
-from carot.run import RunResult, execute
+from carot.run import execute
 from carot.specs import EvaluateSpec, FinetuneSpec
-from tests.carot.tiny import tiny_model, write_images
+from tests.carot.run.listener import Listener, finetune, run
+from tests.carot.tiny import write_images
 
 pytestmark = pytest.mark.slow
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.events: list[AnyEvent] = []
-
-    def report(self, event: AnyEvent) -> None:
-        self.events.append(event)
-
-    def types(self) -> list[str]:
-        return [event.type for event in self.events]
-
-
-@pytest.fixture
-def model_folder(tmp_path: Path) -> Path:
-    model = tiny_model()
-    card = ClassifierCard(
-        architecture="tiny",
-        method="none",
-        classes=("x", "y"),
-        caption_names=("x", "y"),
-        templates=("{}",),
-        logit_scale=1.0,
-        head="text",
-    )
-    save_checkpoint(tmp_path / "model", model, torch.zeros(2, 16), card, None)
-    (tmp_path / "model" / "classifier.json").unlink()
-    return tmp_path / "model"
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    root = tmp_path / "images"
-    for split, each in {"train": 16, "validation": 4, "calibration": 12, "test": 12}.items():
-        write_images(root / split, each=each)
-    return root
-
-
-def finetune(model: Path, images: Path, **changes: Any) -> FinetuneSpec:
-    document = {
-        "model": {"folder": str(model)},
-        "dataset": f"folder:{images}",
-        "method": {"name": "carot"},
-        "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
-        **changes,
-    }
-    return FinetuneSpec.model_validate(document)
-
-
-def run(spec: FinetuneSpec | EvaluateSpec, folder: Path) -> tuple[RunResult, Listener]:
-    listener = Listener()
-    return execute(spec, folder, listener), listener
 
 
 def test_a_run_leaves_a_checkpoint_a_report_and_logits(

@@ -1,0 +1,202 @@
+"""What every kind of run does: open its data, calibrate, measure, and write down what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from carot.calibration.calibrator import Calibrator
+from carot.calibration.temperature import fit_temperature
+from carot.checkpoints import save_checkpoint
+from carot.data.resolve import evaluation_rows, open_dataset, open_evaluation
+from carot.data.source import ImageSource
+from carot.errors import SpecError
+from carot.evaluate import Outputs, run_model
+from carot.events import (
+    CheckpointSaved,
+    EvaluationDone,
+    PhaseStarted,
+    Reporter,
+    ReportSaved,
+    Warning,
+)
+from carot.reports import Candidate, DatasetReport, Report, build_report, measure
+from carot.run.judge import Judge
+from carot.specs import AnySpec, EvaluationDataset
+from carot.trainer import FitResult
+
+CHECKPOINT_NAME = "checkpoint"
+REPORT_NAME = "report.json"
+LOGITS_NAME = "logits"
+
+Rows = list[tuple[EvaluationDataset, ImageSource]]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a finished run left its results; `checkpoint` is None where none was made."""
+
+    report: Report
+    report_path: Path
+    checkpoint: Path | None
+    fit: FitResult | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a kind of run has to say at its end.
+
+    Attributes:
+        judge: the classifier that the report is about.
+        measured: its rows.
+        checkpoint: where it was saved, if the run made it.
+    """
+
+    judge: Judge
+    measured: Sequence[DatasetReport]
+    checkpoint: Path | None = None
+    fit: FitResult | None = None
+    rule: str | None = None
+    candidates: Sequence[Candidate] = ()
+
+
+class Context:
+    """A run's spec, its folder, who listens to it and who may stop it."""
+
+    def __init__(
+        self,
+        spec: AnySpec,
+        folder: Path,
+        reporter: Reporter,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.reporter = reporter
+        self.should_stop = should_stop
+
+    def classes(self) -> tuple[str, ...]:
+        """The class names of the run's data set."""
+        return open_dataset(self.spec.dataset, "test").classes
+
+    def open_rows(self, classes: tuple[str, ...]) -> Rows:
+        """The rows of the report to be, opened."""
+        rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
+        return [(row, open_evaluation(row, classes)) for row in rows]
+
+    def open_split(self, split: str, field: str) -> ImageSource:
+        """A split of the run's data set to choose by.
+
+        Raises:
+            SpecError: it has no images.
+        """
+        source = open_dataset(self.spec.dataset, split)
+        if len(source) == 0:
+            raise SpecError(
+                f"{self.spec.dataset} has no images in {split!r} to choose by", field=field
+            )
+        return source
+
+    def outputs(self, judge: Judge, source: ImageSource, name: str) -> Outputs:
+        """Logits, labels and features of every image of `source`."""
+        return run_model(
+            judge.model,
+            judge.head_CD,
+            source,
+            name=name,
+            batch_size=self.spec.evaluation.batch_size,
+            reporter=self.reporter,
+            should_stop=self.should_stop,
+        )
+
+    def calibrate(self, judge: Judge) -> Judge:
+        """Fit the temperature on the calibration split, which nothing else has seen."""
+        source = open_dataset(self.spec.dataset, "calibration")
+        if len(source) == 0:
+            message = f"{self.spec.dataset} has no calibration split: confidences stay raw"
+            self.reporter.report(Warning(code="no_calibration_split", message=message))
+            return judge
+        calibrator = self._fit(judge, self.outputs(judge, source, "calibration"))
+        if calibrator.at_bound:
+            message = (
+                f"{calibrator.n} calibration images do not determine the temperature; "
+                f"it was set to {calibrator.temperature:g}"
+            )
+            self.reporter.report(Warning(code="temperature_at_bound", message=message))
+        return judge.calibrated(calibrator)
+
+    def measure(self, judge: Judge, rows: Rows, *, keep: bool = True) -> list[DatasetReport]:
+        """Every row of a report; with `keep` its logits stay in the run's folder."""
+        self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
+        measured: list[DatasetReport] = []
+        for index, (row, source) in enumerate(rows):
+            outputs = self.outputs(judge, source, row.name)
+            if keep:
+                self._keep_logits(index, outputs)
+            measured.append(
+                measure(
+                    row,
+                    outputs.logits_NC,
+                    outputs.labels_N,
+                    outputs.features_ND,
+                    calibrator=judge.calibrator,
+                    skipped=outputs.skipped,
+                )
+            )
+            self.reporter.report(
+                EvaluationDone(
+                    dataset=row.name,
+                    index=index,
+                    total=len(rows),
+                    metrics=measured[-1].headline(),
+                )
+            )
+        return measured
+
+    def save(self, judge: Judge) -> Path:
+        """Write the checkpoint."""
+        self.reporter.report(PhaseStarted(phase="saving"))
+        path = self.folder / CHECKPOINT_NAME
+        save_checkpoint(path, judge.model, judge.head_CD, judge.card, judge.calibrator)
+        self.reporter.report(CheckpointSaved(path=str(path)))
+        return path
+
+    def write(self, finished: Finished) -> RunResult:
+        """Write the report."""
+        judge = finished.judge
+        report = build_report(
+            self.spec,
+            finished.measured,
+            classes=judge.card.classes,
+            method=judge.card.method,
+            architecture=judge.card.architecture,
+            calibrator=judge.calibrator,
+            rule=finished.rule,
+            candidates=finished.candidates,
+        )
+        path = self.folder / REPORT_NAME
+        path.write_text(report.model_dump_json(indent=2), encoding="utf-8")
+        self.reporter.report(ReportSaved(path=str(path)))
+        return RunResult(report, path, finished.checkpoint, finished.fit)
+
+    def _fit(self, judge: Judge, outputs: Outputs) -> Calibrator:
+        return fit_temperature(
+            outputs.logits_NC,
+            outputs.labels_N,
+            logit_scale=judge.card.logit_scale,
+            classes=judge.card.classes,
+            split="calibration",
+        )
+
+    def _keep_logits(self, index: int, outputs: Outputs) -> None:
+        folder = self.folder / LOGITS_NAME
+        folder.mkdir(exist_ok=True)
+        np.savez(
+            folder / f"{index}.npz",
+            logits=outputs.logits_NC.numpy(),
+            labels=outputs.labels_N.numpy(),
+            keys=np.array(outputs.keys),
+        )

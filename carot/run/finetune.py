@@ -1,0 +1,155 @@
+"""Fine-tune a model, keep its last weights or the best of several along the way, and report."""
+
+from __future__ import annotations
+
+import torch
+
+from carot.classifier import pick_device
+from carot.data.loader import TrainingBatches, Unreadable
+from carot.data.resolve import open_dataset
+from carot.data.source import ImageSource
+from carot.errors import DataError, SpecError
+from carot.events import PhaseStarted, Warning
+from carot.methods import Method, Outcome, build_method
+from carot.models import ClipModel, load_model
+from carot.prompts import Captions
+from carot.reports import Candidate
+from carot.run.best import BestSoFar
+from carot.run.captions import captions_for
+from carot.run.context import Context, Finished
+from carot.run.interpolate import between_start_and_end
+from carot.run.judge import Judge, judge_of
+from carot.snapshots import fingerprint
+from carot.specs import FinetuneSpec, ModelSpec
+from carot.trainer import FitResult, fit
+
+SNAPSHOT_NAME = "snapshot"
+
+
+def finetune(context: Context, spec: FinetuneSpec) -> Finished:
+    """Train from the start, or from the snapshot in the run's folder."""
+    context.reporter.report(PhaseStarted(phase="preparing"))
+    model = load_model(spec.model, pick_device())
+    source = open_dataset(spec.dataset, "train")
+    _check_training_set(spec, source)
+    # Opened before training: a data set that cannot be evaluated should not cost a run first.
+    rows = context.open_rows(source.classes)
+    captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
+    torch.manual_seed(spec.training.seed)
+    batches = TrainingBatches(
+        source,
+        model.transform,
+        model.image_size,
+        batch_size=spec.training.batch_size,
+        templates=len(captions.templates),
+        crop_scale=spec.training.random_crop_scale,
+        seed=spec.training.seed,
+        unreadable=Unreadable(spec.dataset, source, context.reporter),
+    )
+    total = spec.training.epochs * batches.steps_per_epoch
+    method = build_method(spec.method, model, captions, total, spec.training.seed)
+    split = _selection_split(context, spec, method)
+    best = _best(context, spec, method, captions, source.classes, split)
+    fitted: FitResult | None = None
+    if method.trains:
+        fitted = fit(
+            model,
+            method,
+            batches,
+            captions,
+            spec.training,
+            context.reporter,
+            snapshot_folder=context.folder / SNAPSHOT_NAME,
+            run=fingerprint(spec),
+            should_stop=context.should_stop,
+            watcher=best,
+        )
+    judge = _judge(spec, model, captions, source.classes, method.outcome())
+    candidates: list[Candidate] = []
+    if best is not None:
+        judge = _judge(spec, model, captions, source.classes, best.outcome())
+        candidates = best.candidates()
+    elif split is not None:
+        judge, candidates = between_start_and_end(context, spec, judge, split)
+    judge = context.calibrate(judge)
+    checkpoint = context.save(judge)
+    measured = context.measure(judge, rows)
+    rule = spec.selection.rule if candidates else None
+    return Finished(judge, measured, checkpoint, fitted, rule, candidates)
+
+
+def _selection_split(context: Context, spec: FinetuneSpec, method: Method) -> ImageSource | None:
+    """The images to choose by; None where nothing is to be chosen."""
+    if spec.selection.rule == "last" or not method.trains:
+        return None
+    source = open_dataset(spec.dataset, spec.selection.split)
+    if len(source) > 0:
+        return source
+    message = (
+        f"{spec.dataset} has no images in {spec.selection.split!r} to choose by: "
+        "the last weights are kept"
+    )
+    context.reporter.report(Warning(code="no_selection_split", message=message))
+    return None
+
+
+def _best(
+    context: Context,
+    spec: FinetuneSpec,
+    method: Method,
+    captions: Captions,
+    classes: tuple[str, ...],
+    split: ImageSource | None,
+) -> BestSoFar | None:
+    selection = spec.selection
+    if split is None or selection.rule == "last" or selection.over != "training":
+        return None
+
+    def judge(outcome: Outcome) -> Judge:
+        return _judge(spec, method.model, captions, classes, outcome)
+
+    return BestSoFar(
+        method,
+        selection.rule,
+        selection.candidates,
+        judge=judge,
+        measure=lambda each: context.outputs(each, split, selection.split),
+        reporter=context.reporter,
+    )
+
+
+def _judge(
+    spec: FinetuneSpec,
+    model: ClipModel,
+    captions: Captions,
+    classes: tuple[str, ...],
+    outcome: Outcome,
+) -> Judge:
+    return judge_of(
+        model.with_module(outcome.module),
+        captions,
+        classes,
+        spec.method.name,
+        outcome.head_CD,
+        _portable(spec.model),
+    )
+
+
+def _portable(start: ModelSpec) -> ModelSpec | None:
+    """What a checkpoint may say of its start: a folder is a place on one machine only."""
+    return start if start.architecture is not None else None
+
+
+def _check_training_set(spec: FinetuneSpec, source: ImageSource) -> None:
+    if len(source) == 0:
+        raise DataError(f"{spec.dataset} has no training images", field="dataset")
+    absent = sorted(set(range(len(source.classes))) - set(source.labels.tolist()))
+    if absent:
+        names = ", ".join(source.classes[i] for i in absent[:10])
+        raise DataError(f"{spec.dataset}: no training image of {names}", field="dataset")
+    if spec.training.batch_size > len(source) and spec.method.name != "zero_shot":
+        raise SpecError(
+            f"training.batch_size is {spec.training.batch_size}, "
+            f"but the training split has {len(source)} images",
+            field="training.batch_size",
+        )

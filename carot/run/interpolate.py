@@ -1,0 +1,73 @@
+"""WiSE-FT: weights between a checkpoint and its zero-shot start (Wortsman et al., CVPR 2022).
+
+Each α has its own temperature. A head that was trained is interpolated with the start's; one that
+the text tower makes is made anew.
+"""
+
+from __future__ import annotations
+
+from carot.classifier import pick_device
+from carot.data.source import ImageSource
+from carot.events import PhaseStarted
+from carot.models import load_model
+from carot.prompts import Captions
+from carot.reports import Candidate, shifted_mean
+from carot.run.context import Context, Finished
+from carot.run.judge import Judge, judge_of, load_judge, load_start
+from carot.run.segment import Segment, candidate, closest_to_start
+from carot.run.weights import weights_of
+from carot.specs import FinetuneSpec, InterpolateSpec
+
+NAME = "wise_ft"
+
+
+def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
+    """Measure every α; the one that the rule prefers becomes the checkpoint."""
+    context.reporter.report(PhaseStarted(phase="preparing"))
+    tuned = load_judge(spec.model, context.classes(), "model")
+    start = load_start(spec.start, tuned)
+    rows = context.open_rows(tuned.card.classes)
+    split = context.open_split(spec.split, "split")
+    segment = Segment(tuned, weights_of(start), weights_of(tuned))
+    judged = [segment.judged(context, alpha, split, spec.split) for alpha in spec.alphas]
+    best = closest_to_start(spec.rule, spec.alphas, judged)
+    candidates: list[Candidate] = []
+    for index, alpha in enumerate(spec.alphas):
+        each = context.calibrate(segment.at(alpha, NAME))
+        measured = context.measure(each, rows, keep=False)
+        candidates.append(
+            candidate(
+                spec.rule,
+                alpha,
+                judged[index],
+                chosen=index == best,
+                datasets=tuple(measured),
+                ood_mean=shifted_mean(measured),
+            )
+        )
+    # Made and measured once more rather than kept: any of the models may be large.
+    judge = context.calibrate(segment.at(spec.alphas[best], NAME))
+    checkpoint = context.save(judge)
+    measured = context.measure(judge, rows)
+    return Finished(judge, measured, checkpoint, rule=spec.rule, candidates=candidates)
+
+
+def between_start_and_end(
+    context: Context, spec: FinetuneSpec, tuned: Judge, split: ImageSource
+) -> tuple[Judge, list[Candidate]]:
+    """What a training run keeps when it chooses among α = 1/n … 1; only judged, not measured."""
+    selection = spec.selection
+    assert selection.rule != "last"
+    # Loaded again rather than held through the run.
+    model = load_model(spec.model, pick_device())
+    captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
+    start = judge_of(model, captions, tuned.card.classes, "zero_shot", None, None)
+    segment = Segment(tuned, weights_of(start), weights_of(tuned))
+    alphas = [(i + 1) / selection.candidates for i in range(selection.candidates)]
+    judged = [segment.judged(context, alpha, split, selection.split) for alpha in alphas]
+    best = closest_to_start(selection.rule, alphas, judged)
+    candidates = [
+        candidate(selection.rule, alpha, each, chosen=index == best)
+        for index, (alpha, each) in enumerate(zip(alphas, judged, strict=True))
+    ]
+    return segment.at(alphas[best], tuned.card.method), candidates

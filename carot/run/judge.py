@@ -1,0 +1,118 @@
+"""A model ready to be measured: its head, its card and, once fitted, its calibrator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from carot.calibration.calibrator import Calibrator
+from carot.checkpoints import CLASSIFIER_NAME, ClassifierCard, load_calibrator, load_card, load_head
+from carot.classifier import pick_device
+from carot.errors import ClassMismatch, SpecError
+from carot.models import ClipModel, load_model
+from carot.prompts import Captions, zero_shot_head
+from carot.specs import ModelSpec
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A classifier under examination. C classes, D embedding width."""
+
+    model: ClipModel
+    head_CD: Tensor
+    card: ClassifierCard
+    calibrator: Calibrator | None
+
+    def calibrated(self, calibrator: Calibrator | None) -> Judge:
+        """The same with another calibrator."""
+        return replace(self, calibrator=calibrator)
+
+    def with_weights(self, module: nn.Module, head_CD: Tensor | None, method: str) -> Judge:
+        """Other weights under the same classes and captions, without a calibrator.
+
+        Args:
+            head_CD: None where the text tower is to make the head.
+        """
+        model = self.model.with_module(module)
+        captions = Captions(model, self.card.caption_names, self.card.templates)
+        return judge_of(model, captions, self.card.classes, method, head_CD, self.card.start)
+
+
+def judge_of(
+    model: ClipModel,
+    captions: Captions,
+    classes: tuple[str, ...],
+    method: str,
+    trained_CD: Tensor | None,
+    start: ModelSpec | None,
+) -> Judge:
+    """A classifier with a trained head, or with the one that its text tower makes."""
+    scale = float(model.logit_scale.detach().exp())
+    head_CD = scale * zero_shot_head(model, captions) if trained_CD is None else trained_CD
+    card = ClassifierCard(
+        architecture=model.architecture,
+        method=method,
+        classes=classes,
+        caption_names=captions.names,
+        templates=captions.templates,
+        logit_scale=scale,
+        head="text" if trained_CD is None else "trained",
+        start=start,
+    )
+    return Judge(model, head_CD, card, None)
+
+
+def is_checkpoint(spec: ModelSpec) -> bool:
+    """Whether a model comes with classes and a head of its own."""
+    return spec.folder is not None and (Path(spec.folder) / CLASSIFIER_NAME).exists()
+
+
+def load_judge(spec: ModelSpec, classes: tuple[str, ...], field: str) -> Judge:
+    """The classifier of a checkpoint folder.
+
+    Raises:
+        SpecError: not a checkpoint.
+        ClassMismatch: it knows other classes than the data set.
+        CheckpointError, ModelError: it cannot be loaded.
+    """
+    if not is_checkpoint(spec):
+        raise SpecError("not a fine-tuned checkpoint: it has no classes and no head", field=field)
+    folder = Path(spec.folder or "")
+    card = load_card(folder)
+    if card.classes != classes:
+        raise ClassMismatch(
+            f"the checkpoint knows {len(card.classes)} classes ({', '.join(card.classes[:5])} "
+            f"…), the data set has {len(classes)} ({', '.join(classes[:5])} …)",
+            field="dataset",
+        )
+    model = load_model(spec, pick_device())
+    return Judge(model, load_head(folder, card), card, load_calibrator(folder))
+
+
+def load_start(given: ModelSpec | None, tuned: Judge) -> Judge:
+    """What a checkpoint started from, as a classifier of the checkpoint's classes.
+
+    Args:
+        given: the spec's `start`; None for what the checkpoint's card says.
+
+    Raises:
+        SpecError: neither says where it started, or the start has another architecture.
+    """
+    spec = given or tuned.card.start
+    if spec is None:
+        raise SpecError("the checkpoint does not say what it started from: name it", field="start")
+    model = load_model(spec, pick_device())
+    if model.model_cfg != tuned.model.model_cfg:
+        raise SpecError(
+            f"{model.architecture} is built otherwise than the checkpoint "
+            f"({tuned.model.architecture})",
+            field="start",
+        )
+    if is_checkpoint(spec):
+        card = load_card(Path(spec.folder or ""))
+        if card.head == "trained" and card.classes == tuned.card.classes:
+            return Judge(model, load_head(Path(spec.folder or ""), card), card, None)
+    captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
+    return judge_of(model, captions, tuned.card.classes, "zero_shot", None, None)
