@@ -119,8 +119,9 @@ def _divergence(student_BB: Tensor, teacher_BB: Tensor) -> Tensor:
 
 
 def _norm(matrix: Tensor) -> Tensor:
-    # Unlike sum().sqrt(), whose gradient at 0 is NaN, this gives the subgradient 0 there.
-    norm: Tensor = torch.linalg.vector_norm(matrix)
+    # Unlike sum().sqrt(), whose gradient at 0 is NaN, this gives the subgradient 0 there. By rows
+    # first: over all entries at once, float32 loses 2e-6 of a 768 x 512 matrix's norm on a CPU.
+    norm: Tensor = torch.linalg.vector_norm(torch.linalg.vector_norm(matrix, dim=1))
     return norm
 
 

@@ -205,6 +205,13 @@ def test_norms_have_a_finite_gradient_at_zero(form: Form) -> None:
         assert not gradient(tensor).any()
 
 
+def test_norms_of_large_matrices_keep_single_precision() -> None:
+    wide = matrix(512, 768)
+    for norm in (orthogonality, lambda w, form: cross_norm(w, w, form)):
+        single, double = norm(wide.float(), "unsquared"), norm(wide, "unsquared")
+        assert float(single) == pytest.approx(float(double), rel=3e-7)
+
+
 def test_distillation_matches_a_slow_implementation() -> None:
     student, teacher = (5 * matrix(4, 4)).requires_grad_(), 5 * matrix(4, 4, seed=1)
     teacher.requires_grad_()
