@@ -1,0 +1,78 @@
+"""What `benchmarks/shift.py` compares, and the one rule by which every method is tuned.
+
+Every trained method gets the same grid of lengths and peak rates (a linear probe's rates are those
+of a head) and the same seed to tune on, which no reported run uses. Of the grid it takes the
+configuration with the lowest negative log-likelihood on in-distribution validation. The constants
+of a method are those of its recipe, and are not tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.shift_runs import Run
+from carot.specs.presets import preset
+
+EPOCHS = (10, 20)
+RATES = (5e-4, 1e-3)
+HEAD_RATES = (1e-3, 1e-2)
+TUNING_SEED = 100
+SEEDS = (1, 2, 3, 4, 5)
+QUICK_SEEDS = (1, 2)
+QUICK_IMAGES = 128
+
+PAPER = "carot-paper"
+DEFAULT = "carot"
+WISE_ALPHA = 0.5
+"""WiSE-FT's own constant for when nothing is tuned."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A row of the table that is trained.
+
+    Attributes:
+        title: as people know it.
+        method: its spec.
+        rates: peak rates to choose from.
+        like: the row whose tuned configuration it takes over, for an ablation.
+    """
+
+    title: str
+    method: Mapping[str, Any]
+    rates: tuple[float, ...] = RATES
+    like: str | None = None
+
+    def grid(self, name: str, *, quick: bool) -> list[Run]:
+        """Its tuning runs."""
+        images = QUICK_IMAGES if quick else None
+        epochs = (1,) if quick else EPOCHS
+        rates = self.rates[:1] if quick else self.rates
+        return [
+            Run(name, dict(self.method), length, rate, TUNING_SEED, tuning=True, images=images)
+            for length in epochs
+            for rate in rates
+        ]
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The method of a recipe."""
+    method: dict[str, Any] = dict(preset(name)["method"])
+    return method
+
+
+TRAINED: dict[str, Trained] = {
+    "linear-probe": Trained("linear probe", recipe("linear-probe"), HEAD_RATES),
+    "finetune": Trained("full fine-tuning", recipe("finetune")),
+    "lp-ft": Trained("LP-FT", recipe("lp-ft")),
+    "flyp": Trained("FLYP", recipe("flyp")),
+    "label-smoothing": Trained("FLYP + label smoothing", recipe("label-smoothing")),
+    "lipsum-ft": Trained("Lipsum-FT", recipe("lipsum-ft")),
+    "carot-contrastive": Trained("CaRot, contrastive only", recipe("carot-contrastive")),
+    "carot-orthogonality": Trained("CaRot, + orthogonality", recipe("carot-orthogonality")),
+    "carot-distillation": Trained("CaRot, + distillation", recipe("carot-distillation")),
+    PAPER: Trained("CaRot as published", recipe(PAPER)),
+    "tracer": Trained("TRACER", recipe("tracer")),
+}

@@ -1,0 +1,179 @@
+"""The training runs of `benchmarks/shift.py`: each is done once and kept, so that it can resume.
+
+A run is named by method, epochs, learning rate and seed. It trains with the product's own loop, and
+is measured where a share of its steps is done (`MARKS`); a tuning run only on validation.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmarks.shift_suite import START, Suite, suite
+from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits
+from carot.data.loader import TrainingBatches, Unreadable
+from carot.data.source import SubsetSource
+from carot.events import Silent
+from carot.methods import Method, build_method
+from carot.models import ClipModel, load_model
+from carot.prompts import Captions
+from carot.snapshots import unshared
+from carot.specs import Method as MethodSpec
+from carot.specs import TrainingSpec
+from carot.trainer import fit
+
+BATCH_SIZE = 128
+WARMUP = 0.05
+MARKS = (0.5, 1.0)
+METHOD: TypeAdapter[MethodSpec] = TypeAdapter(MethodSpec)
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: the row of the table that it belongs to.
+        method: the method's spec as a document.
+        tuning: whether it is only looked at on in-distribution validation.
+        images: most training images; None for all.
+    """
+
+    name: str
+    method: dict[str, Any]
+    epochs: int
+    learning_rate: float
+    seed: int
+    tuning: bool = False
+    images: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name of its files."""
+        kind = "tuning" if self.tuning else "run"
+        return f"{self.name}-{kind}-e{self.epochs}-lr{self.learning_rate:g}-s{self.seed}"
+
+    def done(self, folder: Path) -> dict[str, Any] | None:
+        """Its result from before, if it was of the same method."""
+        path = folder / f"{self.key}.json"
+        if not path.exists():
+            return None
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept if kept["spec"] == self._spec() else None
+
+    def execute(self, folder: Path) -> dict[str, Any]:
+        """Train and measure, unless that is done; the result is also left in `folder`."""
+        kept = self.done(folder)
+        if kept is not None:
+            return kept
+        scratch = folder / f"{self.key}.scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        found = self._train(suite(self.images), scratch, folder)
+        shutil.rmtree(scratch, ignore_errors=True)
+        document = {"spec": self._spec(), **found}
+        path = folder / f"{self.key}.json"
+        aside = path.with_suffix(".writing")
+        aside.write_text(json.dumps(document), encoding="utf-8")
+        aside.replace(path)
+        return document
+
+    def weights(self, folder: Path) -> dict[str, Tensor]:
+        """The final weights, with the head under `head`."""
+        return load_file(folder / f"{self.key}.safetensors")
+
+    def _spec(self) -> dict[str, Any]:
+        method = METHOD.validate_python(self.method).model_dump(mode="json")
+        return {"method": method, **self._training().model_dump(mode="json")}
+
+    def _training(self) -> TrainingSpec:
+        return TrainingSpec(
+            epochs=self.epochs,
+            batch_size=BATCH_SIZE if self.images is None else self.images // 4,
+            learning_rate=self.learning_rate,
+            warmup_fraction=WARMUP,
+            snapshot_every=10**9,
+            seed=self.seed,
+        )
+
+    def _train(self, sets: Suite, scratch: Path, folder: Path) -> dict[str, Any]:
+        training = self._training()
+        torch.manual_seed(self.seed)
+        model = load_model(START)
+        captions = Captions(model, CLASSES, TEMPLATES)
+        source = handwritten_digits("train")
+        batches = TrainingBatches(
+            source if self.images is None else SubsetSource(source, range(self.images)),
+            model.transform,
+            model.image_size,
+            batch_size=training.batch_size,
+            templates=len(TEMPLATES),
+            crop_scale=training.random_crop_scale,
+            seed=self.seed,
+            unreadable=Unreadable("digits", source, Silent()),
+        )
+        total = self.epochs * batches.steps_per_epoch
+        spec = METHOD.validate_python(self.method)
+        method = build_method(spec, model, captions, total, self.seed)
+        marks = (1.0,) if self.tuning else MARKS
+        watcher = Marks(method, sets, marks, tuning=self.tuning)
+        done = fit(
+            model,
+            method,
+            batches,
+            captions,
+            training,
+            Silent(),
+            snapshot_folder=scratch,
+            run=self.key,
+            should_stop=lambda: False,
+            watcher=watcher,
+        )
+        if not self.tuning:
+            weights = {**method.outcome().module.state_dict(), HEAD: watcher.head_CD()}
+            save_file(unshared(weights), folder / f"{self.key}.safetensors")
+        return {"seconds": done.seconds, "checkpoints": watcher.found}
+
+
+class Marks:
+    """Measures a run at some shares of its steps."""
+
+    def __init__(
+        self, method: Method, sets: Suite, marks: tuple[float, ...], *, tuning: bool
+    ) -> None:
+        self.method = method
+        self.sets = sets
+        self.marks = marks
+        self.tuning = tuning
+        self.found: list[dict[str, Any]] = []
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {}
+
+    def after_step(self, done: int, total: int) -> None:
+        """Measure where a mark is reached."""
+        if done not in {round(mark * total) for mark in self.marks}:
+            return
+        model = self._model()
+        if self.tuning:
+            found: dict[str, Any] = {"validation": vars(self.sets.judge(model, self.head_CD()))}
+        else:
+            found = self.sets.measure(model, self.head_CD())
+        self.found.append({"step": done, "share": done / total, **found})
+        self.method.model.module.train()
+
+    def head_CD(self) -> Tensor:
+        """The head as it is now, shape (C, D)."""
+        trained_CD = self.method.outcome().head_CD
+        return self.sets.text_head(self._model()) if trained_CD is None else trained_CD
+
+    def _model(self) -> ClipModel:
+        return self.method.model.with_module(self.method.outcome().module)
