@@ -1,4 +1,6 @@
-"""The terms of the losses, as pure functions of features, logits and weights.
+"""The terms of the losses, as pure functions of features and weights.
+
+Those that compare with a teacher are in `carot.distillation`.
 
 All of it is computed in float32 at least, also inside an autocast region, where a plain product
 would fall back to half precision; float64 stays float64.
@@ -14,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from carot.precision import full_precision, widened
+
 Form = Literal["squared", "unsquared"]
 
 
@@ -22,6 +26,7 @@ def contrastive_loss(
     text_features_BD: Tensor,
     logit_scale: Tensor | float,
     labels_B: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Image-text contrastive loss, mean over the batch and over both directions (CaRot eq. 3).
 
@@ -31,22 +36,29 @@ def contrastive_loss(
         logit_scale: exp(s), the factor on cosines.
         labels_B: class indices. Given, the target of a row is uniform over all columns of its
             class (UniCL, CVPR 2022); without, it is the row's own pair.
+        smoothing: ε in [0, 1]; targets become (1 − ε) · target + ε / B (CaRot's comparison, §B.2).
 
     Returns:
         A scalar, at least 0.
     """
-    with _full_precision(image_features_BD):
-        image_BD, text_BD = _widened(image_features_BD), _widened(text_features_BD)
+    with full_precision(image_features_BD):
+        image_BD, text_BD = widened(image_features_BD), widened(text_features_BD)
         logits_BB = logit_scale * image_BD @ text_BD.t()
-        if labels_B is None:
-            targets = torch.arange(len(logits_BB), device=logits_BB.device)
-        else:
-            same_BB = (labels_B[:, None] == labels_B[None, :]).to(logits_BB.dtype)
-            # `same` is symmetric, so one matrix of targets serves both directions.
-            targets = same_BB / same_BB.sum(dim=1, keepdim=True)
-        to_text = F.cross_entropy(logits_BB, targets)
-        to_image = F.cross_entropy(logits_BB.t(), targets)
+        targets = positive_targets(logits_BB, labels_B)
+        to_text = F.cross_entropy(logits_BB, targets, label_smoothing=smoothing)
+        to_image = F.cross_entropy(logits_BB.t(), targets, label_smoothing=smoothing)
         return (to_text + to_image) / 2
+
+
+def positive_targets(logits_BB: Tensor, labels_B: Tensor | None) -> Tensor:
+    """Targets of each row for `cross_entropy`: its own column, or all columns of its class.
+
+    The relation is symmetric, so one set of targets serves the transposed logits, too.
+    """
+    if labels_B is None:
+        return torch.arange(len(logits_BB), device=logits_BB.device)
+    same_BB = (labels_B[:, None] == labels_B[None, :]).to(logits_BB.dtype)
+    return same_BB / same_BB.sum(dim=1, keepdim=True)
 
 
 def cross_norm(
@@ -62,8 +74,8 @@ def cross_norm(
         A scalar. Where the product is exactly zero, the unsquared norm has no gradient; 0, one of
         its subgradients, is used.
     """
-    with _full_precision(image_projection_WD):
-        product_WV = _widened(image_projection_WD) @ _widened(text_projection_VD).t()
+    with full_precision(image_projection_WD):
+        product_WV = widened(image_projection_WD) @ widened(text_projection_VD).t()
         squared = form == "squared"
         return product_WV.square().sum() / 2 if squared else _norm(product_WV)
 
@@ -85,37 +97,11 @@ def orthogonality(weight_RC: Tensor, form: Form = "squared") -> Tensor:
     rows, columns = weight_RC.shape
     if rows > columns:
         raise ValueError(f"{rows} rows of {columns} columns cannot be orthonormal: transpose")
-    with _full_precision(weight_RC):
-        weight_RC = _widened(weight_RC)
+    with full_precision(weight_RC):
+        weight_RC = widened(weight_RC)
         identity_RR = torch.eye(rows, dtype=weight_RC.dtype, device=weight_RC.device)
         difference_RR = weight_RC @ weight_RC.t() - identity_RR
         return difference_RR.square().sum() if form == "squared" else _norm(difference_RR)
-
-
-def distillation_loss(student_logits_BB: Tensor, teacher_logits_BB: Tensor) -> Tensor:
-    """Self-distillation on in-batch similarities (CaRot eq. 5).
-
-    KL(teacher ‖ student) of each image's distribution over captions plus that of each caption's
-    distribution over images, averaged over the batch. The teacher gets no gradient.
-
-    Args:
-        student_logits_BB: image-to-caption logits; their transpose is the other direction.
-        teacher_logits_BB: likewise.
-    """
-    with _full_precision(student_logits_BB):
-        student_BB = _widened(student_logits_BB)
-        teacher_BB = _widened(teacher_logits_BB.detach())
-        return _divergence(student_BB, teacher_BB) + _divergence(student_BB.t(), teacher_BB.t())
-
-
-def _divergence(student_BB: Tensor, teacher_BB: Tensor) -> Tensor:
-    # Logarithms on both sides: a probability that underflows to 0 still has a finite one.
-    return F.kl_div(
-        F.log_softmax(student_BB, dim=-1),
-        F.log_softmax(teacher_BB, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
 
 
 def _norm(matrix: Tensor) -> Tensor:
@@ -123,11 +109,3 @@ def _norm(matrix: Tensor) -> Tensor:
     # first: over all entries at once, float32 loses 2e-6 of a 768 x 512 matrix's norm on a CPU.
     norm: Tensor = torch.linalg.vector_norm(torch.linalg.vector_norm(matrix, dim=1))
     return norm
-
-
-def _full_precision(tensor: Tensor) -> torch.autocast:
-    return torch.autocast(tensor.device.type, enabled=False)
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from torch import Tensor
 
 from carot.methods.base import Features, Loss, Method, Outcome
 from carot.methods.carot import Carot
 from carot.methods.finetune import Finetune
 from carot.methods.flyp import Flyp
+from carot.methods.label_smoothing import LabelSmoothing
+from carot.methods.linear_probe import LinearProbe
+from carot.methods.lipsum import Lipsum
+from carot.methods.lp_ft import LpFt
+from carot.methods.tracer import Tracer
 from carot.methods.zero_shot import ZeroShot
 from carot.models import ClipModel
 from carot.prompts import Captions, zero_shot_head
-from carot.specs import CarotMethod, FinetuneMethod, FlypMethod, ZeroShotMethod
+from carot.specs import (
+    CarotMethod,
+    FinetuneMethod,
+    FlypMethod,
+    LabelSmoothingMethod,
+    LinearProbeMethod,
+    LipsumMethod,
+    LpFtMethod,
+    TracerMethod,
+    ZeroShotMethod,
+)
 from carot.specs import Method as MethodSpec
 
 __all__ = [
-    "Carot", "Features", "Finetune", "Flyp", "Loss", "Method", "Outcome", "ZeroShot",
-    "build_method",
+    "Carot", "Features", "Finetune", "Flyp", "LabelSmoothing", "LinearProbe", "Lipsum", "Loss",
+    "LpFt", "Method", "Outcome", "Tracer", "ZeroShot", "build_method",
 ]  # fmt: skip
 
 
 def build_method(
     spec: MethodSpec, model: ClipModel, captions: Captions, total_steps: int, seed: int = 0
 ) -> Method:
-    """The method that a spec names, bound to `model`.
+    """The method that a spec names, bound to `model`, which is still as the run starts from it.
 
     Args:
         seed: of whatever a method draws at random; the same run draws the same.
+
+    Raises:
+        ModelError: the model lacks what the method asks of it.
+        SpecError: the method's constants do not fit the model.
     """
 
     def zero_shot_weights() -> Tensor:
@@ -35,10 +56,21 @@ def build_method(
     match spec:
         case ZeroShotMethod():
             return ZeroShot(model, total_steps)
+        case LinearProbeMethod():
+            return LinearProbe(spec, model, total_steps, zero_shot_weights())
         case FinetuneMethod():
             return Finetune(spec, model, total_steps, zero_shot_weights())
+        case LpFtMethod():
+            return LpFt(spec, model, total_steps, zero_shot_weights())
         case FlypMethod():
             return Flyp(spec, model, total_steps)
+        case LabelSmoothingMethod():
+            return LabelSmoothing(spec, model, total_steps)
+        case LipsumMethod():
+            return Lipsum(spec, model, total_steps, zero_shot_weights(), seed)
         case CarotMethod():
             return Carot(spec, model, total_steps)
-    raise NotImplementedError(spec.name)
+        case TracerMethod():
+            return Tracer(spec, model, total_steps)
+        case _:
+            assert_never(spec)

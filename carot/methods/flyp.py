@@ -7,10 +7,8 @@ the published loss push equal captions apart, so `positives: class` is the defau
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from carot.losses import contrastive_loss
 from carot.methods.base import Features, Loss, Method
+from carot.methods.contrastive import contrastive_term
 from carot.models import ClipModel
 from carot.specs import FlypMethod
 
@@ -25,13 +23,3 @@ class Flyp(Method):
     def loss(self, features: Features, teacher: Features | None) -> Loss:
         contrastive = contrastive_term(self.model, features, self.spec.positives)
         return Loss(contrastive, {"contrastive": contrastive})
-
-
-def contrastive_term(model: ClipModel, features: Features, positives: str) -> Tensor:
-    """The contrastive loss of a step with the positives that a spec names."""
-    return contrastive_loss(
-        features.images_BD,
-        features.captions(),
-        model.logit_scale.exp(),
-        features.labels_B if positives == "class" else None,
-    )

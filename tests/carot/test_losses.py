@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carot.losses import Form, contrastive_loss, cross_norm, distillation_loss, orthogonality
+from carot.distillation import distillation_loss
+from carot.losses import Form, contrastive_loss, cross_norm, orthogonality
+from tests.carot import reference
+from tests.carot.reference import numeric_gradient
 
 FORMS: tuple[Form, ...] = ("squared", "unsquared")
 
@@ -26,57 +28,6 @@ def matrix(rows: int, columns: int, seed: int = 0) -> Tensor:
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
 
 
-# Slow and independent: scalar loops in Python floats, no torch.
-
-
-def log_softmax(row: list[float]) -> list[float]:
-    top = max(row)
-    total = math.log(math.fsum(math.exp(x - top) for x in row))
-    return [x - top - total for x in row]
-
-
-def slow_contrastive(
-    images: np.ndarray, texts: np.ndarray, scale: float, labels: list[int] | None
-) -> float:
-    n = len(images)
-    labels = list(range(n)) if labels is None else labels
-    logits = [
-        [scale * math.fsum(a * b for a, b in zip(i, t, strict=True)) for t in texts] for i in images
-    ]
-    total = 0.0
-    for table in (logits, [list(column) for column in zip(*logits, strict=True)]):
-        for i, row in enumerate(table):
-            log_p = log_softmax(row)
-            mates = [j for j in range(n) if labels[j] == labels[i]]
-            total -= math.fsum(log_p[j] for j in mates) / len(mates) / n
-    return total / 2
-
-
-def slow_norm(entries: np.ndarray) -> float:
-    return math.fsum(float(x) ** 2 for x in entries.flat)
-
-
-def slow_distillation(student: np.ndarray, teacher: np.ndarray) -> float:
-    n, total = len(student), 0.0
-    for s, t in ((student, teacher), (student.T, teacher.T)):
-        for i in range(n):
-            log_s, log_t = log_softmax(list(s[i])), log_softmax(list(t[i]))
-            total += math.fsum(math.exp(b) * (b - a) for a, b in zip(log_s, log_t, strict=True)) / n
-    return total
-
-
-def slow_gradient(function: Callable[[np.ndarray], float], at: Tensor) -> np.ndarray:
-    """Central differences of a slow implementation."""
-    point, step = at.detach().numpy(), 1e-5
-    gradient = np.zeros_like(point)
-    for index in np.ndindex(*point.shape):
-        up, down = point.copy(), point.copy()
-        up[index] += step
-        down[index] -= step
-        gradient[index] = (function(up) - function(down)) / (2 * step)
-    return gradient
-
-
 def gradient(of: Tensor) -> np.ndarray:
     assert of.grad is not None
     return of.grad.numpy()
@@ -91,17 +42,34 @@ def test_contrastive_matches_a_slow_implementation(labels: list[int] | None) -> 
     chosen = None if labels is None else torch.tensor(labels)
     loss = contrastive_loss(images, texts, scale, chosen)
     i, t = images.detach().numpy(), texts.detach().numpy()
-    assert loss.item() == pytest.approx(slow_contrastive(i, t, 14.3, labels), rel=1e-12)
+    assert loss.item() == pytest.approx(reference.contrastive(i, t, 14.3, labels), rel=1e-12)
     loss.backward()
     for tensor, slow in [
-        (images, lambda x: slow_contrastive(x, t, 14.3, labels)),
-        (texts, lambda x: slow_contrastive(i, x, 14.3, labels)),
-        (scale, lambda x: slow_contrastive(i, t, float(x), labels)),
+        (images, lambda x: reference.contrastive(x, t, 14.3, labels)),
+        (texts, lambda x: reference.contrastive(i, x, 14.3, labels)),
+        (scale, lambda x: reference.contrastive(i, t, float(x), labels)),
     ]:
-        np.testing.assert_allclose(gradient(tensor), slow_gradient(slow, tensor), atol=1e-7)
+        np.testing.assert_allclose(gradient(tensor), numeric_gradient(slow, tensor), atol=1e-7)
     assert torch.autograd.gradcheck(
         lambda a, b, s: contrastive_loss(a, b, s, chosen), (images, texts, scale)
     )
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1, 0, 2, 0, 1]])
+def test_smoothed_targets_match_a_slow_implementation(labels: list[int] | None) -> None:
+    images, texts = (f.requires_grad_() for f in features())
+    chosen = None if labels is None else torch.tensor(labels)
+    loss = contrastive_loss(images, texts, 14.3, chosen, 0.2)
+    reference.check_slopes(
+        loss,
+        {"images": images, "texts": texts},
+        lambda at: reference.contrastive(at["images"], at["texts"], 14.3, labels, 0.2),
+    )
+    unsmoothed = contrastive_loss(images, texts, 14.3, chosen)
+    assert torch.equal(contrastive_loss(images, texts, 14.3, chosen, 0.0), unsmoothed)
+    # Targets that are uniform know neither pairs nor classes.
+    whole = [contrastive_loss(images, texts, 14.3, c, 1.0).item() for c in (chosen, None)]
+    assert whole[0] == pytest.approx(whole[1], rel=1e-12)
 
 
 def test_positives_by_class_are_positives_by_pair_when_all_labels_differ() -> None:
@@ -152,18 +120,17 @@ def test_cross_norm_matches_a_slow_implementation(form: Form) -> None:
     i, t = image.detach().numpy(), text.detach().numpy()
 
     def slow(x: np.ndarray, y: np.ndarray) -> float:
-        product = np.array(
-            [[math.fsum(a * b for a, b in zip(r, s, strict=True)) for s in y] for r in x]
-        )
-        return slow_norm(product) / 2 if form == "squared" else math.sqrt(slow_norm(product))
+        return reference.cross_norm(x, y, form)
 
     loss = cross_norm(image, text, form)
     assert loss.item() == pytest.approx(slow(i, t), rel=1e-12)
     loss.backward()
     np.testing.assert_allclose(
-        gradient(image), slow_gradient(lambda x: slow(x, t), image), atol=1e-7
+        gradient(image), numeric_gradient(lambda x: slow(x, t), image), atol=1e-7
     )
-    np.testing.assert_allclose(gradient(text), slow_gradient(lambda y: slow(i, y), text), atol=1e-7)
+    np.testing.assert_allclose(
+        gradient(text), numeric_gradient(lambda y: slow(i, y), text), atol=1e-7
+    )
     assert torch.autograd.gradcheck(lambda a, b: cross_norm(a, b, form), (image, text))
 
 
@@ -173,17 +140,12 @@ def test_orthogonality_matches_a_slow_implementation(form: Form, shape: tuple[in
     weight = matrix(*shape).requires_grad_()
 
     def slow(w: np.ndarray) -> float:
-        total = 0.0
-        for a, row in enumerate(w):
-            for b, other in enumerate(w):
-                inner = math.fsum(x * y for x, y in zip(row, other, strict=True))
-                total += (inner - (a == b)) ** 2
-        return total if form == "squared" else math.sqrt(total)
+        return reference.orthogonality(w, form)
 
     loss = orthogonality(weight, form)
     assert loss.item() == pytest.approx(slow(weight.detach().numpy()), rel=1e-12)
     loss.backward()
-    np.testing.assert_allclose(gradient(weight), slow_gradient(slow, weight), atol=1e-7)
+    np.testing.assert_allclose(gradient(weight), numeric_gradient(slow, weight), atol=1e-7)
     assert torch.autograd.gradcheck(lambda w: orthogonality(w, form), (weight,))
 
 
@@ -216,14 +178,15 @@ def test_distillation_matches_a_slow_implementation() -> None:
     student, teacher = (5 * matrix(4, 4)).requires_grad_(), 5 * matrix(4, 4, seed=1)
     teacher.requires_grad_()
     t = teacher.detach().numpy()
+
+    def slow(s: np.ndarray) -> float:
+        return reference.distillation(s.tolist(), t.tolist())
+
     loss = distillation_loss(student, teacher)
-    slow = slow_distillation(student.detach().numpy(), t)
-    assert loss.item() == pytest.approx(slow, rel=1e-12)
+    assert loss.item() == pytest.approx(slow(student.detach().numpy()), rel=1e-12)
     loss.backward()
     assert teacher.grad is None
-    np.testing.assert_allclose(
-        gradient(student), slow_gradient(lambda s: slow_distillation(s, t), student), atol=1e-7
-    )
+    np.testing.assert_allclose(gradient(student), numeric_gradient(slow, student), atol=1e-7)
     fixed = teacher.detach()
     assert torch.autograd.gradcheck(lambda s: distillation_loss(s, fixed), (student,))
 

@@ -1,0 +1,41 @@
+"""A tiny model in float64 and drawn features: what a method's loss is compared on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from carot.methods import Features
+from carot.models import ClipModel
+from tests.carot.tiny import tiny_model
+
+LABELS = [0, 1, 0, 2, 1]
+WIDTH = 16
+
+
+def wide_model(log_scale: float = 2.0) -> ClipModel:
+    model = tiny_model()
+    model.module.double()
+    with torch.no_grad():
+        model.logit_scale.fill_(log_scale)
+    return model
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def drawn_features(seed: int = 0, requires_grad: bool = False) -> Features:
+    """Unit-length float64 features of five samples."""
+    images, captions = F.normalize(drawn(2, len(LABELS), WIDTH, seed=seed), dim=-1)
+    return Features(
+        images.clone().requires_grad_(requires_grad),
+        captions.clone().requires_grad_(requires_grad),
+        torch.tensor(LABELS),
+    )
+
+
+def never_encodes(model: ClipModel) -> Features:
+    raise AssertionError("a term that is switched off encodes nothing")
