@@ -29,9 +29,9 @@ def candidates_table(report: Report) -> Table:
         selection = (
             percent(each["accuracy"]),
             figure(each["nll"]),
-            figure(each["calibration_error"]),
+            f"{each['calibration_error']:.4f}",  # a squared one
             figure(each["sigma_min"]),
-            figure(each["score"]),
+            "-" if each["score"] is None else f"{each['score']:.4f}",
         )
         mark = "→" if each["chosen"] else ""
         rows.append((mark, each["name"], *selection, *(_of_candidate(each) if measured else ())))
