@@ -23,6 +23,7 @@ from api.routes import (
     jobs,
     models,
     predictions,
+    presets,
     reports,
     streams,
 )
@@ -32,7 +33,7 @@ from store.database import Database
 from store.settings import Settings
 from store.sweeper import Sweeper
 
-NOUNS = (datasets, jobs, streams, checkpoints, reports, models, predictions, health)
+NOUNS = (datasets, jobs, streams, presets, checkpoints, reports, models, predictions, health)
 WILDCARDS = ("0.0.0.0", "::")
 MULTIPART_ROOM = 1 << 16
 

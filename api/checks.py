@@ -8,12 +8,11 @@ from functools import cache
 
 from sqlalchemy.orm import Session
 
-from api.architectures import architectures, similar, weights
 from api.context import ID
+from api.model_checks import checked_models, named_checkpoints
 from api.problems import Problem, invalid
 from carot.data.splits import SPLITS
-from carot.specs import EvaluateSpec, FinetuneSpec, ModelSpec
-from store.checkpoints import get_checkpoint
+from carot.specs import AnySpec, FinetuneSpec, InterpolateSpec, SelectSpec
 from store.datasets import get_dataset
 from store.errors import NotFound
 
@@ -40,24 +39,26 @@ def bundled_digits() -> Contents:
     )
 
 
-def check_spec(session: Session, spec: FinetuneSpec | EvaluateSpec) -> None:
-    """Refuse a spec that cannot succeed.
+def checked(session: Session, spec: AnySpec) -> AnySpec:
+    """The spec as the job keeps it: what was left to the service to find out is written into it.
 
     Raises:
-        Problem: 422 that names the field.
+        Problem: 422 that names the field of a spec that cannot succeed.
     """
     _check_text(spec)
-    _check_model(session, spec.model)
+    spec = checked_models(session, spec)
     contents = _contents(session, spec.dataset, "dataset")
     if isinstance(spec, FinetuneSpec):
         _check_training(spec, contents)
-    elif spec.model.checkpoint is not None:
-        classes = tuple(get_checkpoint(session, spec.model.checkpoint).classes)
-        _check_same_classes(contents.classes, classes, "dataset", "the checkpoint's")
+    else:
+        _check_classes(session, spec, contents)
+    if isinstance(spec, InterpolateSpec | SelectSpec):
+        _check_split(spec.split, contents, "split")
     _check_rows(session, spec, contents)
+    return spec
 
 
-def _check_text(spec: FinetuneSpec | EvaluateSpec) -> None:
+def _check_text(spec: AnySpec) -> None:
     """Neither database nor JSON has room for infinities and null characters."""
     try:
         text = json.dumps(spec.model_dump(mode="python"), allow_nan=False, default=str)
@@ -65,30 +66,6 @@ def _check_text(spec: FinetuneSpec | EvaluateSpec) -> None:
         raise invalid("body", "numbers must be finite") from error
     if "\\u0000" in text:
         raise invalid("body", "text must not contain null characters")
-
-
-def _check_model(session: Session, model: ModelSpec) -> None:
-    if model.folder is not None:
-        raise invalid("model.folder", "folders of the server cannot be named over HTTP")
-    if model.checkpoint is not None:
-        try:
-            get_checkpoint(session, model.checkpoint)
-        except NotFound:
-            raise invalid("model.checkpoint", f"no checkpoint {model.checkpoint}") from None
-    if model.architecture is not None:
-        known = architectures()
-        if model.architecture not in known:
-            hint = similar(model.architecture, known)
-            raise invalid(
-                "model.architecture", f"unknown architecture {model.architecture!r}{hint}"
-            )
-        tags = weights(model.architecture)
-        if model.pretrained is not None and tags is not None and model.pretrained not in tags:
-            raise invalid(
-                "model.pretrained",
-                f"{model.architecture} has no weights {model.pretrained!r}; it has "
-                f"{', '.join(sorted(tags)) or 'none'}",
-            )
 
 
 def _contents(session: Session, reference: str, field: str) -> Contents:
@@ -124,8 +101,27 @@ def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
             f"{spec.training.batch_size} is more than the {images} images of the training split",
         )
 
+    if spec.selection.rule != "last":
+        _check_split(spec.selection.split, contents, "selection.split")
 
-def _check_rows(session: Session, spec: FinetuneSpec | EvaluateSpec, training: Contents) -> None:
+
+def _check_classes(session: Session, spec: AnySpec, contents: Contents) -> None:
+    """A checkpoint that is measured, unlike one that is trained further, keeps its classes."""
+    known = [(field, tuple(row.classes)) for field, row in named_checkpoints(session, spec).items()]
+    if not known:
+        return
+    first, classes = known[0]
+    for field, others in known[1:]:
+        _check_same_classes(others, classes, f"{field}.checkpoint", f"those of {first}")
+    _check_same_classes(contents.classes, classes, "dataset", "the checkpoint's")
+
+
+def _check_split(split: str, contents: Contents, field: str) -> None:
+    if contents.images.get(split, 0) == 0:
+        raise invalid(field, f"the data set has no images in {split!r} to choose by")
+
+
+def _check_rows(session: Session, spec: AnySpec, training: Contents) -> None:
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
         contents = _contents(session, row.dataset, f"{field}.dataset")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from carot.specs import KINDS
 from cli.client import Client, Document
-from cli.options import DEFAULT_URL, AsJson, SpecFile, Url
+from cli.options import DEFAULT_URL, AsJson, Preset, SpecFile, Url
 from cli.output import emit, out, table
 from cli.progress import watch as draw
 from cli.specs import read_document
@@ -22,12 +23,13 @@ def submit(
     spec: SpecFile,
     name: Annotated[str | None, typer.Option(help="For people.")] = None,
     alias: Annotated[str | None, typer.Option(help="Alias for the job's checkpoint.")] = None,
+    preset: Preset = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay until it ends.")] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run as a spec file says."""
-    body = read_document(spec)
+    body = read_document(spec, preset)
     body |= {k: v for k, v in {"name": name, "alias": alias}.items() if v is not None}
     with Client(url) as client:
         # Should the answer get lost, sending the same key again cannot make a second job.
@@ -41,7 +43,7 @@ def submit(
 @app.command("list")
 def list_(
     state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
-    kind: Annotated[str | None, typer.Option(help="finetune or evaluate.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"One of {', '.join(KINDS)}.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 50,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""`carot train` and `carot evaluate`: a run in this process, without a service."""
+"""`carot train`, `carot evaluate` and `carot run`: a run in this process, without a service."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from carot.errors import Interrupted, SpecError
-from carot.specs import AnySpec, RunSpec
-from cli.options import INTERRUPTED, AsJson, SpecFile
+from carot.specs import KINDS, AnySpec, EvaluateSpec, FinetuneSpec, RunSpec
+from cli.options import INTERRUPTED, AsJson, Preset, SpecFile
 from cli.output import bars, emit, err, out
 from cli.specs import read_document
 
@@ -24,27 +24,38 @@ OutFolder = Annotated[
 ]
 
 
-def train(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
+def train(
+    spec: SpecFile, folder: OutFolder, preset: Preset = None, as_json: AsJson = False
+) -> None:
     """Fine-tune as a spec file says; goes on from the snapshot in the folder if there is one."""
-    _run(spec, folder, "finetune", as_json)
+    document = read_document(spec, preset)
+    if document["kind"] != "finetune":
+        raise SpecError(f"{spec} is no finetune spec; `carot run` takes every kind", field="kind")
+    _run(_validated(document), folder, as_json)
 
 
 def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
-    """Evaluate and calibrate a model as a spec file says."""
-    _run(spec, folder, "evaluate", as_json)
+    """Evaluate and calibrate a model as a spec file says; one for training says enough."""
+    document = read_document(spec)
+    if document["kind"] not in ("finetune", "evaluate"):
+        raise SpecError(f"{spec} is no evaluate spec; `carot run` takes every kind", field="kind")
+    asked = _validated(document)
+    if isinstance(asked, FinetuneSpec):
+        asked = EvaluateSpec(
+            model=asked.model,
+            dataset=asked.dataset,
+            prompts=asked.prompts,
+            evaluation=asked.evaluation,
+        )
+    _run(asked, folder, as_json)
 
 
-def _run(path: Path, folder: Path, kind: str, as_json: bool) -> None:
-    document = read_document(path)
-    if document.get("kind") == "finetune" and kind == "evaluate":
-        # A training spec says all that an evaluation needs.
-        document = {k: v for k, v in document.items() if k not in ("method", "training")}
-        document["kind"] = "evaluate"
-    if document.get("kind") != kind:
-        raise SpecError(f"{path} is no {kind} spec", field="kind")
-    for name in ("name", "alias"):
-        document.pop(name, None)
-    spec = _validated(document)
+def run(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
+    """Do what a spec file says: finetune, evaluate, interpolate, merge or select."""
+    _run(_validated(read_document(spec)), folder, as_json)
+
+
+def _run(spec: AnySpec, folder: Path, as_json: bool) -> None:
     with err.status("loading torch"):
         from carot.run import execute
     from cli.progress import BarReporter
@@ -88,14 +99,15 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _validated(document: dict[str, object]) -> AnySpec:
+def _validated(document: dict[str, Any]) -> AnySpec:
     adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
+    for name in ("name", "alias"):  # what the service would have made of it
+        document.pop(name, None)
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
         first = error.errors()[0]
-        tags = ("finetune", "evaluate")
-        field = ".".join(str(p) for i, p in enumerate(first["loc"]) if i or p not in tags)
+        field = ".".join(str(p) for i, p in enumerate(first["loc"]) if i or p not in KINDS)
         raise SpecError(first["msg"].removeprefix("Value error, "), field=field) from error
 
 

@@ -18,9 +18,10 @@ COMMANDS = {
     "demo": ("cli.demo", "demo"),
     "train": ("cli.local", "train"),
     "evaluate": ("cli.local", "evaluate"),
+    "run": ("cli.local", "run"),
     "predict": ("cli.predict", "predict"),
 }
-GROUPS = ("datasets", "jobs", "models")
+GROUPS = ("datasets", "jobs", "models", "presets")
 TERMINATED = 143
 
 app = typer.Typer(

@@ -16,6 +16,10 @@ DataDir = Annotated[
 SpecFile = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="A spec as YAML or JSON.")
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="A recipe of `carot presets list`; what the spec says takes precedence."),
+]
 DEFAULT_URL = "http://127.0.0.1:8000"
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the signal's number, as shells have it."""

@@ -40,7 +40,9 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     """A table; columns whose name starts with `>` are right-aligned numbers."""
     result = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name in columns:
-        result.add_column(name.removeprefix(">"), justify="right" if name[0] == ">" else "left")
+        result.add_column(
+            name.removeprefix(">"), justify="right" if name.startswith(">") else "left"
+        )
     for row in rows:
         result.add_row(*(_plain(value) for value in row))
     return result

@@ -10,8 +10,8 @@ import typer
 import yaml
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML or JSON file.
+def read_document(path: Path, preset: str | None = None) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file, with a preset in the place of the one it names.
 
     Raises:
         typer.BadParameter: it cannot be read as one.
@@ -24,6 +24,8 @@ def read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise typer.BadParameter(f"{path}: a spec is a mapping such as `kind: finetune`")
     document.setdefault("kind", "finetune")
+    if preset is not None:
+        document["preset"] = preset
     return document
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from cli.output import figure, percent, table
@@ -12,8 +13,49 @@ Report = dict[str, Any]
 Row = dict[str, Any]
 
 
-def report_table(report: Report) -> Table:
-    """One report: a line for each data set, raw and calibrated."""
+def report_table(report: Report) -> RenderableType:
+    """One report: a line for each data set, and one for each candidate where there were several."""
+    if not report.get("candidates"):
+        return _measured(report)
+    return Group(candidates_table(report), "", _measured(report))
+
+
+def candidates_table(report: Report) -> Table:
+    """The models that a run chose among: what the choice went by, and what was measured of each."""
+    candidates = report["candidates"]
+    measured = any(each["datasets"] for each in candidates)
+    rows = []
+    for each in candidates:
+        selection = (
+            percent(each["accuracy"]),
+            figure(each["nll"]),
+            f"{each['calibration_error']:.4f}",  # a squared one
+            figure(each["sigma_min"]),
+            "-" if each["score"] is None else f"{each['score']:.4f}",
+        )
+        mark = "→" if each["chosen"] else ""
+        rows.append((mark, each["name"], *selection, *(_of_candidate(each) if measured else ())))
+    columns = ["", "candidate", ">accuracy", ">NLL", ">calibration", ">σ min", ">score"]
+    if measured:
+        columns += [">ID accuracy", ">ECE", ">OOD accuracy", ">ECE"]
+    rule = report["rule"]
+    title = f"{len(candidates)} candidates" + (f", the lowest score by {rule} kept" if rule else "")
+    return table(title, columns, rows)
+
+
+def _of_candidate(candidate: dict[str, Any]) -> tuple[str, str, str, str]:
+    rows = candidate["datasets"]
+    own: dict[str, Any] = next((row["raw"] for row in rows if row["in_distribution"]), {})
+    shifted: dict[str, Any] = candidate["ood_mean"] or {}
+    return (
+        percent(own.get("accuracy")),
+        figure(own.get("ece")),
+        percent(shifted.get("accuracy")),
+        figure(shifted.get("ece")),
+    )
+
+
+def _measured(report: Report) -> Table:
     rows = []
     for each in report["datasets"]:
         raw, calibrated = each["raw"], each["calibrated"] or {}

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from carot.specs import EvaluateSpec, FinetuneSpec
+from carot.specs import AnySpec, FinetuneSpec, InterpolateSpec, MergeSpec
 from store.clean import clean
 from store.database import database_now
 from store.errors import IllegalTransition, NotFound, StaleFence
@@ -46,7 +46,7 @@ class Claim:
 
 def create_job(
     session: Session,
-    spec: FinetuneSpec | EvaluateSpec,
+    spec: AnySpec,
     *,
     name: str | None = None,
     alias: str | None = None,
@@ -61,7 +61,7 @@ def create_job(
         state=JobState.QUEUED,
         spec=spec.model_dump(mode="json"),
         dataset=spec.dataset,
-        method=spec.method.name if isinstance(spec, FinetuneSpec) else None,
+        method=_method(spec),
         max_attempts=max_attempts,
         rung_at=database_now(),
         event_seq=1,
@@ -342,6 +342,16 @@ def expire(session: Session, job_id: str) -> JobState | None:
     if _move(session, job_id, Transition.FAIL, *silent, values=values, message=error["message"]):
         return JobState.FAILED
     return None
+
+
+def _method(spec: AnySpec) -> str | None:
+    match spec:
+        case FinetuneSpec() | MergeSpec():
+            return spec.method.name
+        case InterpolateSpec():
+            return "wise_ft"
+        case _:
+            return None
 
 
 def _finish(

@@ -2,7 +2,7 @@
 
     FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…`
     FOLDER/datasets/ds_…/            image folders
-    FOLDER/models/ckpt_…/            the checkpoint to start from
+    FOLDER/models/ckpt_…/            the checkpoints that it names
     FOLDER/snapshot/                 where an earlier attempt got to
 
 Paths are relative to the folder, so that the same job has the same spec in every attempt: a
@@ -38,10 +38,12 @@ class Materials:
 
     Attributes:
         references: local data set reference to the one in the job's own spec.
+        checkpoints: local model folder to the id of the checkpoint in it.
         snapshot_lost: why an earlier snapshot could not be used, if there was one.
     """
 
     references: dict[str, str] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
     snapshot_lost: str | None = None
 
 
@@ -76,9 +78,12 @@ class Materialiser:
             materials.references = {
                 mine: given for given, mine in local.items() if mine.startswith("folder:")
             }
-            checkpoint = spec["model"].get("checkpoint")
-            if checkpoint is not None:
-                spec["model"] |= {"checkpoint": None, "folder": self._checkpoint(checkpoint)}
+            for model in _checkpoints_in(spec):
+                folder = f"{layout.MODELS}/{model['checkpoint']}"
+                if folder not in materials.checkpoints:
+                    self._checkpoint(model["checkpoint"], folder)
+                    materials.checkpoints[folder] = model["checkpoint"]
+                model |= {"checkpoint": None, "folder": folder}
             if held.snapshot_artifact_id is not None:
                 materials.snapshot_lost = self._snapshot(held.snapshot_artifact_id)
             (self._folder / layout.SPEC).write_text(json.dumps(spec), encoding="utf-8")
@@ -97,12 +102,10 @@ class Materialiser:
         self._fetch(key, target)
         return f"folder:{target}"
 
-    def _checkpoint(self, checkpoint_id: str) -> str:
+    def _checkpoint(self, checkpoint_id: str, target: str) -> None:
         with self._database.reading() as session:
             key = get_checkpoint(session, checkpoint_id).artifact.ref
-        target = f"{layout.MODELS}/{checkpoint_id}"
         self._fetch(key, target)
-        return target
 
     def _snapshot(self, artifact_id: str) -> str | None:
         """Without it the run begins anew, which costs time but no result."""
@@ -126,6 +129,12 @@ class Materialiser:
         for piece in pieces:
             self._check()
             yield piece
+
+
+def _checkpoints_in(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models of a spec that are stored checkpoints, wherever they stand in it."""
+    models = (spec.get("model"), spec.get("start"), *spec.get("models", ()))
+    return [model for model in models if model is not None and model["checkpoint"] is not None]
 
 
 def _references(spec: dict[str, Any]) -> Iterator[str]:

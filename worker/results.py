@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ class Results:
     def keep(self, materials: Materials) -> None:
         """List checkpoint, logits and report, set the alias and end the job: one transaction.
 
+        What a `select` job gives is no new checkpoint but the chosen one.
+
         Raises:
             StaleFence: the job is no longer this worker's.
             IllegalTransition: it is being cancelled.
@@ -94,22 +97,21 @@ class Results:
             checkpoint = self._store_folder(stack, layout.CHECKPOINT, "checkpoint")
             logits = self._store_folder(stack, layout.LOGITS, "logits")
             with self._database.session() as session:
-                made = None
+                given = self._chosen(report, materials)
                 if checkpoint is not None:
-                    made = self._list_checkpoint(session, checkpoint, report)
+                    given = self._list_checkpoint(session, checkpoint, report)
                 if logits is not None:
                     commit(session, self._artifacts, logits, self._held)
-                start = self._held.spec["model"].get("checkpoint")
                 row = create_report(
                     session,
                     self._held,
-                    checkpoint_id=made or start,
+                    checkpoint_id=given or self._held.spec["model"]["checkpoint"],
                     document=self._document(report, materials),
                     logits_artifact_id=None if logits is None else logits.artifact_id,
                 )
-                if made is not None and self._held.alias is not None:
-                    set_alias(session, self._held.alias, made)
-                succeed(session, self._held, checkpoint_id=made, report_id=row.id)
+                if given is not None and self._held.alias is not None:
+                    set_alias(session, self._held.alias, given)
+                succeed(session, self._held, checkpoint_id=given, report_id=row.id)
 
     def _list_checkpoint(self, session: Session, stored: Stored, report: Report) -> str:
         commit(session, self._artifacts, stored, self._held)
@@ -128,14 +130,26 @@ class Results:
         )
         return row.id
 
+    def _chosen(self, report: Report, materials: Materials) -> str | None:
+        """The checkpoint, there before, that a `select` job chose; None for other kinds."""
+        if self._held.kind != "select":
+            return None
+        [model] = [each.model for each in report.candidates if each.chosen]
+        assert model is not None
+        assert model.folder is not None
+        return materials.checkpoints[model.folder]
+
     def _document(self, report: Report, materials: Materials) -> dict[str, Any]:
         """The report, speaking of data sets and checkpoints as the job's own spec does."""
         document = report.model_dump(mode="json")
-        document["spec"] = self._held.spec
-        document["model"] = self._held.spec["model"]
-        document["dataset"] = self._held.spec["dataset"]
-        for row in document["datasets"]:
+        spec = self._held.spec
+        document |= {"spec": spec, "model": spec.get("model"), "dataset": spec["dataset"]}
+        candidates = document["candidates"]
+        for row in chain(document["datasets"], *(each["datasets"] for each in candidates)):
             row["dataset"] = materials.references.get(row["dataset"], row["dataset"])
+        for model in (each["model"] for each in candidates):
+            if model is not None and model["folder"] in materials.checkpoints:
+                model |= {"checkpoint": materials.checkpoints[model["folder"]], "folder": None}
         return document
 
     def _store_folder(self, stack: ExitStack, name: str, kind: str) -> Stored | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.checks import check_spec
+from api.checks import checked
 from api.context import Ctx, known_shape
 from api.idempotency import Answer, IdempotencyKey, fingerprint, turn
 from api.schemas.common import Cursor, Limit, Page, Time
@@ -16,6 +16,7 @@ from api.schemas.jobs import (
     JobRequest,
     JobStateName,
     JobView,
+    KindName,
     Metrics,
     Series,
 )
@@ -30,15 +31,17 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 def submit(body: JobRequest, context: Ctx, key: IdempotencyKey = None) -> Response:
     """Queue a run: `finetune` trains, evaluates and calibrates; `evaluate` only measures.
 
+    `interpolate`, `merge` and `select` make one checkpoint out of some that are there, or choose
+    one; where the model that these started from is needed and not given, it is looked up.
+
     Everything that can be known now is checked now; the answer names the field at fault.
     """
-    spec = body.spec()
     limit = context.settings.max_attempts
     with turn(context, key, "POST /jobs", fingerprint(body)) as mine:
         if mine.replay is not None:
             return mine.replay
         with context.database.session() as session:
-            check_spec(session, spec)
+            spec = checked(session, body.spec())
             job = store.create_job(
                 session, spec, name=body.name, alias=body.alias, max_attempts=limit
             )
@@ -54,7 +57,7 @@ def submit(body: JobRequest, context: Ctx, key: IdempotencyKey = None) -> Respon
 def list_jobs(
     context: Ctx,
     state: Annotated[JobStateName | None, Query(description="Only jobs in this state.")] = None,
-    kind: Annotated[Literal["finetune", "evaluate"] | None, Query()] = None,
+    kind: Annotated[KindName | None, Query(description="Only jobs of this kind.")] = None,
     updated_after: Annotated[
         Time | None, Query(description="Only jobs that changed after this time.")
     ] = None,

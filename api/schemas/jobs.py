@@ -4,59 +4,113 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from api.schemas.common import Alias, Name, Time, View
-from carot.specs import EvaluateSpec, FinetuneSpec
+from carot.specs import (
+    AnySpec,
+    EvaluateSpec,
+    FinetuneSpec,
+    InterpolateSpec,
+    MergeSpec,
+    RunSpec,
+    SelectSpec,
+    Spec,
+)
 
-FINETUNE_EXAMPLE: dict[str, Any] = {
-    "kind": "finetune",
-    "name": "digits with CaRot",
-    "alias": "digits",
-    "model": {"architecture": "carot-mini"},
-    "dataset": "builtin:digits",
-    "method": {"name": "carot"},
-    "training": {"epochs": 15, "batch_size": 128, "learning_rate": 5e-4},
-}
-EVALUATE_EXAMPLE: dict[str, Any] = {
-    "kind": "evaluate",
-    "model": {"architecture": "carot-mini"},
-    "dataset": "builtin:digits",
-}
+RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
+CHECKPOINTS = [
+    {"checkpoint": "ckpt_01jd3v8m9x2k4q6r8t0v2w4y6z"},
+    {"checkpoint": "ckpt_01jd3v8m9x2k4q6r8t0v2w4y70"},
+]
 
 
-class FinetuneRequest(FinetuneSpec):
-    """A fine-tuning spec with a name, and the alias that its checkpoint gets."""
+def _example(**body: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [body | {"dataset": "builtin:digits"}]})
 
-    model_config = ConfigDict(json_schema_extra={"examples": [FINETUNE_EXAMPLE]})
 
-    kind: Literal["finetune"]
+class Named(Spec):
+    """A spec with a name."""
+
     name: Name | None = Field(default=None, description="For people; need not be unique.")
+
+    def spec(self) -> AnySpec:
+        """What the run is asked to do."""
+        return RUN.validate_python(self.model_dump(exclude={"name", "alias"}))
+
+
+class Aliased(Named):
+    """A spec with a name, and the alias that its checkpoint gets."""
+
     alias: Alias | None = Field(
         default=None, description="Points at the job's checkpoint once it has succeeded."
     )
 
-    def spec(self) -> FinetuneSpec:
-        """What the run is asked to do."""
-        return FinetuneSpec.model_validate(self.model_dump(exclude={"name", "alias"}))
+
+class FinetuneRequest(FinetuneSpec, Aliased):
+    """Fine-tune a model on the training split, then evaluate and calibrate it."""
+
+    model_config = _example(
+        kind="finetune",
+        name="digits with CaRot",
+        alias="digits",
+        model={"architecture": "carot-mini"},
+        method={"name": "carot"},
+        training={"epochs": 15, "batch_size": 128, "learning_rate": 5e-4},
+    )
+
+    kind: Literal["finetune"]
 
 
-class EvaluateRequest(EvaluateSpec):
-    """An evaluation spec with a name."""
+class EvaluateRequest(EvaluateSpec, Named):
+    """Evaluate a model or checkpoint; fit a temperature where there is a calibration split."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EVALUATE_EXAMPLE]})
+    model_config = _example(kind="evaluate", model={"architecture": "carot-mini"})
 
     kind: Literal["evaluate"]
-    name: Name | None = Field(default=None, description="For people; need not be unique.")
-
     alias: None = None
 
-    def spec(self) -> EvaluateSpec:
-        """What the run is asked to do."""
-        return EvaluateSpec.model_validate(self.model_dump(exclude={"name", "alias"}))
+
+class InterpolateRequest(InterpolateSpec, Aliased):
+    """Weights between a checkpoint and its zero-shot start; the best become a new checkpoint."""
+
+    model_config = _example(
+        kind="interpolate",
+        alias="digits",
+        model=CHECKPOINTS[0],
+        alphas=[0.0, 0.25, 0.5, 0.75, 1.0],
+        rule="nll",
+    )
+
+    kind: Literal["interpolate"]
 
 
-JobRequest = Annotated[FinetuneRequest | EvaluateRequest, Field(discriminator="kind")]
+class MergeRequest(MergeSpec, Aliased):
+    """One checkpoint out of several of the same architecture and classes."""
+
+    model_config = _example(
+        kind="merge", alias="digits", method={"name": "uniform_soup"}, models=CHECKPOINTS
+    )
+
+    kind: Literal["merge"]
+
+
+class SelectRequest(SelectSpec, Aliased):
+    """The best of several checkpoints, chosen without out-of-distribution data.
+
+    The alias is pointed at the chosen one.
+    """
+
+    model_config = _example(kind="select", alias="digits", models=CHECKPOINTS, rule="bound")
+
+    kind: Literal["select"]
+
+
+JobRequest = Annotated[
+    FinetuneRequest | EvaluateRequest | InterpolateRequest | MergeRequest | SelectRequest,
+    Field(discriminator="kind"),
+]
+KindName = Literal["finetune", "evaluate", "interpolate", "merge", "select"]
 JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 
 
@@ -89,7 +143,7 @@ class JobView(View):
     """A job."""
 
     id: str
-    kind: Literal["finetune", "evaluate"]
+    kind: KindName
     name: str | None
     alias: str | None
     state: JobStateName

@@ -9,6 +9,8 @@ from importlib import resources
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from carot.errors import SpecError
 
@@ -43,24 +45,33 @@ def with_preset(document: Any) -> Any:
     """A spec's document with its preset filled in under what the document itself says.
 
     Raises:
-        ValueError: no such preset, or the document names another method than the preset.
+        ValidationError: no such preset (at `preset`), or the document names another method than
+            the preset (at `method.name`).
     """
     if not isinstance(document, Mapping) or not isinstance(document.get("preset"), str):
         return document
     try:
         recipe = preset(document["preset"])
     except SpecError as error:
-        raise ValueError(error.message) from None
+        raise _refused(document["preset"], error.message, "preset") from None
     given = _name(document.get("method"))
     if given is not None and "method" in recipe and given != recipe["method"]["name"]:
-        raise ValueError(
+        message = (
             f"preset {document['preset']} is for method {recipe['method']['name']}, "
             f"not {given}; leave one of them out"
         )
+        raise _refused(given, message, "method", "name")
     sections = {name: recipe[name] for name in SECTIONS if name in recipe}
     if document.get("model") is not None:
         sections.pop("model", None)  # a model is one choice, not a set of defaults
     return _merged(sections, document)
+
+
+def _refused(value: str, message: str, *place: str) -> ValidationError:
+    """An error at a place within the document; a plain ValueError would blame the whole of it."""
+    error = PydanticCustomError("preset", "{message}", {"message": message})
+    details = InitErrorDetails(type=error, loc=place, input=value)
+    return ValidationError.from_exception_data("preset", [details])
 
 
 def _name(method: Any) -> str | None:

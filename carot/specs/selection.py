@@ -9,20 +9,21 @@ from pydantic import Field
 from carot.specs.base import Spec
 from carot.specs.evaluation import SplitName
 
-Rule = Annotated[
-    Literal["accuracy", "nll", "bound"],
-    Field(
-        description="`accuracy`: highest on the selection split. `nll`: lowest negative "
-        "log-likelihood there. `bound`: lowest sum of the bound's two terms, the calibration "
-        "error and the spread of the features (CaRot, Theorem 3.1; see `carot.selection`)."
-    ),
-]
+RULES = (
+    "`accuracy`: highest on the selection split. `nll`: lowest negative log-likelihood there. "
+    "`bound`: lowest sum of the bound's two terms, the calibration error and the spread of the "
+    "features (CaRot, Theorem 3.1; see `carot.selection`)."
+)
+Rule = Annotated[Literal["accuracy", "nll", "bound"], Field(description=RULES)]
 
 
 class SelectionSpec(Spec):
     """What a training run keeps: its last weights, or the best of several candidates."""
 
-    rule: Literal["last"] | Rule = "last"
+    # Not a union with `Rule`: a bad name would be two errors, at fields that nobody wrote.
+    rule: Literal["last", "accuracy", "nll", "bound"] = Field(
+        default="last", description=f"`last`: the weights after the last step. {RULES}"
+    )
     over: Literal["training", "interpolation"] = Field(
         default="training",
         description="`training`: the run as it is at evenly spaced steps, the last one included. "

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from api.context import Context
-from carot.specs import FinetuneSpec
+from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
 from store.jobs import create_job
 from store.tables import Artifact, Checkpoint, Report
@@ -16,11 +16,18 @@ SPEC = FinetuneSpec.model_validate(
 )
 
 
-def add_checkpoint(context: Context, content: bytes, classes: tuple[str, ...] = ("a", "b")) -> str:
-    """A checkpoint whose download is `content`; its id."""
+def add_checkpoint(
+    context: Context,
+    content: bytes,
+    classes: tuple[str, ...] = ("a", "b"),
+    *,
+    spec: AnySpec = SPEC,
+    architecture: str = "carot-mini",
+) -> str:
+    """A checkpoint whose download is `content`, made by a job of this spec; its id."""
     blob = context.artifacts.put(io.BytesIO(content))
     with context.database.session() as session:
-        job = create_job(session, SPEC)
+        job = create_job(session, spec)
         artifact = Artifact(
             id=new_id("art"),
             kind="checkpoint",
@@ -39,7 +46,7 @@ def add_checkpoint(context: Context, content: bytes, classes: tuple[str, ...] = 
             job_id=job.id,
             artifact_id=artifact.id,
             name="test",
-            architecture="carot-mini",
+            architecture=architecture,
             method="carot",
             classes=list(classes),
             templates=["{}"],

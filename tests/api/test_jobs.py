@@ -161,6 +161,9 @@ REFUSED = [
     ("alias", "../up", "alias"),
     ("kind", "destroy", "body"),
     ("prompts", {"templates": ["a\0{}"]}, "body"),
+    ("preset", "../../etc/passwd", "preset"),
+    ("preset", "carot", "method.name"),
+    ("selection", {"rule": "best"}, "selection.rule"),
 ]
 
 
@@ -168,7 +171,10 @@ REFUSED = [
 def test_refused_with_the_field_named(
     client: TestClient, path: str, value: object, field: str
 ) -> None:
-    answer = client.post("/jobs", json=changed(path, value))
+    body = changed(path, value)
+    if field == "method.name":  # a preset beside another method than its own
+        body["method"] = {"name": "flyp"}
+    answer = client.post("/jobs", json=body)
     assert answer.status_code == 422, answer.text
     problem = answer.json()
     assert field in [error["field"] for error in problem["errors"]], problem
@@ -203,6 +209,23 @@ def test_a_batch_larger_than_the_training_split(client: TestClient) -> None:
     answer = client.post("/jobs", json=changed("training.batch_size", 64) | {"dataset": dataset})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "training.batch_size"
+
+
+def test_a_split_to_choose_by_must_have_images(client: TestClient) -> None:
+    dataset = upload(client, 3, ("train/cat", "train/dog", "test/cat", "test/dog"))
+    spec = SPEC | {"dataset": dataset, "training": {"batch_size": 2}}
+    empty = {"rule": "bound", "split": "validation"}
+    answer = client.post("/jobs", json=spec | {"selection": empty})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "selection.split"
+    submit(client, spec | {"selection": empty | {"rule": "last"}})
+    submit(client, spec | {"selection": empty | {"split": "train"}})
+
+
+def test_a_preset_fills_in_what_the_job_leaves_out(client: TestClient) -> None:
+    job = submit(client, SPEC | {"preset": "carot"})
+    assert (job["method"], job["spec"]["preset"]) == ("carot", "carot")
+    assert job["spec"]["training"]["epochs"] == 2
 
 
 def test_class_lists_that_differ(client: TestClient) -> None:

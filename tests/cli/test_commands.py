@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
+from carot.specs import preset, preset_names
 from cli.specs import read_document
 
 NOWHERE = "http://127.0.0.1:9"
@@ -40,7 +42,8 @@ def test_help_names_the_commands_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     shown = carot("--help").stdout
-    for name in ("up", "demo", "train", "evaluate", "predict", "datasets", "jobs", "models"):
+    commands = ("up", "demo", "train", "evaluate", "run", "predict")
+    for name in (*commands, "datasets", "jobs", "models", "presets"):
         assert name in shown
 
 
@@ -98,6 +101,26 @@ def test_predict_wants_one_model(tmp_path: Path) -> None:
     done = carot("predict", str(tmp_path / "x.png"))
     assert done.returncode == 2
     assert "exactly one" in done.stderr
+
+
+@pytest.mark.slow
+def test_presets_are_listed_and_shown() -> None:
+    listed = json.loads(carot("presets", "list", "--json").stdout)
+    assert [each["name"] for each in listed] == list(preset_names())
+    assert "carot" in carot("presets", "list").stdout
+    shown = carot("presets", "show", "carot")
+    assert yaml.safe_load(shown.stdout) == {"name": "carot", **preset("carot")}
+    assert json.loads(carot("presets", "show", "carot", "--json").stdout)["name"] == "carot"
+    unknown = carot("presets", "show", "carrot")
+    assert unknown.returncode == 1
+    assert "carrot" in unknown.stderr
+
+
+def test_a_preset_takes_the_place_of_the_one_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("preset: flyp\ndataset: x\n")
+    assert read_document(path)["preset"] == "flyp"
+    assert read_document(path, "carot")["preset"] == "carot"
 
 
 def test_spec_files_read_exponents_as_numbers(tmp_path: Path) -> None:

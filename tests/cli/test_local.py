@@ -79,6 +79,9 @@ def evaluation(folder: Path, run: Path) -> Path:
         ("model: {architecture: ViT-B-16}\ndataset: 'builtin:digits'", "model: an open_clip"),
         ("model: {architecture: carot-mini}", "dataset: Field required"),
         ("kind: evaluate", "no finetune spec"),
+        ("kind: select", "`carot run` takes every kind"),
+        ("preset: carrot", "preset: no preset 'carrot'"),
+        ("preset: carot\nmethod: {name: flyp}", "method.name: preset carot is for method carot"),
         ("[1, 2]", "a spec is a mapping"),
     ],
 )
@@ -87,4 +90,26 @@ def test_a_bad_spec_is_refused_by_field(text: str, message: str, tmp_path: Path)
     done = carot("train", "spec.yaml", "--out", "run", cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "text", "message"),
+    [
+        ("run", "kind: merge\ndataset: x\nmodels: []", "method: Field required"),
+        ("run", "kind: interpolate\ndataset: x", "model: Field required"),
+        ("run", "kind: average", "kind"),
+        ("evaluate", "kind: merge", "no evaluate spec"),
+        ("train --preset carrot", "dataset: x", "preset: no preset 'carrot'"),
+    ],
+)
+def test_each_command_names_what_is_wrong(
+    command: str, text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    done = carot(*command.split(), "spec.yaml", "--out", "run", cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()

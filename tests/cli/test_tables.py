@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from cli.output import table
 from cli.tables import compare, comparison_table, report_table
 
 
@@ -31,10 +32,14 @@ def report(accuracy: float, *, calibrated: bool = True) -> dict[str, Any]:
     }
 
 
-def shown(table: object) -> str:
+def shown(what: object) -> str:
     file = StringIO()
-    Console(file=file, width=120).print(table)
+    Console(file=file, width=120).print(what)
     return file.getvalue()
+
+
+def test_columns_without_a_name() -> None:
+    assert shown(table(None, ("", ""), [("state", None)])).split() == ["state", "-"]
 
 
 def test_a_report() -> None:
@@ -47,6 +52,47 @@ def test_a_report() -> None:
 
 def test_a_report_without_a_calibrator() -> None:
     assert "0.045" not in shown(report_table(report(0.5, calibrated=False)))
+
+
+def candidate(name: str, accuracy: float, *, chosen: bool, measured: bool) -> dict[str, Any]:
+    inner = report(accuracy)
+    return {
+        "name": name,
+        "accuracy": 0.875,
+        "nll": 1.234,
+        "calibration_error": 0.011,
+        "sigma_min": 0.022,
+        "score": 0.033,
+        "chosen": chosen,
+        "datasets": inner["datasets"] if measured else [],
+        "ood_mean": inner["ood_mean"] | {"accuracy": accuracy / 2} if measured else None,
+    }
+
+
+def test_candidates_stand_above_the_chosen_one() -> None:
+    candidates = [
+        candidate("α 0.5", 0.625, chosen=False, measured=True),
+        candidate("[b]1[/b]", 0.75, chosen=True, measured=True),
+    ]
+    text = shown(report_table(report(0.75) | {"rule": "nll", "candidates": candidates}))
+    lines = text.splitlines()
+    assert "nll" in lines[0]
+    first, second = (next(x for x in lines if name in x) for name in ("α 0.5", "[b]1[/b]"))
+    selection = "87.5 % 1.234 0.0110 0.022 0.0330"
+    assert " ".join(first.split()) == f"α 0.5 {selection} 62.5 % 0.123 31.2 % 0.200"
+    assert ("→" in first, "→" in second) == (False, True)
+    assert text.index("[b]1[/b]") < text.index("test (ID)")
+
+
+def test_candidates_of_which_only_the_chosen_one_was_measured() -> None:
+    candidates = [
+        candidate("step 10", 0.5, chosen=False, measured=False) | {"score": None},
+        candidate("step 20", 0.5, chosen=True, measured=False),
+    ]
+    text = shown(report_table(report(0.5) | {"rule": None, "candidates": candidates}))
+    assert "OOD" not in text
+    line = next(line for line in text.splitlines() if "step 10" in line)
+    assert " ".join(line.split()) == "step 10 87.5 % 1.234 0.0110 0.022 -"
 
 
 def test_two_reports_side_by_side() -> None:

@@ -4,11 +4,14 @@ import contextlib
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from carot.specs import AnySpec, EvaluateSpec, ModelSpec, RunSpec
 from store.database import Database, database_now
 from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
 from store.events import list_events, list_metrics
@@ -33,6 +36,9 @@ from store.states import JobState
 from store.tables import Artifact, Job
 from tests.store.conftest import SPEC, claimed, new_job
 
+MINI = {"architecture": "carot-mini"}
+OTHER = EvaluateSpec(model=ModelSpec(**MINI), dataset="builtin:digits")
+
 
 def let_expire(database: Database, job_id: str) -> None:
     with database.session() as session:
@@ -50,6 +56,32 @@ def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
     assert job.created_at.tzinfo is not None
     assert abs(job.created_at - datetime.now(UTC)) < timedelta(minutes=1)
     assert (event.seq, event.type) == (1, "state")
+
+
+@pytest.mark.parametrize(
+    ("fields", "method"),
+    [
+        ({"kind": "finetune", "model": MINI, "method": {"name": "tracer"}}, "tracer"),
+        ({"kind": "evaluate", "model": MINI}, None),
+        ({"kind": "interpolate", "model": MINI}, "wise_ft"),
+        ({"kind": "merge", "models": [MINI] * 2, "method": {"name": "model_stock"}}, "model_stock"),
+        ({"kind": "select", "models": [MINI] * 2}, None),
+    ],
+)
+def test_jobs_of_every_kind_are_kept_as_they_were_asked_for(
+    database: Database, fields: dict[str, Any], method: str | None
+) -> None:
+    adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
+    spec = adapter.validate_python(fields | {"dataset": "builtin:digits"})
+    other = SPEC if spec.kind == "evaluate" else OTHER
+    with database.session() as session:
+        job_id = create_job(session, spec).id
+        create_job(session, other)
+    held = claimed(database, job_id)
+    assert (held.kind, adapter.validate_python(held.spec)) == (spec.kind, spec)
+    with database.reading() as session:
+        assert get_job(session, job_id).method == method
+        assert [job.id for job in list_jobs(session, kind=spec.kind).data] == [job_id]
 
 
 def test_of_many_claims_one_wins(database: Database) -> None:

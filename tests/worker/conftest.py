@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from carot.specs import EvaluateSpec, FinetuneSpec
+from carot.specs import AnySpec, FinetuneSpec, RunSpec
 from store.artifacts import ArtifactStore, open_store
 from store.artifacts.rows import Stored, store_pending
 from store.database import Database
@@ -24,6 +25,7 @@ from worker.supervisor import Supervisor
 
 PATIENCE_SECONDS = 60.0
 A_DATASET = "ds_01jd3v8m9x2k4q6r8t0v2w4y6z"
+RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
 SPEC: dict[str, Any] = {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
 
 PRELUDE = """
@@ -66,9 +68,13 @@ class Workshop:
 
     def job(self, **changes: Any) -> str:
         """A queued job."""
-        kind = EvaluateSpec if changes.pop("evaluate", False) else FinetuneSpec
+        kind = "evaluate" if changes.pop("evaluate", False) else "finetune"
         alias = changes.pop("alias", None)
-        spec = kind.model_validate(SPEC | changes)
+        return self.queued(SPEC | {"kind": kind} | changes, alias)
+
+    def queued(self, document: dict[str, Any], alias: str | None = None) -> str:
+        """A queued job of any kind."""
+        spec = RUN.validate_python(document)
         with self.database.session() as session:
             return create_job(session, spec, name="a job", alias=alias).id
 

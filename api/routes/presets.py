@@ -1,0 +1,31 @@
+"""Presets: look at."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.schemas.common import Page
+from api.schemas.presets import PresetView
+from carot.specs import preset, preset_names
+from store.errors import NotFound
+
+router = APIRouter(prefix="/presets", tags=["presets"])
+
+
+@router.get("")
+def list_presets() -> Page[PresetView]:
+    """Every preset, by name. There are few: the list has one page."""
+    return Page(data=[view(name) for name in preset_names()])
+
+
+@router.get("/{name}")
+def get_preset(name: str) -> PresetView:
+    """One preset: method and training constants by one word."""
+    if name not in preset_names():
+        raise NotFound("preset", ascii(name[:100])[1:-1])
+    return view(name)
+
+
+def view(name: str) -> PresetView:
+    """A recipe as the API shows it."""
+    return PresetView.model_validate({"name": name, **preset(name)})
