@@ -21,18 +21,19 @@ STYLE: Any = {  # the stubs list every key there is
 }
 
 
+mpl.rcParams.update(STYLE)
+
+
 def panels(columns: int, width: float = 3.6, height: float = 3.0) -> tuple[Figure, list[Axes]]:
     """A figure with `columns` axes beside each other, each `width` x `height` inches."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(columns * width, height), layout="constrained")
-        return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    figure = Figure(figsize=(columns * width, height), layout="constrained")
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def save_svg(figure: Figure, path: Path) -> None:
     """Write the figure without a date, and make the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    figure.savefig(path, format="svg", metadata={"Date": None})
     # matplotlib ends some lines with blanks, which git minds.
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8")

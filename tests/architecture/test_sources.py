@@ -41,7 +41,8 @@ def sources() -> list[Path]:
 
 def all_python() -> list[Path]:
     """Every Python file of the project."""
-    return [*sources(), *sorted((ROOT / "tests").rglob("*.py"))]
+    others = (path for folder in ("benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+    return [*sources(), *sorted(others)]
 
 
 def offences(text: str) -> Iterator[str]:
