@@ -101,9 +101,6 @@ def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
             f"{spec.training.batch_size} is more than the {images} images of the training split",
         )
 
-    if spec.selection.rule != "last":
-        _check_split(spec.selection.split, contents, "selection.split")
-
 
 def _check_classes(session: Session, spec: AnySpec, contents: Contents) -> None:
     """A checkpoint that is measured, unlike one that is trained further, keeps its classes."""

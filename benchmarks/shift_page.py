@@ -1,6 +1,6 @@
 """The page docs/results.md and its plots, from what `benchmarks/shift.py` wrote.
 
-    python benchmarks/shift_page.py [--results FILE] [--page FILE]
+python benchmarks/shift_page.py [--results FILE] [--page FILE]
 """
 
 from __future__ import annotations

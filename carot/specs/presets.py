@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -14,7 +13,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from carot.errors import SpecError
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+DEFAULT = "carot"
+"""What a fine-tuning job gets that names neither a preset nor a method."""
+
 SECTIONS = ("method", "training", "selection", "model")
 
 
@@ -44,11 +45,17 @@ def preset(name: str) -> Mapping[str, Any]:
 def with_preset(document: Any) -> Any:
     """A spec's document with its preset filled in under what the document itself says.
 
+    One that names neither preset nor method gets the default.
+
     Raises:
         ValidationError: no such preset (at `preset`), or the document names another method than
             the preset (at `method.name`).
     """
-    if not isinstance(document, Mapping) or not isinstance(document.get("preset"), str):
+    if not isinstance(document, Mapping):
+        return document
+    if document.get("preset") is None and document.get("method") is None:
+        document = {**document, "preset": DEFAULT}
+    if not isinstance(document.get("preset"), str):
         return document
     try:
         recipe = preset(document["preset"])

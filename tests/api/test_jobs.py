@@ -211,15 +211,11 @@ def test_a_batch_larger_than_the_training_split(client: TestClient) -> None:
     assert answer.json()["errors"][0]["field"] == "training.batch_size"
 
 
-def test_a_split_to_choose_by_must_have_images(client: TestClient) -> None:
-    dataset = upload(client, 3, ("train/cat", "train/dog", "test/cat", "test/dog"))
-    spec = SPEC | {"dataset": dataset, "training": {"batch_size": 2}}
-    empty = {"rule": "bound", "split": "validation"}
-    answer = client.post("/jobs", json=spec | {"selection": empty})
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "selection.split"
-    submit(client, spec | {"selection": empty | {"rule": "last"}})
-    submit(client, spec | {"selection": empty | {"split": "train"}})
+def test_a_job_that_names_no_method_gets_the_default_recipe(client: TestClient) -> None:
+    bare = {key: value for key, value in SPEC.items() if key not in ("method", "preset")}
+    spec = submit(client, bare)["spec"]
+    assert (spec["preset"], spec["method"]["name"]) == ("carot", "carot")
+    assert spec["selection"]["over"] == "interpolation"
 
 
 def test_a_preset_fills_in_what_the_job_leaves_out(client: TestClient) -> None:
