@@ -18,6 +18,7 @@ COPY README.md LICENSE CHANGELOG.md ./
 COPY carot carot
 COPY store store
 COPY migrations migrations
+COPY recipes recipes
 COPY worker worker
 COPY api api
 COPY cli cli

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,10 @@ def test_gpu_worker_differs_in_the_gpu_only(document: dict[str, Any]) -> None:
 def test_image_holds_every_package_and_no_root() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     copied = set(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE))
-    assert copied == {"api", "carot", "cli", "migrations", "store", "worker"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    build = project["tool"]["hatch"]["build"]["targets"]
+    assert copied == set(build["wheel"]["packages"])
+    assert {f"/{name}" for name in copied} <= set(build["sdist"]["include"])
     assert "-c constraints.txt" in text
     assert re.search(r"^USER (?!root)\w+$", text.split("FROM")[-1], re.MULTILINE)
 
