@@ -1,5 +1,4 @@
-"""Every method on the handwritten-digits suite: accuracy and calibration, in distribution and under
-shift, over seeds, with the same budget and the same tuning rule for each.
+"""Every method on the handwritten-digits suite, with the same budget and the same tuning rule.
 
     python benchmarks/shift.py [--quick] [--workers 2] [--out FILE] [--page FILE] [--runs FOLDER]
 
@@ -129,7 +128,11 @@ def _chosen(name: str, row: Trained, tuned: dict[str, Any], *, quick: bool) -> R
     """The configuration with the lowest validation loss."""
     of = row.like or name
     grid = EVERY[of].grid(of, quick=quick)
-    return min(grid, key=lambda run: tuned[run.key]["checkpoints"][-1]["validation"]["nll"])
+
+    def loss(run: Run) -> float:
+        return float(tuned[run.key]["checkpoints"][-1]["validation"]["nll"])
+
+    return min(grid, key=loss)
 
 
 def _all(pool: ProcessPoolExecutor, runs: Iterable[Run], folder: Path) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ class Run:
             watcher=watcher,
         )
         if not self.tuning:
-            weights = {**method.outcome().module.state_dict(), HEAD: watcher.head_CD()}
+            weights = {**method.outcome().module.state_dict(), HEAD: watcher.head()}
             save_file(unshared(weights), folder / f"{self.key}.safetensors")
         return {"seconds": done.seconds, "checkpoints": watcher.found}
 
@@ -164,13 +164,13 @@ class Marks:
             return
         model = self._model()
         if self.tuning:
-            found: dict[str, Any] = {"validation": vars(self.sets.judge(model, self.head_CD()))}
+            found: dict[str, Any] = {"validation": vars(self.sets.judge(model, self.head()))}
         else:
-            found = self.sets.measure(model, self.head_CD())
+            found = self.sets.measure(model, self.head())
         self.found.append({"step": done, "share": done / total, **found})
         self.method.model.module.train()
 
-    def head_CD(self) -> Tensor:
+    def head(self) -> Tensor:
         """The head as it is now, shape (C, D)."""
         trained_CD = self.method.outcome().head_CD
         return self.sets.text_head(self._model()) if trained_CD is None else trained_CD

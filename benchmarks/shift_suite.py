@@ -1,4 +1,4 @@
-"""The handwritten-digits suite, in memory: in-distribution splits and shifted sets of the test split.
+"""The handwritten-digits suite, in memory: in-distribution splits and shifted test images.
 
 A shifted set is every test image at severities 1, 3 and 5 of one shift (1,626 images; 768 printed
 ones), so that its ECE rises above what chance alone shows on a set (its null level).

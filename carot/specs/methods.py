@@ -33,7 +33,8 @@ class TeacherSpec(Spec):
     update_every: int | None = Field(
         default=None,
         ge=1,
-        description="Optimizer steps between updates. By default every step for `trajectory`; for "
+        description="Optimizer steps between updates, the first behind the first step; the density "
+        "of a `trajectory` spans the updates. By default every step for `trajectory`; for "
         "`momentum` 500 of 25,000 as published, so a fiftieth of the run's steps, at least 1.",
     )
     final_momentum: Share = 0.9
@@ -142,10 +143,12 @@ class TracerMethod(Spec):
     feature_weight: Weight = Field(
         default=2000.0,
         description="Of the mean squared difference of features (released code: 2000; a mean over "
-        "all entries).",
+        "all entries). The paper sums over a feature's entries: their number is its weight.",
     )
     relation_weight: Weight = Field(
-        default=1.0, description="Of the divergence of in-batch similarities, both directions."
+        default=1.0,
+        description="Of the divergence of in-batch similarities, mean of both directions (released "
+        "code). The paper adds them: a weight of 2.",
     )
     interaction_weight: Weight = Field(
         default=1.0, description="Of the contrast between student anchors and teacher keys."

@@ -152,7 +152,9 @@ def check_slopes(
     """Value and gradient of `total` are those of `slow`, along random directions of each leaf."""
     arrays = {name: leaf.detach().numpy().copy() for name, leaf in leaves.items()}
     assert total.item() == pytest.approx(slow(arrays), rel=1e-10)
-    gradients = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+    gradients = torch.autograd.grad(
+        total, list(leaves.values()), materialize_grads=True, retain_graph=True
+    )
     rng, step = np.random.default_rng(0), 1e-5
     for (name, point), gradient in zip(arrays.items(), gradients, strict=True):
         for _ in range(each):

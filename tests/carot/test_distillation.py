@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -15,6 +18,7 @@ from carot.distillation import (
 from tests.carot import reference
 
 LABELS = [0, 1, 0, 2, 1]
+Slow = Callable[[np.ndarray, np.ndarray, float], float]
 
 
 def side(seed: int, scale: float = 9.0, requires_grad: bool = False) -> Side:
@@ -35,7 +39,7 @@ def test_every_term_matches_a_slow_implementation(labels: list[int] | None) -> N
     ti, tt = teacher.images_BD.detach().numpy(), teacher.captions_BD.detach().numpy()
     teacher_table = reference.similarities(ti, tt, 4.0)
     chosen = None if labels is None else torch.tensor(labels)
-    terms = [
+    terms: list[tuple[torch.Tensor, Slow]] = [
         (feature_loss(student, teacher), lambda i, c, s: reference.feature(i, c, ti, tt)),
         (
             relation_loss(student, teacher),
@@ -48,15 +52,15 @@ def test_every_term_matches_a_slow_implementation(labels: list[int] | None) -> N
         (cross_loss(student, teacher), lambda i, c, s: reference.cross(i, c, ti, tt, s, 4.0)),
     ]
     for term, slow in terms:
-        reference.check_slopes(
-            term,
-            leaves(student),
-            lambda at, slow=slow: slow(at["images"], at["captions"], float(at["scale"])),
-        )
-        no_gradient = torch.autograd.grad(
+
+        def at_leaves(at: Mapping[str, np.ndarray], slow: Slow = slow) -> float:
+            return slow(at["images"], at["captions"], float(at["scale"]))
+
+        reference.check_slopes(term, leaves(student), at_leaves)
+        to_teacher = torch.autograd.grad(
             term, list(leaves(teacher).values()), allow_unused=True, retain_graph=True
         )
-        assert no_gradient == (None, None, None)
+        assert all(gradient is None for gradient in to_teacher)
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it() -> None:
@@ -64,9 +68,8 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it() -> None:
     for term in (feature_loss, relation_loss, cross_loss):
         assert term(both, both).item() == pytest.approx(0.0, abs=1e-14)
     logits = both.logits()
-    pairs = torch.nn.functional.cross_entropy
     targets = torch.arange(5)
-    expected = (pairs(logits, targets) + pairs(logits.t(), targets)) / 2
+    expected = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.t(), targets)) / 2
     assert interaction_loss(both, both).item() == pytest.approx(expected.item(), rel=1e-12)
 
 

@@ -19,7 +19,12 @@ from carot.specs import (
     CarotMethod,
     FinetuneMethod,
     FlypMethod,
+    LabelSmoothingMethod,
+    LinearProbeMethod,
+    LipsumMethod,
+    LpFtMethod,
     TeacherSpec,
+    TracerMethod,
     TrainingSpec,
     ZeroShotMethod,
 )
@@ -27,7 +32,20 @@ from carot.trainer import FitResult, StepEncoder, fit, parameter_groups
 from tests.carot.tiny import tiny_model, write_images
 
 CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
-METHODS = [FinetuneMethod(), FlypMethod(), FlypMethod(positives="pair"), CAROT]
+EVERY_THIRD = TeacherSpec(kind="trajectory", update_every=3)
+METHODS = [
+    FinetuneMethod(),
+    LinearProbeMethod(),
+    LpFtMethod(probe_fraction=0.3),
+    LipsumMethod(texts=4),
+    FlypMethod(),
+    FlypMethod(positives="pair"),
+    LabelSmoothingMethod(),
+    CAROT,
+    CAROT.model_copy(update={"teacher": EVERY_THIRD}),
+    TracerMethod(),
+    TracerMethod(teacher=CAROT.teacher),
+]
 
 
 class Run:
@@ -91,11 +109,29 @@ class Run:
         return [e for e in self.events if isinstance(e, StepDone)]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.name}-{getattr(m, 'positives', '')}")
+def label(method: Any) -> str:
+    teacher = getattr(method, "teacher", None)
+    return f"{method.name}-{getattr(method, 'positives', '')}-{teacher.kind if teacher else ''}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS, ids=label)
 @pytest.mark.parametrize("stop_after", [1, 7])
 def test_a_resumed_run_ends_with_bit_equal_weights(
     method: Any, stop_after: int, tmp_path: Path
 ) -> None:
+    check_resumed_run(method, stop_after, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_after", [3, 4, 5])
+def test_a_run_stopped_where_the_probe_ends_goes_on(stop_after: int, tmp_path: Path) -> None:
+    """Its probe has 4 steps: image tower and optimizer know nothing of each other before."""
+    method = LpFtMethod(probe_fraction=4 / 15)
+    check_resumed_run(method, stop_after, tmp_path)
+
+
+def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
     straight = Run(tmp_path / "straight", method)
     straight.fit()
     first = Run(tmp_path / "resumed", method)
@@ -118,11 +154,13 @@ def test_a_resumed_run_ends_with_bit_equal_weights(
     )
 
 
-@pytest.mark.parametrize("method", METHODS[1:], ids=lambda m: m.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS, ids=label)
 def test_training_lowers_the_loss(method: Any, tmp_path: Path) -> None:
     run = Run(tmp_path, method, epochs=8, learning_rate=3e-3)
     run.fit()
-    terms = [s.losses["contrastive"] for s in run.steps()]
+    name = "contrastive" if run.method.uses_captions else "cross_entropy"
+    terms = [s.losses[name] for s in run.steps()]
     assert sum(terms[-5:]) < sum(terms[:5])
 
 
@@ -137,6 +175,16 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> N
         gradients.append({n: p.grad for n, p in run.method.parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [LinearProbeMethod(), LpFtMethod(), LipsumMethod()])
+def test_methods_with_a_frozen_tower_accumulate(method: Any, tmp_path: Path) -> None:
+    losses = []
+    for parts in (1, 3):
+        run = Run(tmp_path / str(parts), method, accumulation_steps=parts, batch_size=8)
+        run.fit()
+        losses.append([s.loss for s in run.steps()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_unique_captions_give_the_gradient_of_all_captions(tmp_path: Path) -> None:
@@ -173,6 +221,32 @@ def test_plain_finetuning_leaves_the_text_tower_alone(tmp_path: Path) -> None:
     changed = {n for n, v in run.weights().items() if not torch.equal(v, before[n])}
     assert "classifier.weight" in changed
     assert all(n.startswith(("model.visual.", "classifier.")) for n in changed)
+
+
+def test_a_linear_probe_trains_its_head_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path, LinearProbeMethod())
+    before = run.weights()
+    run.fit()
+    changed = {n for n, v in run.weights().items() if not torch.equal(v, before[n])}
+    assert changed == {"classifier.weight"}
+
+
+def test_lp_ft_trains_the_tower_behind_the_probe_only(tmp_path: Path) -> None:
+    """A probe of 4 steps of 15, stopped at its end and taken up again."""
+    method = LpFtMethod(probe_fraction=4 / 15, probe_learning_rate=0.02)
+    first, second = Run(tmp_path, method), Run(tmp_path, method)
+    before = first.weights()
+    with pytest.raises(Interrupted):
+        first.fit(stop_after=4)
+    changed = {n for n, v in first.weights().items() if not torch.equal(v, before[n])}
+    assert changed == {"classifier.weight"}
+    second.fit()
+    changed = {n for n, v in second.weights().items() if not torch.equal(v, before[n])}
+    assert {"classifier.weight", "model.visual.proj"} < changed
+    assert all(n.startswith(("model.visual.", "classifier.")) for n in changed)
+    rates = [s.learning_rate for s in first.steps() + second.steps()]
+    assert max(rates[:4]) == pytest.approx(0.02)
+    assert max(rates[4:]) == pytest.approx(1e-3)
 
 
 def test_the_log_scale_is_clamped(tmp_path: Path) -> None:

@@ -71,9 +71,8 @@ def test_each_combination_of_terms_matches_a_slow_implementation(
 
 def test_what_is_switched_off_costs_nothing() -> None:
     model = wide_model()
-    assert isinstance(model.module.visual, nn.Module)
-    model.module.visual.proj = None
-    model.module.text_projection = None
+    model.module.get_submodule("visual").register_parameter("proj", None)
+    model.module.register_parameter("text_projection", None)
     off = CarotMethod.model_validate(weights(False, False, False))
     method = Carot(off, model, 10)
     assert method.teacher is None

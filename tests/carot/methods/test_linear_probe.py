@@ -72,11 +72,11 @@ def test_a_frozen_tower_gathers_no_statistics() -> None:
     method, module = probe()
     assert isinstance(module.visual, nn.Module)
     module.visual.ln_post = nn.BatchNorm1d(17).double()  # one channel a token
-    before = module.visual.ln_post.running_mean
-    assert isinstance(before, torch.Tensor)
-    before = before.clone()
+    statistics = module.visual.ln_post.running_mean
+    assert statistics is not None
+    before = statistics.clone()
     for step in range(2):
         module.train()
         method.before_step(step)
         method.model.encode_images(torch.rand(4, 3, 32, 32).double())
-    assert torch.equal(module.visual.ln_post.running_mean, before)
+    assert torch.equal(statistics, before)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from carot.errors import (
     TooManyUnreadable,
 )
 from carot.run import execute
-from carot.specs import EvaluateSpec, FinetuneSpec
+from carot.specs import EvaluateSpec, FinetuneSpec, Method
 from tests.carot.run.listener import Listener, finetune, run
 from tests.carot.tiny import write_images
 
@@ -96,7 +96,25 @@ def test_a_run_taken_up_again_ends_with_the_same_report(
         assert (tmp_path / "resumed" / path).read_bytes() == expected
 
 
-@pytest.mark.parametrize("method", ["zero_shot", "finetune", "flyp"])
+METHODS = {
+    "zero_shot": "text",
+    "linear_probe": "trained",
+    "finetune": "trained",
+    "lp_ft": "trained",
+    "flyp": "text",
+    "label_smoothing": "text",
+    "lipsum_ft": "trained",
+    "carot": "text",
+    "tracer": "text",
+}
+
+
+def test_every_method_is_named_here() -> None:
+    members = get_args(get_args(Method)[0])
+    assert set(METHODS) == {member.model_fields["name"].default for member in members}
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_ends_in_a_checkpoint(
     method: str, model_folder: Path, images: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +122,7 @@ def test_every_method_ends_in_a_checkpoint(
     assert result.checkpoint is not None
     card = Classifier.load(result.checkpoint, device="cpu").card
     assert card.method == method
-    assert card.head == ("trained" if method == "finetune" else "text")
+    assert card.head == METHODS[method]
     assert ("step_done" in listener.types()) == (method != "zero_shot")
 
 
