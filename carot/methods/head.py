@@ -43,7 +43,8 @@ class HeadMethod(Method):
             for name, parameter in model.module.named_parameters()
             if self.trains_tower and name.startswith(IMAGE_TOWER)
         }
-        self.set_tower(training=self.trains_tower)
+        for parameter in self.tower.values():
+            parameter.requires_grad_(True)
 
     def set_tower(self, *, training: bool) -> None:
         """Let the image tower train in the steps to come, or keep it as it is.
@@ -57,7 +58,7 @@ class HeadMethod(Method):
         self.model.module.get_submodule("visual").train(training)
 
     def before_step(self, step: int) -> None:
-        # The trainer puts the whole model into training mode.
+        # In each step: the trainer has put the whole model into training mode.
         self.set_tower(training=self.trains_tower)
 
     def modules(self) -> dict[str, nn.Module]:
