@@ -7,7 +7,7 @@ and `logits/`. A run that finds a snapshot in its folder goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from carot.checkpoints import (
 from carot.classifier import pick_device
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.resolve import (
+    Opened,
     default_templates,
     evaluation_rows,
     open_dataset,
@@ -134,7 +135,7 @@ class _Run:
 
     def _finetune(
         self, spec: FinetuneSpec, model: ClipModel
-    ) -> tuple[Judge, list[tuple[EvaluationDataset, ImageSource]], FitResult | None]:
+    ) -> tuple[Judge, list[tuple[EvaluationDataset, Opened]], FitResult | None]:
         source = open_dataset(spec.dataset, "train")
         self._check_training_set(spec, source)
         # Opened before training: a data set that cannot be evaluated should not cost a run first.
@@ -235,11 +236,12 @@ class _Run:
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 
-    def _report(self, judge: Judge, rows: list[tuple[EvaluationDataset, ImageSource]]) -> Report:
+    def _report(self, judge: Judge, rows: list[tuple[EvaluationDataset, Opened]]) -> Report:
         self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
         measured: list[DatasetReport] = []
-        for index, (row, source) in enumerate(rows):
-            outputs = self._outputs(judge, source, row.name)
+        for index, (row, opened) in enumerate(rows):
+            outputs = self._outputs(judge, opened.source, row.name)
+            outputs = replace(outputs, logits_NC=opened.label_space.project(outputs.logits_NC))
             self._keep_logits(index, outputs)
             measured.append(
                 measure(
@@ -297,13 +299,13 @@ class _Run:
                 f"names for classes that the data set lacks: {', '.join(unknown[:10])}",
                 field="prompts.class_names",
             )
-        templates = prompts.templates or default_templates(self.spec.dataset)
+        templates = prompts.templates or default_templates(self.spec.dataset, classes)
         return Captions(model, caption_names(classes, prompts), templates)
 
     def _classes(self) -> tuple[str, ...]:
         return open_dataset(self.spec.dataset, "test").classes
 
-    def _open_rows(self, classes: tuple[str, ...]) -> list[tuple[EvaluationDataset, ImageSource]]:
+    def _open_rows(self, classes: tuple[str, ...]) -> list[tuple[EvaluationDataset, Opened]]:
         rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
         return [(row, open_evaluation(row, classes)) for row in rows]
 
