@@ -12,7 +12,10 @@ from api.architectures import architectures, similar, weights
 from api.context import ID
 from api.problems import Problem, invalid
 from carot.data.splits import SPLITS
-from carot.specs import EvaluateSpec, FinetuneSpec, ModelSpec
+from carot.errors import CarotError
+from carot.label_space import label_space
+from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec, SplitName
+from carot.suites import suite, suite_rows
 from store.checkpoints import get_checkpoint
 from store.datasets import get_dataset
 from store.errors import NotFound
@@ -54,7 +57,10 @@ def check_spec(session: Session, spec: FinetuneSpec | EvaluateSpec) -> None:
     elif spec.model.checkpoint is not None:
         classes = tuple(get_checkpoint(session, spec.model.checkpoint).classes)
         _check_same_classes(contents.classes, classes, "dataset", "the checkpoint's")
-    _check_rows(session, spec, contents)
+    if spec.evaluation.suite is not None:
+        _check_suite(session, spec, spec.evaluation.suite, contents)
+    else:
+        _check_rows(session, spec, contents)
 
 
 def _check_text(spec: FinetuneSpec | EvaluateSpec) -> None:
@@ -133,13 +139,47 @@ def _check_rows(session: Session, spec: FinetuneSpec | EvaluateSpec, training: C
             raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
         if contents.images.get(row.split, 0) == 0:
             raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
-        _check_same_classes(
-            contents.classes, training.classes, f"{field}.dataset", "those of dataset"
-        )
+        _check_row_classes(row, contents.classes, training.classes, f"{field}.dataset")
     if spec.evaluation.datasets is None and not any(
         training.images.get(split) for split in ("test", "validation")
     ):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
+
+
+def _check_suite(
+    session: Session, spec: FinetuneSpec | EvaluateSpec, name: str, training: Contents
+) -> None:
+    field = "evaluation.suite"
+    try:
+        chosen = suite(name)
+        if chosen.wants("root"):
+            raise invalid(
+                field,
+                f"the suite {name} needs files of the server, which cannot be named over HTTP",
+            )
+        split: SplitName = "test" if training.images.get("test") else "validation"
+        if chosen.wants("split") and not training.images.get(split):
+            raise invalid("dataset", "it has neither a test nor a validation split to be measured")
+        rows = suite_rows(name, spec.evaluation, dataset=spec.dataset, split=lambda: split)
+    except CarotError as error:
+        raise invalid(error.field or field, error.message) from None
+    for row in {row.dataset: row for row in rows}.values():
+        contents = _contents(session, row.dataset, field)
+        _check_row_classes(row, contents.classes, training.classes, field)
+
+
+def _check_row_classes(
+    row: EvaluationDataset, found: tuple[str, ...], wanted: tuple[str, ...], field: str
+) -> None:
+    if not row.restrict:
+        _check_same_classes(found, wanted, field, "those of dataset")
+        return
+    try:
+        label_space(found, wanted, members=None, restrict=True, name=row.name, field=field)
+    except CarotError as error:
+        raise Problem(
+            422, "class_mismatch", f"{field}: {error.message}", errors=[(field, error.message)]
+        ) from None
 
 
 def _check_same_classes(

@@ -84,7 +84,7 @@ def suite_rows(
         split: the split of it that is measured; called only for suites that measure it.
 
     Raises:
-        SpecError: no such suite, or it lies under a root and none is given.
+        SpecError: no such suite, or one that lies under a root without one, or the reverse.
     """
     chosen = suite(name)
     values = {"dataset": dataset}
@@ -95,6 +95,8 @@ def suite_rows(
                 field="evaluation.root",
             )
         values["root"] = evaluation.root.rstrip("/")
+    elif evaluation.root is not None:
+        raise SpecError(f"the suite {name} takes no root", field="evaluation.root")
     if chosen.wants("split"):
         values["split"] = split()
     severities = tuple(dict.fromkeys(evaluation.severities))
