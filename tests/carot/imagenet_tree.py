@@ -90,7 +90,9 @@ def build_objectnet(root: Path) -> Path:
         "squeegee": "Squeegee",
     }
     by_id = {wordnet_id: label for _, wordnet_id, label in CLASSES}
-    shared = {labels[folder]: "; ".join(map(by_id.get, ids)) for folder, ids in OBJECTNET.items()}
+    shared = {
+        labels[folder]: "; ".join(by_id[each] for each in ids) for folder, ids in OBJECTNET.items()
+    }
     # In the file of labels the order is another one, and one label is there twice.
     line_of = {index: 999 - index for index in range(1000)}
     lines = [f"something else {line}" for line in range(1000)]
