@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 
 from carot.checkpoints import ClassifierCard, load_card, save_checkpoint
+from carot.data import imagenet
 from carot.data.corruptions import CORRUPTIONS
 from carot.data.resolve import evaluation_rows, open_dataset
 from carot.data.wordnet import imagenet_templates
@@ -20,7 +23,7 @@ from carot.events import Silent
 from carot.prompts import Captions, caption_names, zero_shot_head
 from carot.run import execute
 from carot.specs import SHIFT_NAMES, EvaluateSpec, EvaluationSpec, FinetuneSpec, PromptSpec
-from carot.suites import suite, suite_names, suite_rows
+from carot.suites import Suite, suite, suite_names, suite_rows
 from tests.carot.imagenet_tree import IDS, OBJECTNET, R_IDS, build_family
 from tests.carot.tiny import tiny_model, write_images
 
@@ -124,6 +127,20 @@ def test_suites_that_cannot_be_opened(document: dict, field: str, message: str) 
     with pytest.raises(SpecError, match=message) as caught:
         evaluation_rows(EvaluationSpec.model_validate(document), DIGITS)
     assert caught.value.field == field
+
+
+def test_the_page_about_suites_can_be_followed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
+    evaluation, own = (
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.S)
+    )
+    spec = EvaluateSpec.model_validate(evaluation)
+    assert [row.name for row in evaluation_rows(spec.evaluation, spec.dataset)] == FAMILY
+    assert Suite.model_validate(own).wants("root")
+    for name in (*suite_names(), *CORRUPTIONS):
+        assert f"`{name}`" in page
+    for scheme in imagenet.OPENERS:
+        assert f"`{scheme}:/" in page
 
 
 @pytest.fixture
