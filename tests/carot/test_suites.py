@@ -132,7 +132,7 @@ def test_suites_that_cannot_be_opened(document: dict, field: str, message: str) 
 def test_the_page_about_suites_can_be_followed() -> None:
     page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
     evaluation, own = (
-        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.S)
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     )
     spec = EvaluateSpec.model_validate(evaluation)
     assert [row.name for row in evaluation_rows(spec.evaluation, spec.dataset)] == FAMILY
