@@ -12,7 +12,17 @@ from api.context import ID
 from api.model_checks import checked_models, named_checkpoints
 from api.problems import Problem, invalid
 from carot.data.splits import SPLITS
-from carot.specs import AnySpec, FinetuneSpec, InterpolateSpec, SelectSpec
+from carot.errors import CarotError
+from carot.label_space import label_space
+from carot.specs import (
+    AnySpec,
+    EvaluationDataset,
+    FinetuneSpec,
+    InterpolateSpec,
+    SelectSpec,
+    SplitName,
+)
+from carot.suites import suite, suite_rows
 from store.datasets import get_dataset
 from store.errors import NotFound
 
@@ -54,7 +64,10 @@ def checked(session: Session, spec: AnySpec) -> AnySpec:
         _check_classes(session, spec, contents)
     if isinstance(spec, InterpolateSpec | SelectSpec):
         _check_split(spec.split, contents, "split")
-    _check_rows(session, spec, contents)
+    if spec.evaluation.suite is not None:
+        _check_suite(session, spec, spec.evaluation.suite, contents)
+    else:
+        _check_rows(session, spec, contents)
     return spec
 
 
@@ -126,13 +139,45 @@ def _check_rows(session: Session, spec: AnySpec, training: Contents) -> None:
             raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
         if contents.images.get(row.split, 0) == 0:
             raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
-        _check_same_classes(
-            contents.classes, training.classes, f"{field}.dataset", "those of dataset"
-        )
+        _check_row_classes(row, contents.classes, training.classes, f"{field}.dataset")
     if spec.evaluation.datasets is None and not any(
         training.images.get(split) for split in ("test", "validation")
     ):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
+
+
+def _check_suite(session: Session, spec: AnySpec, name: str, training: Contents) -> None:
+    field = "evaluation.suite"
+    try:
+        chosen = suite(name)
+        if chosen.wants("root"):
+            raise invalid(
+                field,
+                f"the suite {name} needs files of the server, which cannot be named over HTTP",
+            )
+        split: SplitName = "test" if training.images.get("test") else "validation"
+        if chosen.wants("split") and not training.images.get(split):
+            raise invalid("dataset", "it has neither a test nor a validation split to be measured")
+        rows = suite_rows(name, spec.evaluation, dataset=spec.dataset, split=lambda: split)
+    except CarotError as error:
+        raise invalid(error.field or field, error.message) from None
+    for row in {row.dataset: row for row in rows}.values():
+        contents = _contents(session, row.dataset, field)
+        _check_row_classes(row, contents.classes, training.classes, field)
+
+
+def _check_row_classes(
+    row: EvaluationDataset, found: tuple[str, ...], wanted: tuple[str, ...], field: str
+) -> None:
+    if not row.restrict:
+        _check_same_classes(found, wanted, field, "those of dataset")
+        return
+    try:
+        label_space(found, wanted, members=None, restrict=True, name=row.name, field=field)
+    except CarotError as error:
+        raise Problem(
+            422, "class_mismatch", f"{field}: {error.message}", errors=[(field, error.message)]
+        ) from None
 
 
 def _check_same_classes(

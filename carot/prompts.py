@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from carot.data.wordnet import are_imagenet, imagenet_names
 from carot.models import ClipModel
 from carot.specs import PromptSpec
 
@@ -40,8 +41,13 @@ class Captions:
 
 
 def caption_names(classes: Sequence[str], prompts: PromptSpec) -> tuple[str, ...]:
-    """What each class is called in a caption: as the spec says, else without underscores."""
+    """What each class is called in a caption: as the spec says, else without underscores.
+
+    Classes that are all WordNet ids of ImageNet have the names that CLIP was published with.
+    """
     given = prompts.class_names or {}
+    if are_imagenet(classes):
+        given = imagenet_names() | given
     return tuple(given.get(name, name.replace("_", " ")) for name in classes)
 
 

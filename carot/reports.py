@@ -59,6 +59,11 @@ class DatasetReport(Numbers):
     severity: int | None = Field(default=None, description="1 to 5; null without a shift.")
     in_distribution: bool
     images: int = Field(description="Images measured.")
+    classes: int = Field(
+        ge=2,
+        description="How many classes the answers were chosen among; fewer than the classifier's "
+        "where the data set has only some of them.",
+    )
     skipped: tuple[str, ...] = Field(description="Names of the images that cannot be read.")
     raw: Metrics
     calibrated: Metrics | None = Field(description="The same logits over the temperature.")
@@ -175,7 +180,8 @@ def measure(
 
     Args:
         row: which data set this is.
-        logits_NC: finite logits as the classifier serves them, before the temperature.
+        logits_NC: finite logits as the classifier serves them, before the temperature; where the
+            data set has classes of its own, projected to those (`carot.label_space`).
         labels_N: class indices.
         features_ND: image features; their length does not matter.
         calibrator: None leaves the calibrated figures out.
@@ -206,6 +212,7 @@ def measure(
         severity=row.severity if row.shift is not None else None,
         in_distribution=row.in_distribution,
         images=raw.images,
+        classes=logits_NC.shape[1],
         skipped=tuple(skipped),
         raw=raw,
         calibrated=calibrated,

@@ -1,27 +1,48 @@
 """From a reference in a spec to an opened data set.
 
-`builtin:digits` is bundled; `folder:PATH` and `csv:PATH` are local files. The service keeps its
-own ids (`ds_…`) and turns them into folders before a run starts.
+`builtin:digits` is bundled; everything else is `SCHEME:PATH`, local files opened as OPENERS says.
+The service keeps its own ids (`ds_…`) and turns them into folders before a run starts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
-from carot.data import digits
+from carot.data import digits, imagenet
+from carot.data.corruptions import CORRUPTIONS, corrupt_image
 from carot.data.folder import open_csv, open_folder
+from carot.data.objectnet import open_objectnet
 from carot.data.shifts import distort_printed, shift_image
 from carot.data.source import ImageSource, ShiftedSource
 from carot.data.splits import SPLITS
-from carot.errors import ClassMismatch, DataError, SpecError
+from carot.data.wordnet import are_imagenet, imagenet_templates
+from carot.errors import DataError, SpecError
+from carot.label_space import LabelSpace, label_space
 from carot.prompts import DEFAULT_TEMPLATES
-from carot.specs import SHIFT_NAMES, EvaluationDataset, EvaluationSpec, SplitName
+from carot.specs import EvaluationDataset, EvaluationSpec, SplitName
+from carot.suites import suite_rows
 
 DIGITS = "builtin:digits"
 BUILTIN = (DIGITS,)
+OPENERS: dict[str, Callable[[Path, str], ImageSource]] = {
+    "folder": open_folder,
+    "csv": open_csv,
+    "objectnet": open_objectnet,
+    **imagenet.OPENERS,
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A row of a report, ready to be measured: its images, and among which classes."""
+
+    source: ImageSource
+    label_space: LabelSpace
 
 
 def open_dataset(reference: str, split: str) -> ImageSource:
@@ -36,84 +57,89 @@ def open_dataset(reference: str, split: str) -> ImageSource:
     scheme, _, rest = reference.partition(":")
     if reference == DIGITS:
         return digits.handwritten_digits(split)
-    if scheme == "folder" and rest:
-        return open_folder(Path(rest), split)
-    if scheme == "csv" and rest:
-        return open_csv(Path(rest), split)
+    if scheme in OPENERS and rest:
+        return OPENERS[scheme](Path(rest), split)
     raise SpecError(
-        f"{reference!r} is no data set: use {', '.join(BUILTIN)}, folder:PATH or csv:PATH",
+        f"{reference!r} is no data set: use {', '.join(BUILTIN)} or SCHEME:PATH, "
+        f"where SCHEME is one of {', '.join(OPENERS)}",
         field="dataset",
     )
 
 
-def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> ImageSource:
-    """The images of one row of a report, shifted as the row says.
+def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> Opened:
+    """The images of one row of a report, shifted as the row says, and their label space.
+
+    Args:
+        classes: the classifier's.
 
     Raises:
+        SpecError: not a reference that can be opened here.
         DataError: the split is empty, or the shift does not go with the data set.
-        ClassMismatch: its classes are not exactly `classes`.
+        ClassMismatch: its classes are not exactly `classes`, and the row does not say `restrict`;
+            or they are not even among them.
     """
     field = f"evaluation.datasets[{row.name}]"
-    if row.shift == "printed":
-        if row.dataset != DIGITS:
-            raise DataError(f"the shift `printed` goes with {DIGITS} only", field=f"{field}.shift")
-        source: ImageSource = ShiftedSource(
-            digits.printed_digits(row.split), partial(_printed, severity=row.severity)
-        )
-    else:
-        source = open_dataset(row.dataset, row.split)
-        if row.shift is not None:
-            change = partial(_shifted, shift=row.shift, severity=row.severity)
-            source = ShiftedSource(source, change)
-    if source.classes != classes:
-        raise ClassMismatch(_difference(source.classes, classes, row.name), field=field)
+    try:
+        source = _open_row(row, field)
+    except (DataError, SpecError) as error:
+        if error.field == "dataset":
+            error.field = f"{field}.dataset"
+        raise
+    space = label_space(
+        source.classes,
+        classes,
+        members=source.members,
+        restrict=row.restrict,
+        name=row.name,
+        field=field,
+    )
     if len(source) == 0:
         raise DataError(f"{row.name}: the split {row.split!r} has no images", field=field)
-    return source
+    return Opened(source, space)
 
 
 def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDataset, ...]:
-    """The rows of the report: as the spec says, or the default ones for `dataset`.
+    """The rows of the report: as the spec or its suite says, or the default ones for `dataset`.
 
-    The default is the test split in distribution (validation where there is no test split); for
-    the bundled digits also every shift at each of `spec.severities`.
+    The default is the suite `digits` for the bundled digits, else the test split in distribution
+    (validation where there is no test split).
     """
+
+    def measured() -> SplitName:
+        return "test" if len(open_dataset(dataset, "test")) > 0 else "validation"
+
     if spec.datasets is not None:
         return spec.datasets
-    split: SplitName = "test" if len(open_dataset(dataset, "test")) > 0 else "validation"
-    rows = [EvaluationDataset(name=split, dataset=dataset, split=split, in_distribution=True)]
+    suite = spec.suite or ("digits" if dataset == DIGITS else None)
+    if suite is not None:
+        return suite_rows(suite, spec, dataset=dataset, split=measured)
+    split = measured()
+    return (EvaluationDataset(name=split, dataset=dataset, split=split, in_distribution=True),)
+
+
+def default_templates(dataset: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """The caption templates that go with a data set and its classes when a spec names none."""
     if dataset == DIGITS:
-        rows += [
-            EvaluationDataset(
-                name=f"{shift}-{severity}", dataset=DIGITS, shift=shift, severity=severity
-            )
-            for shift in (*SHIFT_NAMES, "printed")
-            for severity in spec.severities
-        ]
-    return tuple(rows)
+        return digits.TEMPLATES
+    return imagenet_templates() if are_imagenet(classes) else DEFAULT_TEMPLATES
 
 
-def default_templates(dataset: str) -> tuple[str, ...]:
-    """The caption templates that go with a data set when a spec names none."""
-    return digits.TEMPLATES if dataset == DIGITS else DEFAULT_TEMPLATES
+def _open_row(row: EvaluationDataset, field: str) -> ImageSource:
+    if row.shift == "printed":
+        if row.dataset != DIGITS:
+            raise DataError(f"the shift `printed` goes with {DIGITS} only", field=f"{field}.shift")
+        printed = digits.printed_digits(row.split)
+        return ShiftedSource(printed, partial(_printed, severity=row.severity))
+    source = open_dataset(row.dataset, row.split)
+    if row.shift is None:
+        return source
+    return ShiftedSource(source, partial(_shifted, shift=row.shift, severity=row.severity))
 
 
 def _shifted(image: Image.Image, key: str, *, shift: str, severity: int) -> Image.Image:
-    return shift_image(image, shift, severity, key)
+    change = corrupt_image if shift in CORRUPTIONS else shift_image
+    return change(image, shift, severity, key)
 
 
 def _printed(image: Image.Image, key: str, *, severity: int) -> Image.Image:
     return distort_printed(image, severity, key)
-
-
-def _difference(found: tuple[str, ...], wanted: tuple[str, ...], name: str) -> str:
-    missing = sorted(set(wanted) - set(found))
-    extra = sorted(set(found) - set(wanted))
-    parts = []
-    if missing:
-        parts.append(f"lacks {', '.join(missing[:10])}")
-    if extra:
-        parts.append(f"has {', '.join(extra[:10])} besides")
-    return f"{name}: its classes differ from those of training: it " + (
-        " and ".join(parts) or "lists them in another order"
-    )

@@ -7,17 +7,18 @@ shorter side, so that 32 x 32 and 224 x 224 are shifted alike.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from carot.data.pixels import SEVERITIES, check_severity, seeded, to_image, to_pixels
 from carot.errors import DataError
 
+__all__ = ["SEVERITIES", "SHIFTS", "distort_printed", "shift_image"]
+
 SHIFTS = ("inverted", "coloured", "noise", "rotation", "blur", "occlusion")
-SEVERITIES = (1, 2, 3, 4, 5)
 
 # One value per severity, each row growing worse from left to right.
 PARAMETERS: dict[str, tuple[float, ...]] = {
@@ -38,8 +39,6 @@ PRINTED_PARAMETERS: tuple[tuple[float, float, float, float], ...] = (
     (15.0, 0.30, 0.036, 0.55),
 )
 
-Pixels = NDArray[np.float64]  # (height, width, 3) in [0, 1]
-
 
 def shift_image(image: Image.Image, name: str, severity: int, key: str) -> Image.Image:
     """An image as one shift shows it.
@@ -58,9 +57,9 @@ def shift_image(image: Image.Image, name: str, severity: int, key: str) -> Image
     """
     if name not in SHIFTS:
         raise DataError(f"shift {name!r} is none of {', '.join(SHIFTS)}", field="shift")
-    _check_severity(severity)
+    check_severity(severity)
     amount = PARAMETERS[name][severity - 1]
-    return _CHANGES[name](image, amount, _generator(name, severity, key))
+    return _CHANGES[name](image, amount, seeded(name, severity, key))
 
 
 def distort_printed(image: Image.Image, severity: int, key: str) -> Image.Image:
@@ -68,39 +67,21 @@ def distort_printed(image: Image.Image, severity: int, key: str) -> Image.Image:
 
     Arguments, result and errors as for `shift_image`.
     """
-    _check_severity(severity)
-    rng = _generator("printed", severity, key)
+    check_severity(severity)
+    rng = seeded("printed", severity, key)
     degrees, shear, blur, contrast = PRINTED_PARAMETERS[severity - 1]
     angle = np.deg2rad(_either_way(degrees, rng))
     slant = np.array([[1.0, _either_way(shear, rng)], [0.0, 1.0]])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = _affine(image, turn @ slant)
-    pixels = _pixels(moved.filter(ImageFilter.GaussianBlur(blur * min(image.size))))
+    pixels = to_pixels(moved.filter(ImageFilter.GaussianBlur(blur * min(image.size))))
     middle = pixels.mean(axis=(0, 1))
-    return _image(middle + contrast * (pixels - middle))
-
-
-def _check_severity(severity: int) -> None:
-    if severity not in SEVERITIES:
-        raise DataError(f"severity {severity!r} is not a whole number 1 to 5", field="severity")
-
-
-def _generator(name: str, severity: int, key: str) -> np.random.Generator:
-    seed = hashlib.blake2b(f"{name}/{severity}/{key}".encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(seed, "big"))
+    return to_image(middle + contrast * (pixels - middle))
 
 
 def _either_way(amount: float, rng: np.random.Generator) -> float:
     """Between two thirds of the amount and all of it, in either direction."""
     return float(rng.choice([-1.0, 1.0]) * rng.uniform(2 / 3, 1) * amount)
-
-
-def _pixels(image: Image.Image) -> Pixels:
-    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
-
-
-def _image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 
 def _ground(image: Image.Image) -> tuple[int, int, int]:
@@ -126,8 +107,8 @@ def _affine(image: Image.Image, matrix: NDArray[np.float64]) -> Image.Image:
 
 
 def _invert(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    pixels = _pixels(image)
-    return _image((1 - share) * pixels + share * (1 - pixels))
+    pixels = to_pixels(image)
+    return to_image((1 - share) * pixels + share * (1 - pixels))
 
 
 def _colour(image: Image.Image, contrast: float, rng: np.random.Generator) -> Image.Image:
@@ -141,13 +122,13 @@ def _colour(image: Image.Image, contrast: float, rng: np.random.Generator) -> Im
         distance = abs(float((light - dark) @ weights))
         if contrast <= distance <= contrast + 0.15:
             break
-    grey = (_pixels(image) @ weights)[..., None]
-    return _image(dark + grey * (light - dark))
+    grey = (to_pixels(image) @ weights)[..., None]
+    return to_image(dark + grey * (light - dark))
 
 
 def _add_noise(image: Image.Image, deviation: float, rng: np.random.Generator) -> Image.Image:
-    pixels = _pixels(image)
-    return _image(pixels + rng.normal(0, deviation, size=pixels.shape))
+    pixels = to_pixels(image)
+    return to_image(pixels + rng.normal(0, deviation, size=pixels.shape))
 
 
 def _rotate(image: Image.Image, degrees: float, rng: np.random.Generator) -> Image.Image:

@@ -18,11 +18,14 @@ class ImageSource(ABC):
         keys: N stable names, unique in the source (a relative path, a content hash). They seed
             everything that is drawn per image, so that a shift is the same in every run.
         labels: N class indices, int64.
+        members: for each class, the names of the classifier's classes that it stands for; None
+            where each stands for the one of its own name.
     """
 
     classes: tuple[str, ...]
     keys: Sequence[str]
     labels: NDArray[np.int64]
+    members: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -71,6 +74,7 @@ class ShiftedSource(ImageSource):
         self.classes = base.classes
         self.keys = base.keys
         self.labels = base.labels
+        self.members = base.members
 
     def image(self, index: int) -> Image.Image:
         return self.change(self.base.image(index), self.keys[index])
@@ -85,6 +89,7 @@ class SubsetSource(ImageSource):
         self.classes = base.classes
         self.keys = [base.keys[i] for i in self.indices]
         self.labels = base.labels[np.asarray(self.indices, dtype=np.int64)]
+        self.members = base.members
 
     def image(self, index: int) -> Image.Image:
         return self.base.image(self.indices[index])

@@ -23,5 +23,5 @@ def captions_for(
             f"names for classes that the data set lacks: {', '.join(unknown[:10])}",
             field="prompts.class_names",
         )
-    templates = prompts.templates or default_templates(dataset)
+    templates = prompts.templates or default_templates(dataset, classes)
     return Captions(model, caption_names(classes, prompts), templates)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from carot.calibration.calibrator import Calibrator
 from carot.calibration.temperature import fit_temperature
 from carot.checkpoints import save_checkpoint
-from carot.data.resolve import evaluation_rows, open_dataset, open_evaluation
+from carot.data.resolve import Opened, evaluation_rows, open_dataset, open_evaluation
 from carot.data.source import ImageSource
 from carot.errors import SpecError
 from carot.evaluate import Outputs, run_model
@@ -32,7 +32,7 @@ CHECKPOINT_NAME = "checkpoint"
 REPORT_NAME = "report.json"
 LOGITS_NAME = "logits"
 
-Rows = list[tuple[EvaluationDataset, ImageSource]]
+Rows = list[tuple[EvaluationDataset, Opened]]
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,9 @@ class Context:
         """Every row of a report; with `keep` its logits stay in the run's folder."""
         self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
         measured: list[DatasetReport] = []
-        for index, (row, source) in enumerate(rows):
-            outputs = self.outputs(judge, source, row.name)
+        for index, (row, opened) in enumerate(rows):
+            outputs = self.outputs(judge, opened.source, row.name)
+            outputs = replace(outputs, logits_NC=opened.label_space.project(outputs.logits_NC))
             if keep:
                 self._keep_logits(index, outputs)
             measured.append(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from carot.specs.base import DatasetReference, Spec
 
 SHIFT_NAMES = ("inverted", "coloured", "noise", "rotation", "blur", "occlusion")
 Severity = Annotated[int, Field(ge=1, le=5)]
-ShiftName = Literal["inverted", "coloured", "noise", "rotation", "blur", "occlusion", "printed"]
+ShiftName = Literal[
+    "inverted", "coloured", "noise", "rotation", "blur", "occlusion", "printed",
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "motion_blur",
+    "brightness", "contrast", "fog", "pixelate", "jpeg",
+]  # fmt: skip
 SplitName = Literal["train", "validation", "calibration", "test"]
 
 
@@ -26,6 +30,11 @@ class EvaluationDataset(Spec):
     )
     severity: Severity = 3
     in_distribution: bool = False
+    restrict: bool = Field(
+        default=False,
+        description="Measure among only the classes that this data set has: the classifier's "
+        "logits are restricted to them before the softmax.",
+    )
 
 
 class EvaluationSpec(Spec):
@@ -37,7 +46,22 @@ class EvaluationSpec(Spec):
         description="By default: the data set's test split in distribution, and for "
         "`builtin:digits` every shift at `severities`.",
     )
-    severities: tuple[Severity, ...] = Field(default=(3,), min_length=1)
+    suite: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9-]{0,99}$",
+        description="A named list of data sets in place of `datasets`: `digits`, `corruptions`, "
+        "`imagenet` or `imagenet-c`.",
+    )
+    root: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=900,
+        description="Path of the folder under which the data sets of the suites `imagenet` and "
+        "`imagenet-c` lie, each in a folder named like its scheme (`ROOT/imagenet-r`).",
+    )
+    severities: tuple[Severity, ...] = Field(
+        default=(3,), min_length=1, description="Of the shifts and corruptions of a suite."
+    )
     batch_size: int = Field(default=256, ge=1, le=8192)
 
     @field_validator("datasets")
@@ -55,6 +79,20 @@ class EvaluationSpec(Spec):
                 raise ValueError("at most one data set can be the in-distribution one")
         return datasets
 
+    @field_validator("suite")
+    @classmethod
+    def _instead_of_datasets(cls, suite: str | None, info: ValidationInfo) -> str | None:
+        if suite is not None and info.data.get("datasets") is not None:
+            raise ValueError("suite and datasets exclude one another; leave one of them out")
+        return suite
+
+    @field_validator("root")
+    @classmethod
+    def _of_a_suite(cls, root: str | None, info: ValidationInfo) -> str | None:
+        if root is not None and info.data.get("suite") is None:
+            raise ValueError("root goes with a suite")
+        return root
+
 
 class PromptSpec(Spec):
     """How class names become captions."""
@@ -62,8 +100,8 @@ class PromptSpec(Spec):
     templates: tuple[str, ...] | None = Field(
         default=None,
         max_length=500,
-        description="Caption templates with one `{}` each; by default the data set's own, "
-        "else `a photo of a {}.`",
+        description="Caption templates with one `{}` each; by default the data set's own (for "
+        "ImageNet's classes the 80 of CLIP), else `a photo of a {}.`",
     )
     class_names: dict[str, str] | None = Field(
         default=None, description="A caption name for a class whose folder name reads badly."

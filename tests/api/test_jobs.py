@@ -300,3 +300,58 @@ def test_the_bell_rings_after_the_row_is_there(
 def test_a_broker_that_is_down_loses_nothing(start: Any) -> None:
     client = start(broker_url="redis://127.0.0.1:9/0")
     assert submit(client)["state"] == "queued"
+
+
+@pytest.mark.parametrize("name", ["digits", "corruptions"])
+def test_a_suite_whose_data_the_service_has(name: str, client: TestClient) -> None:
+    job = submit(client, changed("evaluation", {"suite": name, "severities": [1, 5]}))
+    assert job["spec"]["evaluation"]["suite"] == name
+    assert job["spec"]["evaluation"]["datasets"] is None
+
+
+def test_corruptions_of_an_uploaded_data_set(client: TestClient) -> None:
+    body = {"dataset": upload(client, 40), "training": {"batch_size": 8}}
+    submit(client, changed("evaluation.suite", "corruptions") | body)
+    # Its classes are no digits.
+    answer = client.post("/jobs", json=changed("evaluation.suite", "digits") | body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "class_mismatch"
+    assert answer.json()["errors"][0]["field"] == "evaluation.suite"
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "field", "message"),
+    [
+        ({"suite": "cifar"}, "evaluation.suite", "no suite 'cifar'; there are corruptions, digits"),
+        ({"suite": "imagenet", "root": "/data"}, "evaluation.suite", "cannot be named over HTTP"),
+        ({"suite": "imagenet-c"}, "evaluation.suite", "cannot be named over HTTP"),
+        ({"suite": "digits", "root": "/data"}, "evaluation.root", "takes no root"),
+        ({"root": "/data"}, "evaluation.root", "goes with a suite"),
+        (
+            {"suite": "digits", "datasets": [{"name": "x", "dataset": "builtin:digits"}]},
+            "evaluation.suite",
+            "exclude one another",
+        ),
+    ],
+)
+def test_suites_that_are_refused(
+    evaluation: dict[str, Any], field: str, message: str, client: TestClient
+) -> None:
+    answer = client.post("/jobs", json=changed("evaluation", evaluation))
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"].endswith(field)
+    assert message in error["message"]
+
+
+def test_a_row_with_some_of_the_classes(client: TestClient) -> None:
+    dataset, part = upload(client, 40, ("ant", "bee", "cat")), upload(client, 40, ("cat", "ant"))
+    row = {"name": "part", "dataset": part}
+    body = {"dataset": dataset, "training": {"batch_size": 8}}
+    answer = client.post("/jobs", json=changed("evaluation.datasets", [row]) | body)
+    assert answer.json()["code"] == "class_mismatch"
+    submit(client, changed("evaluation.datasets", [row | {"restrict": True}]) | body)
+    other = row | {"dataset": upload(client, 40, ("cat", "fish")), "restrict": True}
+    answer = client.post("/jobs", json=changed("evaluation.datasets", [other]) | body)
+    assert answer.json()["code"] == "class_mismatch"
+    assert "fish" in answer.json()["detail"]

@@ -21,11 +21,13 @@ print(json.dumps(sorted(sys.modules)))
 TORCHLESS = (
     "carot",
     "carot.specs",
+    "carot.suites",
     "carot.errors",
     "carot.events",
     "carot.reports",
     "carot.data.source",
     "carot.data.digits",
+    "carot.data.corruptions",
     "carot.data.shifts",
     "carot.data.archives",
 )

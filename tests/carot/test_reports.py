@@ -54,6 +54,7 @@ def test_a_data_set_is_measured_before_and_after_the_temperature() -> None:
     report = measured("test", calibrator=calibrator, in_distribution=True)
     logits, labels = drawn(300, temperature=3.0)
     assert report.raw == compute_metrics(logits, labels)
+    assert report.classes == logits.shape[1] == 7
     assert report.calibrated == compute_metrics(logits / calibrator.temperature, labels)
     assert report.calibrated.ece < report.raw.ece / 2
     assert report.calibrated.accuracy == report.raw.accuracy

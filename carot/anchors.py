@@ -1,0 +1,41 @@
+"""Images unlike any that a model trains on, made of those it trains on.
+
+What fine-tuning forgets, it forgets where it has no data. An anchor is such a place: the student is
+held there to what its start says. Random filters (RandConv, Xu et al., ICLR 2021) change colour and
+texture and keep shapes; here no label goes with them, and nothing is learned from them.
+Shape suffixes: N images, A anchors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+KERNEL = 3  # pixels
+
+
+def random_filters(images_NCHW: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` of the images, drawn without replacement, each through a random filter of its own.
+
+    x' = λ x + (1 − λ) w * x, w a 3 x 3 convolution over all channels with normal weights of
+    variance 1 / (9 channels), λ uniform on [0, 1].
+
+    Args:
+        images_NCHW: normalised images, on any device; their number is at least `count`.
+        generator: on the CPU; all that is random comes from it.
+
+    Returns:
+        Images of shape (A, C, H, W), without gradient.
+    """
+    channels = images_NCHW.shape[1]
+    drawn_A = torch.randperm(len(images_NCHW), generator=generator)[:count]
+    shape = (count, channels, channels, KERNEL, KERNEL)
+    filters = torch.randn(shape, generator=generator) / (channels * KERNEL**2) ** 0.5
+    share = torch.rand((count, 1, 1, 1), generator=generator).to(images_NCHW)
+    images_ACHW = images_NCHW.detach()[drawn_A.to(images_NCHW.device)]
+    # One group an image, so that each meets its own filter.
+    folded = images_ACHW.flatten(0, 1)[None]
+    weights = filters.to(images_NCHW).flatten(0, 1)
+    filtered = F.conv2d(folded, weights, padding=KERNEL // 2, groups=count).view_as(images_ACHW)
+    return share * images_ACHW + (1.0 - share) * filtered

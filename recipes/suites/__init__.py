@@ -1,0 +1,1 @@
+"""Evaluation suites as data: `NAME.yaml` holds `description` and `rows` (`carot.suites`)."""
