@@ -12,7 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from carot.data.loader import ImageBatch, TrainingBatches
-from carot.errors import Interrupted, TrainingError
+from carot.data.loader import ImageBatch, TrainingBatches, evaluation_batches
+from carot.data.source import SubsetSource
+from carot.errors import DataError, Interrupted, TrainingError
 from carot.events import PhaseStarted, Reporter, SnapshotSaved, StepDone
 from carot.methods import Features, Method
 from carot.models import ClipModel
@@ -89,6 +90,7 @@ def fit(
     scaler = torch.amp.GradScaler(model.device.type, enabled=spec.precision == "fp16")
     modules = method.modules() | (watcher.modules() if watcher is not None else {})
     state = RunState(modules, optimizer, scaler)
+    method.prepare(lambda count: look(model, batches, count))
     load_snapshot(snapshot_folder, state, run)
     model.module.train()
     reporter.report(PhaseStarted(phase="training", total=total))
@@ -119,7 +121,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate
         method.before_step(step)
-        encoder = StepEncoder(batch, captions, method.uses_captions, spec)
+        anchors = method.anchors(step, batch.images_NCHW)
+        encoder = StepEncoder(batch, captions, method.uses_captions, spec, anchors)
         teacher = method.teach(step, encoder.without_gradient)
         loss = method.loss(encoder(model), teacher)
         value = float(loss.total.detach())
@@ -160,30 +163,64 @@ def fit(
     return FitResult(state.step, value, time.monotonic() - started)
 
 
+@torch.no_grad()
+def look(model: ClipModel, batches: TrainingBatches, count: int) -> Features:
+    """Features of up to `count` training images, drawn with the run's seed, without crops."""
+    generator = torch.Generator().manual_seed(batches.seed)
+    drawn = torch.randperm(len(batches.source), generator=generator)[:count].tolist()
+    source = SubsetSource(batches.source, sorted(drawn))
+    features, labels = [], []
+    for batch in evaluation_batches(
+        source, batches.transform, batches.batch_size, batches.unreadable
+    ):
+        features.append(model.encode_images(batch.images_NCHW.to(model.device)))
+        labels.append(batch.labels_N.to(model.device))
+    if not features:
+        raise DataError(f"{batches.unreadable.dataset}: no training image can be read")
+    return Features(torch.cat(features), None, torch.cat(labels))
+
+
 class StepEncoder:
     """Encodes one step's samples with the student or a teacher.
 
     Captions that repeat in the batch go through the text tower once.
+
+    Attributes:
+        without_gradient: the same for a teacher, which sees anchors only when asked to.
     """
 
     def __init__(
-        self, batch: ImageBatch, captions: Captions, uses_captions: bool, spec: TrainingSpec
+        self,
+        batch: ImageBatch,
+        captions: Captions,
+        uses_captions: bool,
+        spec: TrainingSpec,
+        anchors_ACHW: Tensor | None = None,
     ) -> None:
         self.batch = batch
         self.spec = spec
+        self.anchors_ACHW = anchors_ACHW
         self.text: tuple[Tensor, Tensor] | None = None
         if uses_captions:
             self.text = captions.tokens(
                 batch.labels_N * len(captions.templates) + batch.templates_N
             )
+        self.without_gradient = _WithoutGradient(self)
 
     def __call__(self, model: ClipModel) -> Features:
-        """Unit-length features of the whole batch, float32, with gradient where it is enabled."""
+        """Unit-length features of the batch and its anchors, float32, with gradient if enabled."""
+        if self.anchors_ACHW is None:
+            return self.encode(model, self.batch.images_NCHW)
+        features = self.encode(model, torch.cat([self.batch.images_NCHW, self.anchors_ACHW]))
+        count = len(self.batch.images_NCHW)
+        images_BD, anchors_AD = features.images_BD[:count], features.images_BD[count:]
+        return replace(features, images_BD=images_BD, anchors_AD=anchors_AD)
+
+    def encode(self, model: ClipModel, images_NCHW: Tensor) -> Features:
+        """Features of some images and of the batch's captions."""
         device = model.device
-        dtype = AUTOCAST[self.spec.precision]
-        images_NCHW = self.batch.images_NCHW.to(device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
-            images_BD = self._images(model, images_NCHW)
+        with self._autocast(device):
+            images_BD = self._images(model, images_NCHW.to(device))
             captions_BD = None
             if self.text is not None:
                 tokens_UL, position_B = self.text
@@ -191,10 +228,15 @@ class StepEncoder:
                 captions_BD = captions_UD[position_B.to(device)]
         return Features(images_BD, captions_BD, self.batch.labels_N.to(device))
 
-    def without_gradient(self, model: ClipModel) -> Features:
-        """The same, for a teacher."""
-        with torch.no_grad():
-            return self(model)
+    def encode_anchors(self, model: ClipModel) -> Tensor:
+        """Unit-length features of the anchors alone."""
+        assert self.anchors_ACHW is not None
+        with self._autocast(model.device):
+            return self._images(model, self.anchors_ACHW.to(model.device))
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        dtype = AUTOCAST[self.spec.precision]
+        return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
     def _images(self, model: ClipModel, images_NCHW: Tensor) -> Tensor:
         parts = images_NCHW.chunk(self.spec.accumulation_steps)
@@ -204,6 +246,21 @@ class StepEncoder:
             return torch.cat([model.encode_images(part) for part in parts])
         features = [checkpoint(model.encode_images, part, use_reentrant=False) for part in parts]
         return torch.cat(features)
+
+
+class _WithoutGradient:
+    """A `carot.methods.base.Encode`."""
+
+    def __init__(self, encoder: StepEncoder) -> None:
+        self._encoder = encoder
+
+    def __call__(self, model: ClipModel) -> Features:
+        with torch.no_grad():
+            return self._encoder.encode(model, self._encoder.batch.images_NCHW)
+
+    def anchors(self, model: ClipModel) -> Tensor:
+        with torch.no_grad():
+            return self._encoder.encode_anchors(model)
 
 
 def total_steps(spec: TrainingSpec, steps_per_epoch: int) -> int:

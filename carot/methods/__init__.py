@@ -69,7 +69,7 @@ def build_method(
         case LipsumMethod():
             return Lipsum(spec, model, total_steps, zero_shot_weights(), seed)
         case CarotMethod():
-            return Carot(spec, model, total_steps)
+            return Carot(spec, model, total_steps, zero_shot_weights, seed)
         case TracerMethod():
             return Tracer(spec, model, total_steps)
         case _:

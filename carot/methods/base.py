@@ -3,10 +3,11 @@
 The trainer encodes, a method only compares features. So a method needs no knowledge of
 micro-batches, precision or devices, and its loss sees the whole batch at once.
 
-Order of the calls, with steps counted from 0: before_step, teach, loss, (optimizer), after_step;
-`outcome` whenever somebody wants to know what the run would end with.
+Order of the calls, with steps counted from 0: prepare; before_step, anchors, teach, loss,
+(optimizer), after_step; `outcome` whenever somebody wants to know what the run would end with.
 
-Shape suffixes: B samples of a step, U distinct captions among them, D embedding width, C classes.
+Shape suffixes: B samples of a step, U distinct captions among them, A anchors, D embedding width,
+C classes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +34,14 @@ class Features:
         captions_BD: unit-length features of each sample's caption; None where the method does not
             use captions.
         labels_B: class indices.
+        anchors_AD: unit-length features of the step's anchors; None where there are none, and on a
+            teacher's side.
     """
 
     images_BD: Tensor
     captions_BD: Tensor | None
     labels_B: Tensor
+    anchors_AD: Tensor | None = None
 
     def captions(self) -> Tensor:
         """The caption features of a method that asked for them."""
@@ -66,8 +71,18 @@ class Outcome:
     head_CD: Tensor | None = None
 
 
-Encode = Callable[[ClipModel], Features]
-"""Encodes the step's samples with a given model, without gradient."""
+class Encode(Protocol):
+    """Encodes what a step has with a given model, without gradient."""
+
+    def __call__(self, model: ClipModel) -> Features:
+        """Features of the batch, without its anchors."""
+
+    def anchors(self, model: ClipModel) -> Tensor:
+        """Unit-length features of the step's anchors, shape (A, D)."""
+
+
+Look = Callable[[int], Features]
+"""Features that the model has of up to so many training images, as evaluation sees them."""
 
 
 class Method(ABC):
@@ -103,9 +118,21 @@ class Method(ABC):
         """The rate of a step; by default one warm-up and one decay over the whole run."""
         return learning_rate_at(step, self.total_steps, spec.learning_rate, spec.warmup_fraction)
 
+    def prepare(self, look: Look) -> None:
+        """Called once before a run, with the starting model; also where a run is taken up again."""
+        return
+
     def before_step(self, step: int) -> None:
         """Called in front of each step; a step taken up again after a stop is told, too."""
         return
+
+    def anchors(self, step: int, images_NCHW: Tensor) -> Tensor | None:
+        """Images beside the batch whose features the loss is to see, shape (A, 3, H, W), or None.
+
+        Args:
+            images_NCHW: the batch's images as the model sees them.
+        """
+        return None
 
     def teach(self, step: int, encode: Encode) -> Features | None:
         """What a teacher makes of the step's samples, or None."""

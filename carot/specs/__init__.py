@@ -17,6 +17,7 @@ from carot.specs.evaluation import (
     SplitName,
 )
 from carot.specs.methods import (
+    AnchorSpec,
     CarotMethod,
     FinetuneMethod,
     FlypMethod,
@@ -49,7 +50,7 @@ from carot.specs.selection import Rule, SelectionSpec
 from carot.specs.training import TrainingSpec
 
 __all__ = [
-    "KINDS", "SHIFT_NAMES", "AnySpec", "CarotMethod", "DatasetReference", "EvaluateSpec",
+    "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference", "EvaluateSpec",
     "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
     "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
     "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "PromptSpec", "Rule", "RunSpec",

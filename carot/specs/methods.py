@@ -51,6 +51,24 @@ class TeacherSpec(Spec):
     )
 
 
+class AnchorSpec(Spec):
+    """Holding a student to its start on images unlike any that it trains on (this project).
+
+    A share of the batch's images is seen through random filters; there the student's class
+    probabilities, over the start's prototypes, are to stay those of the start, divided by the
+    temperature that makes the start's confidences fit the labels of training images.
+    """
+
+    weight: Weight = Field(default=0.0, description="Of the divergence; 0 switches it off.")
+    share: float = Field(default=0.5, gt=0.0, le=1.0, description="Anchors per image of a batch.")
+    temperature: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=100.0,
+        description="Divides the start's logits; by default fitted on up to 4,096 training images.",
+    )
+
+
 class ZeroShotMethod(Spec):
     """No training: the starting model and its text-derived head."""
 
@@ -128,6 +146,7 @@ class CarotMethod(Spec):
         "or the norm itself (released code).",
     )
     teacher: TeacherSpec = TeacherSpec()
+    anchor: AnchorSpec = AnchorSpec()
 
 
 class TracerMethod(Spec):
