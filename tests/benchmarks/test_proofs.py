@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks import bound, bound_toy, ece_floor, parity
 from benchmarks.bound_toy import Objective
 from benchmarks.correlations import correlate, standardised
-from benchmarks.provenance import provenance, write_results
+from benchmarks.provenance import revision, write_results
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,8 +62,8 @@ def test_results_are_json_that_everybody_reads(tmp_path: Path) -> None:
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance()["commit"] is None
-    assert provenance()["dirty"] is None
+    assert revision()["commit"] is None
+    assert revision()["dirty"] is None
 
 
 # Parity
