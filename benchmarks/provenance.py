@@ -23,11 +23,8 @@ OUTPUTS = ("benchmarks/results", "docs/img")
 def provenance() -> dict[str, Any]:
     """Machine, versions, commit and day (UTC) of a measurement; no host names, no paths.
 
-    `commit` is null and so is `dirty` outside a git checkout. `dirty` says whether files other
-    than results and plots differ from that commit.
+    Commit and day are those of the process' start, see `revision`.
     """
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", ".", *(f":!{path}" for path in OUTPUTS))
     return {
         "machine": {
             "cpu": cpu_model(),
@@ -41,9 +38,7 @@ def provenance() -> dict[str, Any]:
             "numpy": importlib.metadata.version("numpy"),
             "open_clip": importlib.metadata.version("open_clip_torch"),
         },
-        "commit": commit,
-        "dirty": None if commit is None or changes is None else changes != "",
-        "date": datetime.now(UTC).date().isoformat(),
+        **STARTED,
     }
 
 
@@ -70,6 +65,17 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def revision() -> dict[str, Any]:
+    """Commit, whether files other than results and plots differ from it, and today's date.
+
+    Outside a git checkout the first two are None.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--", ".", *(f":!{path}" for path in OUTPUTS))
+    dirty = None if commit is None or changes is None else changes != ""
+    return {"commit": commit, "dirty": dirty, "date": datetime.now(UTC).date().isoformat()}
+
+
 def _git(*arguments: str) -> str | None:
     """What git prints about this checkout; None where there is no git or no checkout."""
     try:
@@ -79,3 +85,7 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+# A checkout may move on while a measurement runs; what runs is what was there at the start.
+STARTED = revision()
