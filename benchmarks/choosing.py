@@ -1,7 +1,7 @@
 """Does the bound order real checkpoints, and does choosing by it help? Part (b) of `bound.py`.
 
-Reads what `benchmarks/shift.py` wrote: every checkpoint of every training run, with its terms of the
-bound in distribution and its errors under shift. First rank correlations over all of them; then
+Reads what `benchmarks/shift.py` wrote: every checkpoint of every training run, with its terms of
+the bound in distribution and its errors under shift. First rank correlations over all of them; then
 what rules that see in-distribution quantities alone pick, out of three kinds of candidates:
 
 - the checkpoints of one run (early, middle, end),
@@ -9,8 +9,8 @@ what rules that see in-distribution quantities alone pick, out of three kinds of
 - all checkpoints of all methods with one seed.
 
 A rule's figure is the mean over such groups of what it picked; `random` is the mean over all
-candidates, `oracle` the best under shift, which no rule can see. The picks use the validation split,
-the correlations the test split.
+candidates, `oracle` the best under shift, which no rule can see. The picks use the validation
+split, the correlations the test split.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ def checkpoints(document: Mapping[str, Any]) -> list[Checkpoint]:
         if "configuration" not in row:
             continue
         for seed, run in enumerate(row["seeds"]):
-            for each in run:
-                found.append(_checkpoint(method, seed, each))
+            found += [_checkpoint(method, seed, each) for each in run]
     return found
 
 

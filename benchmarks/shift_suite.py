@@ -105,7 +105,7 @@ class Suite:
                         name=shift, dataset="builtin:digits", shift=shift, severity=severity
                     ),
                     CLASSES,
-                )
+                ).source
             )
             for severity in SEVERITIES
         ]

@@ -2,11 +2,11 @@
 
     w · mean over anchors of KL(softmax(s_0 f_0(x) P' / T) ‖ softmax(s_0 f(x) P'))
 
-f_0, s_0 and P are the start's image tower, logit scale and class prototypes, f the student's tower, x
-images through random filters (`carot.anchors`). T makes the start's confidences fit the labels of
+f_0, s_0 and P are the start's image tower, logit scale and class prototypes, f the student's tower,
+x images through random filters (`carot.anchors`). T makes the start's confidences fit the labels of
 training images, which the start has not seen: an anchor hands down what the start knows, not how
-unsure it was of it. An idea of this project; self-distillation of the start on data of no label is
-as old as learning without forgetting (Li & Hoiem, ECCV 2016).
+unsure it was of it. The combination is this project's; distilling the start on images without
+labels is as old as learning without forgetting (Li & Hoiem, ECCV 2016).
 
 Shape suffixes: A anchors, C classes, D embedding width, N images.
 """

@@ -3,8 +3,8 @@
 L = L_MCL + ρ-term + λ_OC ‖W W' − I‖² + λ_SD (KL(q̃ᴵ‖qᴵ) + KL(q̃ᵀ‖qᵀ)), eq. 3 to 5. W is the visual
 projection, q and q̃ the in-batch similarity distributions of student and teacher, in both
 directions. Constants (A.3): λ_OC = 0.2, λ_SD = 1.5; released code: ρ-term weight 0.05, unsquared.
-The teacher is a momentum average (A.3), or any other of `carot.teachers`. Not in the paper: an anchor
-(`carot.methods.anchor`), switched off unless its weight says otherwise.
+The teacher is a momentum average (A.3), or any other of `carot.teachers`. Not in the paper: an
+anchor (`carot.methods.anchor`), switched off unless its weight says otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Carot(Distilled):
     """Distils in-batch similarities; holds the student at its anchors where there are any.
 
     Args:
-        zero_shot_weights: makes the start's class weights; called where there is an anchor.
+        zero_shot_weights: makes the start's class weights; needed, and called, where there is an anchor.
         seed: of the anchors.
     """
 
@@ -34,7 +34,7 @@ class Carot(Distilled):
         spec: CarotMethod,
         model: ClipModel,
         total_steps: int,
-        zero_shot_weights: Callable[[], Tensor],
+        zero_shot_weights: Callable[[], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         distillation = Divergence(
@@ -43,6 +43,7 @@ class Carot(Distilled):
         super().__init__(spec, model, total_steps, [distillation])
         self.anchor: Anchor | None = None
         if spec.anchor.weight > 0:
+            assert zero_shot_weights is not None
             self.anchor = Anchor(spec.anchor, model, zero_shot_weights(), seed)
 
     def prepare(self, look: Look) -> None:

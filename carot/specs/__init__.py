@@ -50,8 +50,8 @@ from carot.specs.selection import Rule, SelectionSpec
 from carot.specs.training import TrainingSpec
 
 __all__ = [
-    "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference", "EvaluateSpec",
-    "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
+    "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference",
+    "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
     "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
     "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "PromptSpec", "Rule", "RunSpec",
     "SelectSpec", "SelectionSpec", "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec",
