@@ -76,3 +76,8 @@ TRAINED: dict[str, Trained] = {
     PAPER: Trained("CaRot as published", recipe(PAPER)),
     "tracer": Trained("TRACER", recipe("tracer")),
 }
+
+DEFAULT_METHOD = recipe(DEFAULT)
+
+ABLATION: dict[str, Trained] = {}
+"""The parts of the default recipe, each trained with the configuration that was tuned for it."""
