@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.shift_runs import Run
 from carot.specs.presets import preset
 
-EPOCHS = (10, 20)
+EPOCHS = (8, 16)
 RATES = (5e-4, 1e-3)
 HEAD_RATES = (1e-3, 1e-2)
 TUNING_SEED = 100
@@ -78,6 +78,27 @@ TRAINED: dict[str, Trained] = {
 }
 
 DEFAULT_METHOD = recipe(DEFAULT)
+TRAINED[DEFAULT] = Trained("**this project's default**", DEFAULT_METHOD)
 
-ABLATION: dict[str, Trained] = {}
+
+def _default_with(**changes: Any) -> dict[str, Any]:
+    return {**DEFAULT_METHOD, **changes}
+
+
+ABLATION: dict[str, Trained] = {
+    "paper-like-default": Trained("CaRot as published", recipe(PAPER), like=DEFAULT),
+    "class-positives": Trained(
+        "+ positives of one class",
+        _default_with(anchor={"weight": 0.0}),
+        like=DEFAULT,
+    ),
+    "unsure-anchor": Trained(
+        "+ anchor, the start's confidences as they are",
+        _default_with(anchor={**DEFAULT_METHOD["anchor"], "temperature": 1.0}),
+        like=DEFAULT,
+    ),
+    "no-distillation": Trained(
+        "default without self-distillation", _default_with(distillation_weight=0.0), like=DEFAULT
+    ),
+}
 """The parts of the default recipe, each trained with the configuration that was tuned for it."""

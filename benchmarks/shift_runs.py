@@ -32,7 +32,7 @@ from carot.trainer import fit
 
 BATCH_SIZE = 128
 WARMUP = 0.05
-MARKS = (0.3, 0.6, 1.0)
+MARKS = (0.5, 1.0)
 METHOD: TypeAdapter[MethodSpec] = TypeAdapter(MethodSpec)
 HEAD = "head"
 

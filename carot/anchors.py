@@ -13,13 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KERNEL = 3  # pixels
+LARGEST_SHARE = 0.5
+"""Of the image itself in an anchor. Nearer to an image that is trained on, holding the student to
+its start would keep it from learning."""
 
 
 def random_filters(images_NCHW: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` of the images, drawn without replacement, each through a random filter of its own.
 
     x' = λ x + (1 − λ) w * x, w a 3 x 3 convolution over all channels with normal weights of
-    variance 1 / (9 channels), λ uniform on [0, 1].
+    variance 1 / (9 channels), λ uniform on [0, ½].
 
     Args:
         images_NCHW: normalised images, on any device; their number is at least `count`.
@@ -32,7 +35,8 @@ def random_filters(images_NCHW: Tensor, count: int, generator: torch.Generator) 
     drawn_A = torch.randperm(len(images_NCHW), generator=generator)[:count]
     shape = (count, channels, channels, KERNEL, KERNEL)
     filters = torch.randn(shape, generator=generator) / (channels * KERNEL**2) ** 0.5
-    share = torch.rand((count, 1, 1, 1), generator=generator).to(images_NCHW)
+    share = LARGEST_SHARE * torch.rand((count, 1, 1, 1), generator=generator)
+    share = share.to(images_NCHW)
     images_ACHW = images_NCHW.detach()[drawn_A.to(images_NCHW.device)]
     # One group an image, so that each meets its own filter.
     folded = images_ACHW.flatten(0, 1)[None]
