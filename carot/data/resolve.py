@@ -1,11 +1,12 @@
 """From a reference in a spec to an opened data set.
 
-`builtin:digits` is bundled; `folder:PATH` and `csv:PATH` are local files. The service keeps its
-own ids (`ds_…`) and turns them into folders before a run starts.
+`builtin:digits` is bundled; everything else is `SCHEME:PATH`, local files opened as OPENERS says.
+The service keeps its own ids (`ds_…`) and turns them into folders before a run starts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from PIL import Image
 
 from carot.data import digits
 from carot.data.folder import open_csv, open_folder
+from carot.data.parquet import open_parquet
+from carot.data.shards import open_shards
 from carot.data.shifts import distort_printed, shift_image
 from carot.data.source import ImageSource, ShiftedSource
 from carot.data.splits import SPLITS
@@ -22,6 +25,12 @@ from carot.specs import SHIFT_NAMES, EvaluationDataset, EvaluationSpec, SplitNam
 
 DIGITS = "builtin:digits"
 BUILTIN = (DIGITS,)
+OPENERS: dict[str, Callable[[Path, str], ImageSource]] = {
+    "folder": open_folder,
+    "csv": open_csv,
+    "webdataset": open_shards,
+    "parquet": open_parquet,
+}
 
 
 def open_dataset(reference: str, split: str) -> ImageSource:
@@ -36,12 +45,11 @@ def open_dataset(reference: str, split: str) -> ImageSource:
     scheme, _, rest = reference.partition(":")
     if reference == DIGITS:
         return digits.handwritten_digits(split)
-    if scheme == "folder" and rest:
-        return open_folder(Path(rest), split)
-    if scheme == "csv" and rest:
-        return open_csv(Path(rest), split)
+    if scheme in OPENERS and rest:
+        return OPENERS[scheme](Path(rest), split)
     raise SpecError(
-        f"{reference!r} is no data set: use {', '.join(BUILTIN)}, folder:PATH or csv:PATH",
+        f"{reference!r} is no data set: use {', '.join(BUILTIN)} or SCHEME:PATH, "
+        f"where SCHEME is one of {', '.join(OPENERS)}",
         field="dataset",
     )
 
