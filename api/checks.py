@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -15,17 +16,25 @@ from carot.data.splits import SPLITS
 from carot.specs import EvaluateSpec, FinetuneSpec, ModelSpec
 from store.checkpoints import get_checkpoint
 from store.datasets import get_dataset
-from store.errors import NotFound
+from store.errors import NotBeneathRoot, NotFound
+from store.roots import is_path, named_files
 
 DIGITS = "builtin:digits"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a data set holds, as far as a check needs it."""
+    """What a data set holds, as far as a check needs it; empty where only the run looks at it."""
 
     classes: tuple[str, ...]
     images: dict[str, int]
+
+    def lacks(self, split: str) -> bool:
+        """Whether it is known that a split has no images."""
+        return bool(self.images) and not self.images.get(split)
+
+
+FILES = Contents((), {})
 
 
 @cache
@@ -40,21 +49,26 @@ def bundled_digits() -> Contents:
     )
 
 
-def check_spec(session: Session, spec: FinetuneSpec | EvaluateSpec) -> None:
+def check_spec(
+    session: Session, spec: FinetuneSpec | EvaluateSpec, root: Path | None = None
+) -> None:
     """Refuse a spec that cannot succeed.
+
+    Args:
+        root: the folder beneath which files of the server may be named.
 
     Raises:
         Problem: 422 that names the field.
     """
     _check_text(spec)
     _check_model(session, spec.model)
-    contents = _contents(session, spec.dataset, "dataset")
+    contents = _contents(session, spec.dataset, "dataset", root)
     if isinstance(spec, FinetuneSpec):
         _check_training(spec, contents)
     elif spec.model.checkpoint is not None:
         classes = tuple(get_checkpoint(session, spec.model.checkpoint).classes)
         _check_same_classes(contents.classes, classes, "dataset", "the checkpoint's")
-    _check_rows(session, spec, contents)
+    _check_rows(session, spec, contents, root)
 
 
 def _check_text(spec: FinetuneSpec | EvaluateSpec) -> None:
@@ -91,15 +105,15 @@ def _check_model(session: Session, model: ModelSpec) -> None:
             )
 
 
-def _contents(session: Session, reference: str, field: str) -> Contents:
+def _contents(session: Session, reference: str, field: str, root: Path | None) -> Contents:
     if reference == DIGITS:
         return bundled_digits()
-    scheme = reference.partition(":")[0]
-    if scheme in ("folder", "csv"):
-        raise invalid(
-            field,
-            "files of the server cannot be named over HTTP; upload them with POST /datasets",
-        )
+    if is_path(reference):
+        try:
+            named_files(root, reference)
+        except NotBeneathRoot as error:
+            raise invalid(field, str(error)) from None
+        return FILES
     if not (reference.startswith("ds_") and ID.fullmatch(reference)):
         raise invalid(field, f"{reference[:80]!r} is no data set: use {DIGITS} or an id (ds_…)")
     try:
@@ -111,6 +125,8 @@ def _contents(session: Session, reference: str, field: str) -> Contents:
 
 
 def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
+    if contents == FILES:
+        return
     images = contents.images.get("train", 0)
     if len(contents.classes) < 2:
         raise invalid("dataset", "only one class; a classifier needs two or more")
@@ -125,27 +141,27 @@ def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
         )
 
 
-def _check_rows(session: Session, spec: FinetuneSpec | EvaluateSpec, training: Contents) -> None:
+def _check_rows(
+    session: Session, spec: FinetuneSpec | EvaluateSpec, training: Contents, root: Path | None
+) -> None:
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
-        contents = _contents(session, row.dataset, f"{field}.dataset")
+        contents = _contents(session, row.dataset, f"{field}.dataset", root)
         if row.shift == "printed" and row.dataset != DIGITS:
             raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
-        if contents.images.get(row.split, 0) == 0:
+        if contents.lacks(row.split):
             raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
         _check_same_classes(
             contents.classes, training.classes, f"{field}.dataset", "those of dataset"
         )
-    if spec.evaluation.datasets is None and not any(
-        training.images.get(split) for split in ("test", "validation")
-    ):
+    if spec.evaluation.datasets is None and all(map(training.lacks, ("test", "validation"))):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
 
 
 def _check_same_classes(
     found: tuple[str, ...], wanted: tuple[str, ...], field: str, whose: str
 ) -> None:
-    if found == wanted:
+    if found == wanted or not found or not wanted:
         return
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     parts = [f"lacks {', '.join(missing[:10])}"] * bool(missing)

@@ -2,6 +2,7 @@
 
     FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…`
     FOLDER/datasets/ds_…/            image folders
+    FOLDER/datasets/root             a link to the data set root of this worker
     FOLDER/models/ckpt_…/            the checkpoint to start from
     FOLDER/snapshot/                 where an earlier attempt got to
 
@@ -26,6 +27,7 @@ from store.database import Database
 from store.datasets import get_dataset
 from store.errors import ArtifactError, NoSpace, NotFound
 from store.jobs import Claim
+from store.roots import check_contents, is_path
 from worker import layout
 
 DATASET_PREFIX = "ds_"
@@ -50,21 +52,30 @@ class Materialiser:
 
     Args:
         check: called between pieces; raises to give up.
+        root: the folder beneath which jobs may name files.
     """
 
     def __init__(
-        self, database: Database, artifacts: ArtifactStore, folder: Path, check: Check
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        folder: Path,
+        check: Check,
+        root: Path | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._folder = folder
         self._check = check
+        self._root = root
 
     def prepare(self, held: Claim) -> Materials:
         """Fetch what `held`'s spec names and write the spec beside it.
 
         Raises:
             NotFound: a data set or checkpoint is gone.
+            NotBeneathRoot: a file that it names is none of this worker's.
+            DataError: a CSV file that it names cannot be read.
             ArtifactError: its bytes are missing or damaged, or the disk is full.
         """
         materials = Materials()
@@ -73,9 +84,7 @@ class Materialiser:
             spec: dict[str, Any] = json.loads(json.dumps(held.spec))
             local = {name: self._dataset(name) for name in dict.fromkeys(_references(spec))}
             _rewrite(spec, local)
-            materials.references = {
-                mine: given for given, mine in local.items() if mine.startswith("folder:")
-            }
+            materials.references = {mine: given for given, mine in local.items() if is_path(mine)}
             checkpoint = spec["model"].get("checkpoint")
             if checkpoint is not None:
                 spec["model"] |= {"checkpoint": None, "folder": self._checkpoint(checkpoint)}
@@ -85,6 +94,8 @@ class Materialiser:
         return materials
 
     def _dataset(self, reference: str) -> str:
+        if is_path(reference):
+            return self._files(reference)
         if not reference.startswith(DATASET_PREFIX):
             return reference
         with self._database.reading() as session:
@@ -96,6 +107,17 @@ class Materialiser:
         target = f"{layout.DATASETS}/{reference}"
         self._fetch(key, target)
         return f"folder:{target}"
+
+    def _files(self, reference: str) -> str:
+        """Through a link: the spec is then the same on workers whose roots differ."""
+        check_contents(self._root, reference)
+        assert self._root is not None, "checked"
+        link = self._folder / layout.DATASETS / layout.ROOT
+        if not link.is_symlink():
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(self._root.resolve(), target_is_directory=True)
+        scheme, _, relative = reference.partition(":")
+        return f"{scheme}:{layout.DATASETS}/{layout.ROOT}/{relative}"
 
     def _checkpoint(self, checkpoint_id: str) -> str:
         with self._database.reading() as session:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from carot.errors import DataError
 
-MAX_FILES = 100_000
+MAX_FILES = 10_000
 NAMES_IN_MESSAGE = 10
 SPLIT_WORDS = {
     "train": "train",

@@ -87,16 +87,21 @@ def read_csv(path: Path) -> dict[str | None, list[Item]]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file", field="dataset")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        text = file.read()
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    header = reader.fieldnames or []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+        delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+        header, rows = list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path.name}: not a CSV file in UTF-8 ({error})", field="dataset"
+        ) from error
     path_column = _column(header, PATH_COLUMNS, path)
     label_column = _column(header, LABEL_COLUMNS, path)
     has_split = "split" in header
     groups: dict[str | None, list[Item]] = {}
-    for number, row in enumerate(reader, start=2):
+    for number, row in enumerate(rows, start=2):
         name, label = (row[path_column] or "").strip(), (row[label_column] or "").strip()
         if not name or not label:
             raise DataError(
