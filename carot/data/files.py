@@ -55,17 +55,13 @@ def find_files(path: Path, suffixes: tuple[str, ...]) -> list[DataFile]:
         DataError: there is none, one that a range names is missing, or some are named after
             splits and others are not.
     """
-    if path.is_dir():
-        found = [(p, p.relative_to(path)) for p in path.rglob("*") if _is_wanted(p, path, suffixes)]
-        if not found:
-            raise DataError(f"{path}: no files named *{suffixes[0]}", field="dataset")
-    elif path.exists() or "{" not in str(path):
-        found = [(path, Path(path.name))]
-    else:
-        first = next(i for i, part in enumerate(path.parts) if "{" in part)
-        paths = [Path(name) for name in expand(str(path))]
-        found = [(p, Path(*p.parts[first:])) for p in paths]
-    files = [_data_file(p, relative) for p, relative in found]
+    try:
+        found = _found(path, suffixes)
+        files = [_data_file(file, relative) for file, relative in found]
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file", field="dataset") from error
+    except (OSError, ValueError) as error:  # no right to read it, null characters
+        raise DataError(f"{path.name[:100]!r} cannot be read: {error}", field="dataset") from error
     files.sort(key=lambda file: file.name)
     _check_splits(files, path)
     return files
@@ -103,16 +99,27 @@ def expand(pattern: str) -> list[str]:
     ]
 
 
+def _found(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
+    """Each file with its path beneath the data set."""
+    if path.is_dir():
+        found = [(p, p.relative_to(path)) for p in path.rglob("*") if _is_wanted(p, path, suffixes)]
+        if not found:
+            raise DataError(f"{path}: no files named *{suffixes[0]}", field="dataset")
+        return found
+    if path.exists() or "{" not in str(path):
+        return [(path, Path(path.name))]
+    first = next(i for i, part in enumerate(path.parts) if "{" in part)
+    paths = map(Path, expand(str(path)))
+    return [(p, Path(*p.parts[first:])) for p in paths]
+
+
 def _is_wanted(path: Path, root: Path, suffixes: tuple[str, ...]) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     return path.name.lower().endswith(suffixes) and not hidden and path.is_file()
 
 
 def _data_file(path: Path, relative: Path) -> DataFile:
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no such file", field="dataset") from error
+    status = path.stat()
     if not path.is_file():
         raise DataError(f"{path}: not a file", field="dataset")
     return DataFile(
