@@ -20,7 +20,8 @@ from store.errors import NotBeneathRoot
 
 def is_path(reference: str) -> bool:
     """Whether a data set reference names files."""
-    return reference.partition(":")[0] in PATH_SCHEMES
+    scheme, colon, _ = reference.partition(":")
+    return bool(colon) and scheme in PATH_SCHEMES
 
 
 def beneath(root: Path | None, relative: str) -> Path:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ def test_it_is_a_least_recently_used_cache(keys: list[int], limit: int) -> None:
     model: list[int] = []
     loads = 0
     for key in keys:
-        assert tested.get(key, lambda key=key: bytes(key + 1), key + 1) == bytes(key + 1)
+        assert tested.get(key, partial(bytes, key + 1), key + 1) == bytes(key + 1)
         if key in model:
             model.remove(key)
         else:

@@ -34,7 +34,8 @@ def test_no_block_is_met_again_after_its_window(sizes: list[int], window: int, s
     blocks = blocks_of(sizes, window)
     owner = [number for number, block in enumerate(blocks.ranges) for _ in block]
     order = [owner[i] for i in epoch_order(sum(sizes), blocks, seed, 0).tolist()]
-    first, last = {}, {}
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
     for position, block in enumerate(order):
         first.setdefault(block, position)
         last[block] = position
