@@ -113,3 +113,10 @@ def test_nothing_there(tmp_path: Path, name: str, message: str) -> None:
         find_files(tmp_path / name, (".tar",))
     with pytest.raises(DataError, match=r"no files named \*\.tar"):
         find_files(tmp_path, (".tar",))
+
+
+def test_a_folder_behind_a_link(tmp_path: Path) -> None:
+    splits_of(tmp_path / "real", "train/0.tar")
+    (tmp_path / "link").symlink_to(tmp_path / "real")  # as a worker links its data set root
+    [file] = find_files(tmp_path / "link", (".tar",))
+    assert (file.name, file.path) == ("train/0.tar", tmp_path / "link" / "train" / "0.tar")

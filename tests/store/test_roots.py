@@ -36,8 +36,8 @@ def test_what_lies_beneath(root: Path, path: str) -> None:
     "path",
     [
         "", "/", "/etc/passwd", "..", "../secret", "pets/../../secret", "pets/..", "out",
-        "out/x.png", "file-out", "in/../../secret", "round", "missing", "pets/pets.csv/x", "a\0b", "x" * 5000,
-        "~", "//etc", "pets/\udcff",
+        "out/x.png", "file-out", "in/../../secret", "round", "missing", "pets/pets.csv/x", "a\0b",
+        "x" * 5000, "~", "//etc", "pets/\udcff",
     ],
 )  # fmt: skip
 def test_what_does_not(root: Path, path: str) -> None:
