@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -24,17 +25,25 @@ from carot.specs import (
 )
 from carot.suites import suite, suite_rows
 from store.datasets import get_dataset
-from store.errors import NotFound
+from store.errors import NotBeneathRoot, NotFound
+from store.roots import is_path, named_files
 
 DIGITS = "builtin:digits"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a data set holds, as far as a check needs it."""
+    """What a data set holds, as far as a check needs it; empty where only the run looks at it."""
 
     classes: tuple[str, ...]
     images: dict[str, int]
+
+    def lacks(self, split: str) -> bool:
+        """Whether it is known that a split has no images."""
+        return bool(self.images) and not self.images.get(split)
+
+
+FILES = Contents((), {})
 
 
 @cache
@@ -49,15 +58,18 @@ def bundled_digits() -> Contents:
     )
 
 
-def checked(session: Session, spec: AnySpec) -> AnySpec:
+def checked(session: Session, spec: AnySpec, root: Path | None = None) -> AnySpec:
     """The spec as the job keeps it: what was left to the service to find out is written into it.
+
+    Args:
+        root: the folder beneath which files of the server may be named.
 
     Raises:
         Problem: 422 that names the field of a spec that cannot succeed.
     """
     _check_text(spec)
     spec = checked_models(session, spec)
-    contents = _contents(session, spec.dataset, "dataset")
+    contents = _contents(session, spec.dataset, "dataset", root)
     if isinstance(spec, FinetuneSpec):
         _check_training(spec, contents)
     else:
@@ -65,9 +77,9 @@ def checked(session: Session, spec: AnySpec) -> AnySpec:
     if isinstance(spec, InterpolateSpec | SelectSpec):
         _check_split(spec.split, contents, "split")
     if spec.evaluation.suite is not None:
-        _check_suite(session, spec, spec.evaluation.suite, contents)
+        _check_suite(session, spec, spec.evaluation.suite, contents, root)
     else:
-        _check_rows(session, spec, contents)
+        _check_rows(session, spec, contents, root)
     return spec
 
 
@@ -81,15 +93,15 @@ def _check_text(spec: AnySpec) -> None:
         raise invalid("body", "text must not contain null characters")
 
 
-def _contents(session: Session, reference: str, field: str) -> Contents:
+def _contents(session: Session, reference: str, field: str, root: Path | None) -> Contents:
     if reference == DIGITS:
         return bundled_digits()
-    scheme = reference.partition(":")[0]
-    if scheme in ("folder", "csv"):
-        raise invalid(
-            field,
-            "files of the server cannot be named over HTTP; upload them with POST /datasets",
-        )
+    if is_path(reference):
+        try:
+            named_files(root, reference)
+        except NotBeneathRoot as error:
+            raise invalid(field, str(error)) from None
+        return FILES
     if not (reference.startswith("ds_") and ID.fullmatch(reference)):
         raise invalid(field, f"{reference[:80]!r} is no data set: use {DIGITS} or an id (ds_…)")
     try:
@@ -101,6 +113,8 @@ def _contents(session: Session, reference: str, field: str) -> Contents:
 
 
 def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
+    if contents == FILES:
+        return
     images = contents.images.get("train", 0)
     if len(contents.classes) < 2:
         raise invalid("dataset", "only one class; a classifier needs two or more")
@@ -127,49 +141,45 @@ def _check_classes(session: Session, spec: AnySpec, contents: Contents) -> None:
 
 
 def _check_split(split: str, contents: Contents, field: str) -> None:
-    if contents.images.get(split, 0) == 0:
+    if contents.lacks(split):
         raise invalid(field, f"the data set has no images in {split!r} to choose by")
 
 
-def _check_rows(session: Session, spec: AnySpec, training: Contents) -> None:
+def _check_rows(session: Session, spec: AnySpec, training: Contents, root: Path | None) -> None:
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
-        contents = _contents(session, row.dataset, f"{field}.dataset")
+        contents = _contents(session, row.dataset, f"{field}.dataset", root)
         if row.shift == "printed" and row.dataset != DIGITS:
             raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
-        if contents.images.get(row.split, 0) == 0:
+        if contents.lacks(row.split):
             raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
         _check_row_classes(row, contents.classes, training.classes, f"{field}.dataset")
-    if spec.evaluation.datasets is None and not any(
-        training.images.get(split) for split in ("test", "validation")
-    ):
+    if spec.evaluation.datasets is None and all(map(training.lacks, ("test", "validation"))):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
 
 
-def _check_suite(session: Session, spec: AnySpec, name: str, training: Contents) -> None:
+def _check_suite(
+    session: Session, spec: AnySpec, name: str, training: Contents, root: Path | None
+) -> None:
     field = "evaluation.suite"
     try:
         chosen = suite(name)
-        if chosen.wants("root"):
-            raise invalid(
-                field,
-                f"the suite {name} needs files of the server, which cannot be named over HTTP",
-            )
-        split: SplitName = "test" if training.images.get("test") else "validation"
-        if chosen.wants("split") and not training.images.get(split):
+        split: SplitName = "validation" if training.lacks("test") else "test"
+        if chosen.wants("split") and training.lacks(split):
             raise invalid("dataset", "it has neither a test nor a validation split to be measured")
         rows = suite_rows(name, spec.evaluation, dataset=spec.dataset, split=lambda: split)
     except CarotError as error:
         raise invalid(error.field or field, error.message) from None
+    place = "evaluation.root" if chosen.wants("root") else field
     for row in {row.dataset: row for row in rows}.values():
-        contents = _contents(session, row.dataset, field)
-        _check_row_classes(row, contents.classes, training.classes, field)
+        contents = _contents(session, row.dataset, place, root)
+        _check_row_classes(row, contents.classes, training.classes, place)
 
 
 def _check_row_classes(
     row: EvaluationDataset, found: tuple[str, ...], wanted: tuple[str, ...], field: str
 ) -> None:
-    if not row.restrict:
+    if not row.restrict or not found or not wanted:
         _check_same_classes(found, wanted, field, "those of dataset")
         return
     try:
@@ -183,7 +193,7 @@ def _check_row_classes(
 def _check_same_classes(
     found: tuple[str, ...], wanted: tuple[str, ...], field: str, whose: str
 ) -> None:
-    if found == wanted:
+    if found == wanted or not found or not wanted:
         return
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     parts = [f"lacks {', '.join(missing[:10])}"] * bool(missing)

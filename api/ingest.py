@@ -19,6 +19,8 @@ from carot.errors import DataError
 from store.artifacts import ArtifactStore
 from store.artifacts.rows import Stored, commit, store_pending
 from store.datasets import create_dataset
+from store.errors import NotBeneathRoot
+from store.roots import beneath
 from store.tables import Dataset
 
 
@@ -93,13 +95,11 @@ def from_folder(context: Context, relative: str | None, name: str | None) -> Dra
         raise invalid("source", "this server has no CAROT_DATASET_ROOT, so upload an archive")
     if relative is None:
         raise invalid("path", "is needed with `source: folder`")
-    root = root.resolve()
     try:
-        path = (root / relative).resolve()
-        inside = path.is_relative_to(root) and path.is_dir()
-    except (OSError, ValueError, RuntimeError):  # null characters, circles of links
-        inside = False
-    if not inside:
+        path = beneath(root, relative)
+    except NotBeneathRoot as error:
+        raise invalid("path", str(error)) from None
+    if not path.is_dir():
         raise invalid("path", "no such folder beneath the server's data set root")
     source = {"source": "folder", "path": relative}
     return from_file(context, path, name or path.name, source, field="path")

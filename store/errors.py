@@ -8,6 +8,7 @@ StoreError
 │   └── StaleFence            the writer was replaced; it must stop and write nothing more
 ├── IdempotencyConflict       the key belongs to another request
 ├── IdempotencyInFlight       the first request with the key is still being answered
+├── NotBeneathRoot            a file that the data set root does not hold
 └── ArtifactError
     ├── ArtifactMissing       its bytes are not where they should be
     ├── ArtifactCorrupt       its bytes are not those that were written
@@ -52,6 +53,10 @@ class IdempotencyConflict(StoreError):
 
 class IdempotencyInFlight(StoreError):
     """The first request with the key is still being answered."""
+
+
+class NotBeneathRoot(StoreError):
+    """A file that the data set root does not hold, or there is no root."""
 
 
 class ArtifactError(StoreError):

@@ -13,10 +13,17 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from carot.errors import DataError
 from carot.events import Failed
 from store.artifacts import ArtifactStore
 from store.database import Database
-from store.errors import ArtifactError, IllegalTransition, NotFound, StaleFence
+from store.errors import (
+    ArtifactError,
+    IllegalTransition,
+    NotBeneathRoot,
+    NotFound,
+    StaleFence,
+)
 from store.jobs import Claim, fail, lose_attempt, mark_cancelled, release
 from store.settings import Settings
 from worker.child import DONE, FAILED, INTERRUPTED
@@ -63,7 +70,9 @@ class Attempt:
         self._folder = folder
         self._relay = Relay()
         self._heartbeat = Heartbeat(database, settings, held, self._relay)
-        self._materialiser = Materialiser(database, artifacts, folder, self._check)
+        self._materialiser = Materialiser(
+            database, artifacts, folder, self._check, settings.dataset_root
+        )
         self._results = Results(database, artifacts, held, folder, self._check)
         self._stored_step = -1
         self._finishing = False
@@ -83,7 +92,7 @@ class Attempt:
                 raise
             except IllegalTransition:  # a cancel came in at the last moment
                 self._cancelled()
-            except (ArtifactError, NotFound) as error:
+            except (ArtifactError, NotFound, NotBeneathRoot, DataError) as error:
                 self._fail(_code(type(error).__name__), str(error))
             except Exception as error:
                 log.exception("%s: the worker failed", self._held.job_id)

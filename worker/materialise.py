@@ -2,6 +2,7 @@
 
     FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…`
     FOLDER/datasets/ds_…/            image folders
+    FOLDER/datasets/root             a link to the data set root of this worker
     FOLDER/models/ckpt_…/            the checkpoints that it names
     FOLDER/snapshot/                 where an earlier attempt got to
 
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from carot.specs import EvaluationSpec
+from carot.suites import suite_rows
 from store.artifacts import ArtifactStore
 from store.artifacts.base import saying_no_space
 from store.artifacts.rows import get_artifact
@@ -26,6 +29,7 @@ from store.database import Database
 from store.datasets import get_dataset
 from store.errors import ArtifactError, NoSpace, NotFound
 from store.jobs import Claim
+from store.roots import check_contents, is_path
 from worker import layout
 
 DATASET_PREFIX = "ds_"
@@ -52,32 +56,40 @@ class Materialiser:
 
     Args:
         check: called between pieces; raises to give up.
+        root: the folder beneath which jobs may name files.
     """
 
     def __init__(
-        self, database: Database, artifacts: ArtifactStore, folder: Path, check: Check
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        folder: Path,
+        check: Check,
+        root: Path | None = None,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._folder = folder
         self._check = check
+        self._root = root
 
     def prepare(self, held: Claim) -> Materials:
         """Fetch what `held`'s spec names and write the spec beside it.
 
         Raises:
             NotFound: a data set or checkpoint is gone.
+            NotBeneathRoot: a file that it names is none of this worker's.
+            DataError: a CSV file that it names cannot be read.
             ArtifactError: its bytes are missing or damaged, or the disk is full.
         """
         materials = Materials()
         with saying_no_space("the files of the job"):
             self._folder.mkdir(parents=True)
             spec: dict[str, Any] = json.loads(json.dumps(held.spec))
+            _expand_suite(spec)
             local = {name: self._dataset(name) for name in dict.fromkeys(_references(spec))}
             _rewrite(spec, local)
-            materials.references = {
-                mine: given for given, mine in local.items() if mine.startswith("folder:")
-            }
+            materials.references = {mine: given for given, mine in local.items() if is_path(mine)}
             for model in _checkpoints_in(spec):
                 folder = f"{layout.MODELS}/{model['checkpoint']}"
                 if folder not in materials.checkpoints:
@@ -90,6 +102,8 @@ class Materialiser:
         return materials
 
     def _dataset(self, reference: str) -> str:
+        if is_path(reference):
+            return self._files(reference)
         if not reference.startswith(DATASET_PREFIX):
             return reference
         with self._database.reading() as session:
@@ -101,6 +115,17 @@ class Materialiser:
         target = f"{layout.DATASETS}/{reference}"
         self._fetch(key, target)
         return f"folder:{target}"
+
+    def _files(self, reference: str) -> str:
+        """Through a link: the spec is then the same on workers whose roots differ."""
+        check_contents(self._root, reference)
+        assert self._root is not None, "checked"
+        link = self._folder / layout.DATASETS / layout.ROOT
+        if not link.is_symlink():
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(self._root.resolve(), target_is_directory=True)
+        scheme, _, relative = reference.partition(":")
+        return f"{scheme}:{layout.DATASETS}/{layout.ROOT}/{relative}"
 
     def _checkpoint(self, checkpoint_id: str, target: str) -> None:
         with self._database.reading() as session:
@@ -129,6 +154,16 @@ class Materialiser:
         for piece in pieces:
             self._check()
             yield piece
+
+
+def _expand_suite(spec: dict[str, Any]) -> None:
+    """A suite of files becomes its rows, so that each is found like any other data set."""
+    evaluation = EvaluationSpec.model_validate(spec["evaluation"])
+    if evaluation.suite is None or evaluation.root is None:
+        return
+    rows = suite_rows(evaluation.suite, evaluation, dataset=spec["dataset"], split=lambda: "test")
+    spec["evaluation"] |= {"suite": None, "root": None}
+    spec["evaluation"]["datasets"] = [row.model_dump(mode="json") for row in rows]
 
 
 def _checkpoints_in(spec: dict[str, Any]) -> list[dict[str, Any]]:

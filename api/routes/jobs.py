@@ -41,7 +41,7 @@ def submit(body: JobRequest, context: Ctx, key: IdempotencyKey = None) -> Respon
         if mine.replay is not None:
             return mine.replay
         with context.database.session() as session:
-            spec = checked(session, body.spec())
+            spec = checked(session, body.spec(), context.settings.dataset_root)
             job = store.create_job(
                 session, spec, name=body.name, alias=body.alias, max_attempts=limit
             )

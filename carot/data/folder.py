@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from carot.data.images import SUFFIXES, decode_image
+from carot.data.partition import Arranged, arrange
 from carot.data.source import ImageSource
-from carot.data.splits import SPLITS, split_of_digest
+from carot.data.splits import SPLITS
 from carot.errors import DataError
 
 PATH_COLUMNS = ("filepath", "path", "image")
@@ -26,18 +26,25 @@ class Item:
 
     key: str
     path: Path
-    class_name: str
+    label: str
+
+    def digest(self) -> bytes:
+        """Of the content, so that equal images share a split."""
+        try:
+            return hashlib.sha256(self.path.read_bytes()).digest()
+        except OSError:
+            # Named by a CSV but not there: it is counted as unreadable when it is read.
+            return hashlib.sha256(self.key.encode()).digest()
 
 
 class FileSource(ImageSource):
     """Images in files, decoded when asked for."""
 
-    def __init__(self, items: Sequence[Item], classes: Sequence[str]) -> None:
-        index = {name: i for i, name in enumerate(classes)}
-        self.items = list(items)
-        self.classes = tuple(classes)
+    def __init__(self, arranged: Arranged[Item]) -> None:
+        self.items = arranged.items
+        self.classes = arranged.classes
         self.keys = [item.key for item in self.items]
-        self.labels = np.array([index[item.class_name] for item in self.items], dtype=np.int64)
+        self.labels = arranged.labels_N
 
     def image(self, index: int) -> Image.Image:
         item = self.items[index]
@@ -47,10 +54,8 @@ class FileSource(ImageSource):
 def open_folder(root: Path, split: str) -> FileSource:
     """The images of one split under `root`.
 
-    With folders named after splits, those are the splits; a calibration split that is missing is
-    taken out of validation by content hash (half of it). Without any, the images are dealt out by
-    content hash (`carot.data.splits.SHARES`). Classes are the sorted class folders of the whole
-    data set, so that every split has the same list.
+    With folders named after splits, those are the splits; without any, the images are dealt out
+    by content hash; see `carot.data.partition.arrange`.
 
     Raises:
         DataError: no such folder, no images, a class without images, fewer than two classes.
@@ -58,15 +63,8 @@ def open_folder(root: Path, split: str) -> FileSource:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder", field="dataset")
     split_folders = [name for name in SPLITS if (root / name).is_dir()]
-    if not split_folders:
-        everything = _scan(root, root)
-        classes = _classes(everything, root)
-        return FileSource([i for i in everything if _hashed_split(i) == split], classes)
-    by_split = {name: _scan(root / name, root) for name in split_folders}
-    reference = "train" if "train" in by_split else split_folders[0]
-    classes = _classes(by_split[reference], root / reference)
-    _check_same_classes(by_split, reference, classes)
-    return FileSource(_choose(by_split, split), classes)
+    groups: dict[str | None, list[Item]] = {n: _scan(root / n, root) for n in split_folders}
+    return FileSource(arrange(groups or {None: _scan(root, root)}, split, root.name))
 
 
 def open_csv(path: Path, split: str) -> FileSource:
@@ -78,36 +76,46 @@ def open_csv(path: Path, split: str) -> FileSource:
     Raises:
         DataError: no such file, a column is missing, a row has no label, fewer than two classes.
     """
+    return FileSource(arrange(read_csv(path), split, path.name))
+
+
+def read_csv(path: Path) -> dict[str | None, list[Item]]:
+    """What the rows of a CSV file name, by split; None without a split column.
+
+    Raises:
+        DataError: as for `open_csv`.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file", field="dataset")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        text = file.read()
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    header = reader.fieldnames or []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+        delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+        header, rows = list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path.name}: not a CSV file in UTF-8 ({error})", field="dataset"
+        ) from error
     path_column = _column(header, PATH_COLUMNS, path)
     label_column = _column(header, LABEL_COLUMNS, path)
     has_split = "split" in header
-    items: list[Item] = []
-    chosen: list[Item] = []
-    for number, row in enumerate(reader, start=2):
+    groups: dict[str | None, list[Item]] = {}
+    for number, row in enumerate(rows, start=2):
         name, label = (row[path_column] or "").strip(), (row[label_column] or "").strip()
         if not name or not label:
             raise DataError(
                 f"{path.name}, line {number}: no {path_column if not name else label_column}",
                 field="dataset",
             )
-        item = Item(name, path.parent / name, label)
-        items.append(item)
-        row_split = (row["split"] or "").strip() if has_split else _hashed_split(item)
-        if row_split not in SPLITS:
+        row_split = (row["split"] or "").strip() if has_split else None
+        if row_split is not None and row_split not in SPLITS:
             raise DataError(
                 f"{path.name}, line {number}: split {row_split!r} is none of {', '.join(SPLITS)}",
                 field="dataset",
             )
-        if row_split == split:
-            chosen.append(item)
-    return FileSource(chosen, _classes(items, path))
+        groups.setdefault(row_split, []).append(Item(name, path.parent / name, label))
+    return groups
 
 
 def _scan(folder: Path, root: Path) -> list[Item]:
@@ -124,55 +132,6 @@ def _scan(folder: Path, root: Path) -> list[Item]:
             )
         items += [Item(str(p.relative_to(root)), p, class_folder.name) for p in files]
     return items
-
-
-def _classes(items: Sequence[Item], where: Path) -> list[str]:
-    classes = sorted({item.class_name for item in items})
-    if not classes:
-        raise DataError(f"{where.name}: no images in class folders", field="dataset")
-    if len(classes) < 2:
-        raise DataError(
-            f"{where.name}: only one class ({classes[0]!r}); a classifier needs two or more",
-            field="dataset",
-        )
-    return classes
-
-
-def _check_same_classes(
-    by_split: dict[str, list[Item]], reference: str, classes: list[str]
-) -> None:
-    for name, items in by_split.items():
-        unknown = sorted({item.class_name for item in items} - set(classes))
-        if unknown:
-            raise DataError(
-                f"{name}/ has classes that {reference}/ does not: {', '.join(unknown[:10])}",
-                field="dataset",
-            )
-
-
-def _choose(by_split: dict[str, list[Item]], split: str) -> list[Item]:
-    if split in by_split and (split != "validation" or "calibration" in by_split):
-        return by_split[split]
-    if split in ("validation", "calibration") and "validation" in by_split:
-        wanted = split == "validation"
-        return [i for i in by_split["validation"] if _in_first_half(i) == wanted]
-    return []
-
-
-def _hashed_split(item: Item) -> str:
-    return split_of_digest(_digest(item))
-
-
-def _in_first_half(item: Item) -> bool:
-    return _digest(item)[8] < 128
-
-
-def _digest(item: Item) -> bytes:
-    try:
-        return hashlib.sha256(item.path.read_bytes()).digest()
-    except OSError:
-        # Named by a CSV but not there: it is counted as unreadable when it is read.
-        return hashlib.sha256(item.key.encode()).digest()
 
 
 def _column(header: Sequence[str], names: Sequence[str], path: Path) -> str:

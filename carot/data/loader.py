@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from carot.data.order import epoch_order
 from carot.data.source import ImageSource
 from carot.errors import DataError, TooManyUnreadable, UnreadableImage
 from carot.events import Reporter, Warning
@@ -120,6 +121,7 @@ class TrainingBatches:
         self.crop_scale = crop_scale
         self.seed = seed
         self.unreadable = unreadable
+        self._order: tuple[int, Tensor] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -129,9 +131,10 @@ class TrainingBatches:
     def indices(self, step: int) -> list[int]:
         """Positions of the images of optimizer step `step`, counted from 0."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.source), generator=generator)
-        return order[position * self.batch_size :][: self.batch_size].tolist()
+        if self._order is None or self._order[0] != epoch:
+            order = epoch_order(len(self.source), self.source.blocks, self.seed, epoch)
+            self._order = epoch, order
+        return self._order[1][position * self.batch_size :][: self.batch_size].tolist()
 
     def steps(self, first: int, last: int) -> Iterator[ImageBatch]:
         """The batches of steps `first` to `last - 1`, decoded ahead in threads."""

@@ -17,6 +17,8 @@ from carot.data import digits, imagenet
 from carot.data.corruptions import CORRUPTIONS, corrupt_image
 from carot.data.folder import open_csv, open_folder
 from carot.data.objectnet import open_objectnet
+from carot.data.parquet import open_parquet
+from carot.data.shards import open_shards
 from carot.data.shifts import distort_printed, shift_image
 from carot.data.source import ImageSource, ShiftedSource
 from carot.data.splits import SPLITS
@@ -32,6 +34,8 @@ BUILTIN = (DIGITS,)
 OPENERS: dict[str, Callable[[Path, str], ImageSource]] = {
     "folder": open_folder,
     "csv": open_csv,
+    "webdataset": open_shards,
+    "parquet": open_parquet,
     "objectnet": open_objectnet,
     **imagenet.OPENERS,
 }

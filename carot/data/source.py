@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Stretches of a source that are cheap to read together, such as the row groups of a file.
+
+    Attributes:
+        ranges: not empty, in ascending order; together they are 0 to N - 1.
+        window: how many of them can be read from in turn without reading one of them twice.
+    """
+
+    ranges: tuple[range, ...]
+    window: int
+
+    def __post_init__(self) -> None:
+        assert self.window >= 1
+        assert all(block.step == 1 and len(block) > 0 for block in self.ranges)
+        assert all(a.stop == b.start for a, b in pairwise((range(0), *self.ranges)))
 
 
 class ImageSource(ABC):
@@ -20,12 +41,14 @@ class ImageSource(ABC):
         labels: N class indices, int64.
         members: for each class, the names of the classifier's classes that it stands for; None
             where each stands for the one of its own name.
+        blocks: what is cheap to read together; None where any order is as good as another.
     """
 
     classes: tuple[str, ...]
     keys: Sequence[str]
     labels: NDArray[np.int64]
     members: tuple[tuple[str, ...], ...] | None = None
+    blocks: Blocks | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -75,6 +98,7 @@ class ShiftedSource(ImageSource):
         self.keys = base.keys
         self.labels = base.labels
         self.members = base.members
+        self.blocks = base.blocks
 
     def image(self, index: int) -> Image.Image:
         return self.change(self.base.image(index), self.keys[index])
@@ -90,6 +114,20 @@ class SubsetSource(ImageSource):
         self.keys = [base.keys[i] for i in self.indices]
         self.labels = base.labels[np.asarray(self.indices, dtype=np.int64)]
         self.members = base.members
+        self.blocks = None if base.blocks is None else _blocks_of(base.blocks, self.indices)
 
     def image(self, index: int) -> Image.Image:
         return self.base.image(self.indices[index])
+
+
+def _blocks_of(blocks: Blocks, indices: Sequence[int]) -> Blocks | None:
+    """The blocks of a subset; None when its order does not follow them."""
+    if any(a >= b for a, b in pairwise(indices)):
+        return None
+    ranges, start = [], 0
+    for block in blocks.ranges:
+        stop = bisect_left(indices, block.stop, lo=start)
+        if stop > start:
+            ranges.append(range(start, stop))
+        start = stop
+    return Blocks(tuple(ranges), blocks.window)

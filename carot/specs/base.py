@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PATH_SCHEMES = (
+    "folder",
+    "csv",
+    "webdataset",
+    "parquet",
+    "imagenet",
+    "imagenet-v2",
+    "imagenet-r",
+    "imagenet-a",
+    "imagenet-sketch",
+    "imagenet-c",
+    "objectnet",
+)
+"""What may stand before the path of local files, also where a server has a data set root."""
+
+
+def _without_null(reference: str) -> str:
+    if "\0" in reference:
+        raise ValueError("null characters cannot be part of a reference")
+    return reference
+
 
 DatasetReference = Annotated[
     str,
+    AfterValidator(_without_null),
     Field(
         min_length=1,
         max_length=1024,
         description=(
-            "`builtin:digits`, the id of an uploaded data set (`ds_…`), or, where files are local, "
-            "`folder:PATH` or `csv:PATH`."
+            "`builtin:digits`, the id of an uploaded data set (`ds_…`), or files: `folder:PATH`, "
+            "`csv:PATH`, `webdataset:PATH`, `parquet:PATH` or one of ImageNet's family (docs/suites.md). "
+            "Over HTTP the path is relative to the server's data set root, where it has one."
         ),
         examples=["builtin:digits", "ds_01jd3v8m9x2k4q6r8t0v2w4y6z"],
     ),

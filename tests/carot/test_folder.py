@@ -55,6 +55,12 @@ def test_an_own_calibration_split_is_used(tmp_path: Path) -> None:
     assert len(keys(tmp_path, "validation")) == 10
 
 
+def test_a_folder_behind_a_link(tmp_path: Path) -> None:
+    write_images(tmp_path / "real" / "train")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert keys(tmp_path / "link", "train") == keys(tmp_path / "real", "train")
+
+
 def test_empty_class_is_named(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "grey").mkdir()
@@ -106,6 +112,27 @@ def test_csv_with_splits_and_labels(tmp_path: Path) -> None:
     )
     assert open_csv(path, "train").keys == ["bright/0.png", "dark/0.png"]
     assert open_csv(path, "test").classes == ("a", "b")
+
+
+def test_csv_without_a_calibration_split_has_it_from_validation(tmp_path: Path) -> None:
+    write_images(tmp_path, each=20)
+    rows = [
+        f"{name}/{i}.png,{name},{'train' if i < 2 else 'validation'}"
+        for name in ("bright", "dark")
+        for i in range(20)
+    ]
+    path = write_csv(tmp_path, "filepath,label,split\n" + "\n".join(rows))
+    validation, calibration = (set(open_csv(path, s).keys) for s in ("validation", "calibration"))
+    assert validation
+    assert calibration
+    assert len(validation | calibration) == len(validation) + len(calibration) == 36
+
+
+def test_csv_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "images.csv"
+    path.write_bytes(b"filepath,label\n\xff.png,x\n")
+    with pytest.raises(DataError, match="UTF-8"):
+        open_csv(path, "train")
 
 
 @pytest.mark.parametrize(
