@@ -25,7 +25,8 @@ class Carot(Distilled):
     """Distils in-batch similarities; holds the student at its anchors where there are any.
 
     Args:
-        zero_shot_weights: makes the start's class weights; needed, and called, where there is an anchor.
+        zero_shot_weights: makes the start's class weights; called where there is an anchor, and
+            needed there.
         seed: of the anchors.
     """
 

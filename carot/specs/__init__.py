@@ -51,9 +51,10 @@ from carot.specs.training import TrainingSpec
 
 __all__ = [
     "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference",
-    "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
-    "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
-    "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "PromptSpec", "Rule", "RunSpec",
-    "SelectSpec", "SelectionSpec", "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec",
-    "TracerMethod", "TrainingSpec", "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
+    "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec",
+    "FlypMethod", "Form", "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod",
+    "LipsumMethod", "LpFtMethod", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock",
+    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "Severity", "ShiftName", "Spec",
+    "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec", "UniformSoup", "ZeroShotMethod",
+    "preset", "preset_names",
 ]  # fmt: skip
