@@ -25,8 +25,7 @@ class Carot(Distilled):
     """Distils in-batch similarities; holds the student at its anchors where there are any.
 
     Args:
-        zero_shot_weights: makes the start's class weights; called where there is an anchor, and
-            needed there.
+        zero_shot_weights: makes the start's class weights; called only where there is an anchor.
         seed: of the anchors.
     """
 

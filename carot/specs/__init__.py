@@ -54,7 +54,7 @@ __all__ = [
     "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec",
     "FlypMethod", "Form", "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod",
     "LipsumMethod", "LpFtMethod", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock",
-    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "Severity", "ShiftName", "Spec",
-    "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec", "UniformSoup", "ZeroShotMethod",
-    "preset", "preset_names",
+    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "Severity", "ShiftName",
+    "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec", "UniformSoup",
+    "ZeroShotMethod", "preset", "preset_names",
 ]  # fmt: skip
