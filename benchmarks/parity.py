@@ -40,7 +40,7 @@ from torch.nn import functional as F
 
 from benchmarks import parity_teacher, released
 from benchmarks.provenance import write_results
-from carot.losses import distillation_loss
+from carot.distillation import distillation_loss
 from carot.methods import Carot, Features
 from carot.models import ClipModel, from_config
 from carot.specs import CarotMethod

@@ -7,15 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from carot.data.folder import open_folder
-from carot.data.loader import TrainingBatches, Unreadable
 from carot.errors import CheckpointError, Interrupted, TrainingError
-from carot.events import AnyEvent, Silent, StepDone
-from carot.methods import Method, build_method
-from carot.models import MAX_LOG_SCALE, ClipModel
+from carot.methods import build_method
+from carot.models import MAX_LOG_SCALE
 from carot.prompts import Captions
 from carot.schedules import learning_rate_at
 from carot.specs import (
+    AnchorSpec,
     CarotMethod,
     FinetuneMethod,
     FlypMethod,
@@ -25,13 +23,13 @@ from carot.specs import (
     LpFtMethod,
     TeacherSpec,
     TracerMethod,
-    TrainingSpec,
     ZeroShotMethod,
 )
-from carot.trainer import FitResult, StepEncoder, fit, parameter_groups
-from tests.carot.tiny import tiny_model, write_images
+from carot.trainer import StepEncoder, parameter_groups
+from tests.carot.tiny import tiny_model
+from tests.carot.training import CAROT, Run
 
-CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
+ANCHORED = CAROT.model_copy(update={"anchor": AnchorSpec(weight=0.5)})
 EVERY_THIRD = TeacherSpec(kind="trajectory", update_every=3)
 METHODS = [
     FinetuneMethod(),
@@ -43,75 +41,16 @@ METHODS = [
     LabelSmoothingMethod(),
     CAROT,
     CAROT.model_copy(update={"teacher": EVERY_THIRD}),
+    ANCHORED,
     TracerMethod(),
     TracerMethod(teacher=CAROT.teacher),
 ]
 
 
-class Run:
-    """A tiny training run that can be stopped behind any step and taken up again."""
-
-    def __init__(self, root: Path, method: Any, **training: Any) -> None:
-        if not (root / "train").exists():
-            write_images(root / "train", each=10)
-        defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
-        self.spec = TrainingSpec(**{**defaults, **training})
-        self.root = root
-        self.model: ClipModel = tiny_model()
-        source = open_folder(root, "train")
-        self.captions = Captions(self.model, source.classes, ("a {} photo", "{}", "it is {}."))
-        self.batches = TrainingBatches(
-            source,
-            self.model.transform,
-            self.model.image_size,
-            batch_size=self.spec.batch_size,
-            templates=3,
-            crop_scale=0.8,
-            seed=self.spec.seed,
-            unreadable=Unreadable("images", source, Silent()),
-        )
-        total = self.spec.epochs * self.batches.steps_per_epoch
-        self.method: Method = build_method(method, self.model, self.captions, total)
-        self.events: list[AnyEvent] = []
-
-    def report(self, event: AnyEvent) -> None:
-        self.events.append(event)
-
-    def fit(self, stop_after: int | None = None, run: str = "run") -> FitResult:
-        torch.manual_seed(self.spec.seed)
-        asked = 0
-
-        def should_stop() -> bool:
-            nonlocal asked
-            asked += 1
-            return stop_after is not None and asked > stop_after
-
-        return fit(
-            self.model,
-            self.method,
-            self.batches,
-            self.captions,
-            self.spec,
-            self,
-            snapshot_folder=self.root / "snapshot",
-            run=run,
-            should_stop=should_stop,
-        )
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return {
-            f"{name}.{key}": value.clone()
-            for name, module in self.method.modules().items()
-            for key, value in module.state_dict().items()
-        }
-
-    def steps(self) -> list[StepDone]:
-        return [e for e in self.events if isinstance(e, StepDone)]
-
-
 def label(method: Any) -> str:
-    teacher = getattr(method, "teacher", None)
-    return f"{method.name}-{getattr(method, 'positives', '')}-{teacher.kind if teacher else ''}"
+    teacher, anchor = getattr(method, "teacher", None), getattr(method, "anchor", None)
+    kinds = [teacher.kind if teacher else "", "anchored" if anchor and anchor.weight else ""]
+    return "-".join([method.name, getattr(method, "positives", ""), *kinds])
 
 
 @pytest.mark.slow
@@ -164,14 +103,18 @@ def test_training_lowers_the_loss(method: Any, tmp_path: Path) -> None:
     assert sum(terms[-5:]) < sum(terms[:5])
 
 
-def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [CAROT, ANCHORED], ids=label)
+def test_accumulation_gives_the_gradient_of_the_whole_batch(method: Any, tmp_path: Path) -> None:
     gradients = []
     for parts in (1, 3):
-        run = Run(tmp_path, CAROT, accumulation_steps=parts, batch_size=8)
+        run = Run(tmp_path, method, accumulation_steps=parts, batch_size=8)
         batch = next(run.batches.steps(0, 1))
-        encoder = StepEncoder(batch, run.captions, True, run.spec)
-        teacher = encoder.without_gradient(run.model)
-        run.method.loss(encoder(run.model), teacher).total.backward()
+        anchors = run.method.anchors(1, batch.images_NCHW)
+        encoder = StepEncoder(batch, run.captions, True, run.spec, anchors)
+        teacher = run.method.teach(1, encoder.without_gradient)
+        loss = run.method.loss(encoder(run.model), teacher)
+        assert ("anchor" in loss.terms) == (anchors is not None)
+        loss.total.backward()
         gradients.append({n: p.grad for n, p in run.method.parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4)
@@ -203,12 +146,13 @@ def test_unique_captions_give_the_gradient_of_all_captions(tmp_path: Path) -> No
         torch.testing.assert_close(parameter.grad, unique[name], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", [CAROT, ANCHORED], ids=label)
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_trains_fp32_weights(precision: str, tmp_path: Path) -> None:
-    run = Run(tmp_path, CAROT, precision=precision, epochs=1)
+def test_half_precision_trains_fp32_weights(method: Any, precision: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, method, precision=precision, epochs=1)
     run.fit()
     assert {v.dtype for v in run.model.module.state_dict().values()} == {torch.float32}
-    reference = Run(tmp_path / "fp32", CAROT, epochs=1)
+    reference = Run(tmp_path / "fp32", method, epochs=1)
     reference.fit()
     assert run.steps()[0].loss != reference.steps()[0].loss
     assert run.steps()[0].loss == pytest.approx(reference.steps()[0].loss, rel=0.05)

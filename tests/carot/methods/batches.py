@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carot.methods import Features
@@ -37,5 +40,29 @@ def drawn_features(seed: int = 0, requires_grad: bool = False) -> Features:
     )
 
 
-def never_encodes(model: ClipModel) -> Features:
-    raise AssertionError("a term that is switched off encodes nothing")
+@dataclass
+class FakeEncoder:
+    """Stands in for the trainer's encoder.
+
+    Attributes:
+        batch: what a model makes of the step's samples; None where nobody may ask.
+        beside: what it makes of the step's anchors; likewise.
+        asked: the modules that were encoded with, in order.
+    """
+
+    batch: Callable[[ClipModel], Features] | None = None
+    beside: Callable[[ClipModel], Tensor] | None = None
+    asked: list[nn.Module] = field(default_factory=list)
+
+    def __call__(self, model: ClipModel) -> Features:
+        assert self.batch is not None, "a term that is switched off encodes nothing"
+        self.asked.append(model.module)
+        return self.batch(model)
+
+    def anchors(self, model: ClipModel) -> Tensor:
+        assert self.beside is not None, "a term that is switched off encodes no anchors"
+        self.asked.append(model.module)
+        return self.beside(model)
+
+
+never_encodes = FakeEncoder()

@@ -7,13 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from carot.errors import ProjectionNotFound
 from carot.methods import Carot
 from carot.specs import CarotMethod, TeacherSpec
 from tests.carot import reference
-from tests.carot.methods.batches import LABELS, drawn_features, never_encodes, wide_model
+from tests.carot.methods.batches import (
+    LABELS,
+    FakeEncoder,
+    drawn_features,
+    never_encodes,
+    wide_model,
+)
 
 SWITCHES = list(itertools.product([False, True], repeat=3))
 
@@ -94,14 +99,9 @@ def test_either_teacher_teaches_from_the_second_step_on(kind: str) -> None:
     assert method.teacher is not None
     assert method.teach(0, never_encodes) is None
     given = drawn_features()
-    encoded: list[nn.Module] = []
-
-    def encode(of: object) -> object:
-        encoded.append(of.module)  # type: ignore[attr-defined]
-        return given
-
-    assert method.teach(1, encode) is given  # type: ignore[arg-type]
-    assert encoded == [method.teacher.module]
+    encode = FakeEncoder(lambda _: given)
+    assert method.teach(1, encode) is given
+    assert encode.asked == [method.teacher.module]
     start = method.teacher.module.get_parameter("visual.proj").clone()
     with torch.no_grad():
         model.visual_projection().add_(1.0)

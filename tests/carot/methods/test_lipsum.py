@@ -18,6 +18,7 @@ from tests.carot import reference
 from tests.carot.methods.batches import (
     LABELS,
     WIDTH,
+    FakeEncoder,
     drawn,
     drawn_features,
     never_encodes,
@@ -105,7 +106,7 @@ def test_the_start_stays_while_the_image_tower_moves() -> None:
         assert not of.module.training
         return Features(of.encode_images(images), None, torch.tensor([0, 1]))
 
-    teacher = method.teach(5, encode)
+    teacher = method.teach(5, FakeEncoder(encode))
     assert teacher is not None
     torch.testing.assert_close(teacher.images_BD, before)
     assert not teacher.images_BD.requires_grad

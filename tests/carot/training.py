@@ -1,0 +1,81 @@
+"""Whole training runs on a tiny model and a few drawn images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from carot.data.folder import open_folder
+from carot.data.loader import TrainingBatches, Unreadable
+from carot.events import AnyEvent, Silent, StepDone
+from carot.methods import Method, build_method
+from carot.models import ClipModel
+from carot.prompts import Captions
+from carot.specs import CarotMethod, TeacherSpec, TrainingSpec
+from carot.trainer import FitResult, fit
+from tests.carot.tiny import tiny_model, write_images
+
+CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
+
+
+class Run:
+    """A tiny training run that can be stopped behind any step and taken up again."""
+
+    def __init__(self, root: Path, method: Any, **training: Any) -> None:
+        if not (root / "train").exists():
+            write_images(root / "train", each=10)
+        defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
+        self.spec = TrainingSpec(**{**defaults, **training})
+        self.root = root
+        self.model: ClipModel = tiny_model()
+        source = open_folder(root, "train")
+        self.captions = Captions(self.model, source.classes, ("a {} photo", "{}", "it is {}."))
+        self.batches = TrainingBatches(
+            source,
+            self.model.transform,
+            self.model.image_size,
+            batch_size=self.spec.batch_size,
+            templates=3,
+            crop_scale=0.8,
+            seed=self.spec.seed,
+            unreadable=Unreadable("images", source, Silent()),
+        )
+        total = self.spec.epochs * self.batches.steps_per_epoch
+        self.method: Method = build_method(method, self.model, self.captions, total)
+        self.events: list[AnyEvent] = []
+
+    def report(self, event: AnyEvent) -> None:
+        self.events.append(event)
+
+    def fit(self, stop_after: int | None = None, run: str = "run") -> FitResult:
+        torch.manual_seed(self.spec.seed)
+        asked = 0
+
+        def should_stop() -> bool:
+            nonlocal asked
+            asked += 1
+            return stop_after is not None and asked > stop_after
+
+        return fit(
+            self.model,
+            self.method,
+            self.batches,
+            self.captions,
+            self.spec,
+            self,
+            snapshot_folder=self.root / "snapshot",
+            run=run,
+            should_stop=should_stop,
+        )
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {
+            f"{name}.{key}": value.clone()
+            for name, module in self.method.modules().items()
+            for key, value in module.state_dict().items()
+        }
+
+    def steps(self) -> list[StepDone]:
+        return [e for e in self.events if isinstance(e, StepDone)]
