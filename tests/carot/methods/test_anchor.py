@@ -197,6 +197,24 @@ def test_a_temperature_that_is_given_is_left_alone() -> None:
     assert the_anchor(method).temperature == 3.5
 
 
+def test_a_run_fits_the_temperature_on_its_training_images(tmp_path: Path) -> None:
+    run = Run(tmp_path, anchored(), epochs=1)
+    seen = look(run.model, run.batches, LOOKED_AT)
+    anchor = the_anchor(run.method)
+    table = reference.similarities(seen.images_BD.numpy(), anchor.weight_CD.numpy(), 1.0)
+    run.fit()
+
+    def nll(temperature: float) -> float:
+        scaled = [[logit / temperature for logit in row] for row in table]
+        return reference.classify(scaled, seen.labels_B.tolist())
+
+    assert anchor.temperature != 1.0
+    assert nll(anchor.temperature) < nll(1.0)
+    other = Run(tmp_path, anchored(temperature=1.7), epochs=1)
+    other.fit()
+    assert the_anchor(other.method).temperature == 1.7
+
+
 # The start
 
 
