@@ -37,7 +37,8 @@ DatasetReference = Annotated[
         description=(
             "`builtin:digits`, the id of an uploaded data set (`ds_…`), or files: `folder:PATH`, "
             "`csv:PATH`, `webdataset:PATH`, `parquet:PATH` or one of ImageNet's family "
-            "(docs/suites.md). Over HTTP the path is relative to the server's data set root, where it has one."
+            "(docs/suites.md). Over HTTP the path is relative to the server's data set root, where "
+            "it has one."
         ),
         examples=["builtin:digits", "ds_01jd3v8m9x2k4q6r8t0v2w4y6z"],
     ),

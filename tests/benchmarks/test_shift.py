@@ -68,8 +68,9 @@ def test_claims_are_told_as_they_come_out() -> None:
     assert len(of_peers) == 12
     # The runs differ by the same in every pair: no test is possible, and none is claimed.
     assert not any(of_peers)
-    [ece, _] = [holds for text, holds in by_text.items() if "20 %" in text]
-    assert ece
+    # Half the error in six sets of seven; the seventh has an error of 1 in either row.
+    with_printed, without = [holds for text, holds in by_text.items() if "20 %" in text]
+    assert (with_printed, without) == (False, True)
     [id_margin] = [holds for text, holds in by_text.items() if "0.5 points" in text]
     assert not id_margin  # the default is 5 points better
 
