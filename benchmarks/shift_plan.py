@@ -86,7 +86,6 @@ def _default_with(**changes: Any) -> dict[str, Any]:
 
 
 ABLATION: dict[str, Trained] = {
-    "paper-like-default": Trained("CaRot as published", recipe(PAPER), like=DEFAULT),
     "class-positives": Trained(
         "+ positives of one class",
         _default_with(anchor={"weight": 0.0}),
@@ -96,9 +95,6 @@ ABLATION: dict[str, Trained] = {
         "+ anchor, the start's confidences as they are",
         _default_with(anchor={**DEFAULT_METHOD["anchor"], "temperature": 1.0}),
         like=DEFAULT,
-    ),
-    "no-distillation": Trained(
-        "default without self-distillation", _default_with(distillation_weight=0.0), like=DEFAULT
     ),
 }
 """The parts of the default recipe, each trained with the configuration that was tuned for it."""
