@@ -100,7 +100,7 @@ def _contents(session: Session, reference: str, field: str, root: Path | None) -
         try:
             named_files(root, reference)
         except NotBeneathRoot as error:
-            raise invalid(field, str(error)) from None
+            raise invalid(field, f"{reference}: {error}") from None
         return FILES
     if not (reference.startswith("ds_") and ID.fullmatch(reference)):
         raise invalid(field, f"{reference[:80]!r} is no data set: use {DIGITS} or an id (ds_…)")

@@ -72,19 +72,24 @@ def open_relative(root: Path, split: str) -> ListedSource:
     return _test_split(base, _by_wordnet_id(base), split)
 
 
+def corruption_folders(path: Path) -> tuple[Path, ...]:
+    """Where one corruption and severity may lie, in the order in which they are looked for."""
+    root, name, severity = path.parent.parent, path.parent.name, path.name
+    return (path, *(root / group / name / severity for group in CORRUPTION_GROUPS))
+
+
 def open_c(path: Path, split: str) -> ListedSource:
     """One corruption and severity of ImageNet-C: `path` ends in both, such as `fog/3`.
 
     Raises:
         DataError: no such folder, with or without one of CORRUPTION_GROUPS before the corruption.
     """
-    root, name, severity = path.parent.parent, path.parent.name, path.name
-    candidates = [path, *(root / group / name / severity for group in CORRUPTION_GROUPS)]
-    found = next((each for each in candidates if each.is_dir()), None)
+    found = next((each for each in corruption_folders(path) if each.is_dir()), None)
     if found is None:
         raise DataError(
-            f"{path}: no such folder, nor below {', '.join(CORRUPTION_GROUPS)} in {root}; "
-            "a reference ends in a corruption and a severity, such as imagenet-c:PATH/fog/3",
+            f"{path}: no such folder, nor below {', '.join(CORRUPTION_GROUPS)} in "
+            f"{path.parent.parent}; a reference ends in a corruption and a "
+            "severity, such as imagenet-c:PATH/fog/3",
             field="dataset",
         )
     return open_relative(found, split)
