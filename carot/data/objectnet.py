@@ -94,7 +94,7 @@ def shared_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
                 indices.append(int(index_of[number]))
             folder = folder_of[name]
             if "/" in folder or folder in ("", ".", ".."):
-                raise ValueError("a folder beside the others")
+                raise ValueError("not the name of a folder")
             found[folder] = tuple(ids[index] for index in sorted(indices))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DataError(

@@ -41,6 +41,8 @@ def test_every_suite_has_one_row_in_distribution_and_names_that_differ() -> None
         # As a list of a spec's own they would be as good.
         EvaluationSpec(datasets=rows)
         assert suite(name).description
+        # A worker writes the rows of a suite under a root, and does not know which split there is.
+        assert not (suite(name).wants("root") and suite(name).wants("split"))
 
 
 def test_digits_is_the_default_of_the_bundled_digits() -> None:
@@ -137,6 +139,8 @@ def test_the_page_about_suites_can_be_followed() -> None:
     spec = EvaluateSpec.model_validate(evaluation)
     assert [row.name for row in evaluation_rows(spec.evaluation, spec.dataset)] == FAMILY
     assert Suite.model_validate(own).wants("root")
+    [sent] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    EvaluateSpec.model_validate_json(sent)
     for name in (*suite_names(), *CORRUPTIONS):
         assert f"`{name}`" in page
     for scheme in imagenet.OPENERS:
