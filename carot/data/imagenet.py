@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from carot.data.files import CORRUPTION_GROUPS, corruption_folders
 from carot.data.listed import ListedSource, list_images, subfolders, unpacked
 from carot.data.splits import split_of
 from carot.data.wordnet import WORDNET_ID, imagenet_ids, imagenet_index
@@ -22,8 +23,6 @@ from carot.errors import DataError
 
 SHARES = {"validation": 0.01, "calibration": 0.02, "train": 0.97}
 """How `train/` is dealt out, by a hash of the file name; `val/` is what everybody tests on."""
-
-CORRUPTION_GROUPS = ("noise", "blur", "weather", "digital", "extra")
 
 
 def open_imagenet(root: Path, split: str) -> ListedSource:
@@ -70,12 +69,6 @@ def open_relative(root: Path, split: str) -> ListedSource:
     """
     base = unpacked(root, _is_wordnet_id, "folders by WordNet id (n01440764 …)")
     return _test_split(base, _by_wordnet_id(base), split)
-
-
-def corruption_folders(path: Path) -> tuple[Path, ...]:
-    """Where one corruption and severity may lie, in the order in which they are looked for."""
-    root, name, severity = path.parent.parent, path.parent.name, path.name
-    return (path, *(root / group / name / severity for group in CORRUPTION_GROUPS))
 
 
 def open_c(path: Path, split: str) -> ListedSource:

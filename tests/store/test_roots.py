@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from carot.data.imagenet import corruption_folders
+from carot.data.files import corruption_folders
 from carot.errors import DataError
 from carot.specs.base import PATH_SCHEMES
 from store.errors import NotBeneathRoot
@@ -102,6 +102,16 @@ def test_files_of_a_pattern(root: Path) -> None:
     (root / "shards" / "train-2.tar").symlink_to(root.parent / "secret" / "x.png")
     with pytest.raises(NotBeneathRoot):
         named_files(root, "webdataset:shards/train-{0..2}.tar")
+
+
+def test_a_file_whose_name_looks_like_a_pattern(root: Path) -> None:
+    odd = root / "shards" / "train-{0..1}.tar"
+    odd.write_text("a file")
+    assert named_files(root, "webdataset:shards/train-{0..1}.tar") == [odd]
+    odd.unlink()
+    odd.symlink_to(root.parent / "secret" / "x.png")  # and not the two files without braces
+    with pytest.raises(NotBeneathRoot):
+        named_files(root, "webdataset:shards/train-{0..1}.tar")
 
 
 def test_a_corruption_is_the_folder_that_is_opened(root: Path) -> None:
