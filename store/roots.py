@@ -82,13 +82,13 @@ def check_contents(root: Path | None, reference: str) -> None:
 
 def _is_there(root: Path | None, relative: str) -> bool:
     """Whether a file has this very name: then it is the one that is opened, braces or not."""
-    return root is not None and os.path.exists(root / relative)  # noqa: PTH110 (False also for names that none can have)
+    return root is not None and os.path.exists(root / relative)  # noqa: PTH110 (as below)
 
 
 def _corruption(root: Path, relative: str) -> str:
     """Which folder `imagenet-c` opens; not yet that it lies beneath `root`."""
     for folder in corruption_folders(Path(relative)):
-        if os.path.isdir(root / folder):  # noqa: PTH112 (likewise)
+        if os.path.isdir(root / folder):  # noqa: PTH112 (False also for names that none can have)
             return str(folder)
     return relative
 
