@@ -23,6 +23,7 @@ from carot.specs import (
     SelectSpec,
     SplitName,
 )
+from carot.specs.base import PATH_SCHEMES
 from carot.suites import suite, suite_rows
 from store.datasets import get_dataset
 from store.errors import NotBeneathRoot, NotFound
@@ -100,10 +101,14 @@ def _contents(session: Session, reference: str, field: str, root: Path | None) -
         try:
             named_files(root, reference)
         except NotBeneathRoot as error:
-            raise invalid(field, str(error)) from None
+            raise invalid(field, f"{reference}: {error}") from None
         return FILES
     if not (reference.startswith("ds_") and ID.fullmatch(reference)):
-        raise invalid(field, f"{reference[:80]!r} is no data set: use {DIGITS} or an id (ds_…)")
+        raise invalid(
+            field,
+            f"{reference[:80]!r} is no data set: use {DIGITS}, an id (ds_…) or SCHEME:PATH, "
+            f"where SCHEME is one of {', '.join(PATH_SCHEMES)}",
+        )
     try:
         row = get_dataset(session, reference)
     except NotFound:

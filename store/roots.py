@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from carot.data.files import expand
+from carot.data.files import corruption_folders, expand
 from carot.data.folder import read_csv
 from carot.data.shards import CLASS_NAMES
 from carot.errors import DataError
@@ -52,11 +52,11 @@ def named_files(root: Path | None, reference: str) -> list[Path]:
         NotBeneathRoot: as for `beneath`, or a pattern that names no files.
     """
     scheme, _, relative = reference.partition(":")
-    if scheme == "imagenet-c":
-        # Ends in the corruption and its severity, which may lie in a folder of their kind.
-        relative = relative.rsplit("/", 2)[0]
+    if scheme == "imagenet-c" and root is not None and relative:
+        relative = _corruption(root, relative)
+    is_pattern = scheme in ("webdataset", "parquet") and not _is_there(root, relative)
     try:
-        names = expand(relative) if scheme in ("webdataset", "parquet") else [relative]
+        names = expand(relative) if is_pattern else [relative]
     except DataError as error:
         raise NotBeneathRoot(error.message) from error
     return [beneath(root, name) for name in names]
@@ -78,6 +78,19 @@ def check_contents(root: Path | None, reference: str) -> None:
                     raise NotBeneathRoot(f"{part.name} leads out of the server's data set root")
         except OSError as error:
             raise NotBeneathRoot(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _is_there(root: Path | None, relative: str) -> bool:
+    """Whether a file has this very name: then it is the one that is opened, braces or not."""
+    return root is not None and os.path.exists(root / relative)  # noqa: PTH110 (as below)
+
+
+def _corruption(root: Path, relative: str) -> str:
+    """Which folder `imagenet-c` opens; not yet that it lies beneath `root`."""
+    for folder in corruption_folders(Path(relative)):
+        if os.path.isdir(root / folder):  # noqa: PTH112 (False also for names that none can have)
+            return str(folder)
+    return relative
 
 
 def _leads_to(path: Path, root: Path, *, strict: bool = True) -> bool:

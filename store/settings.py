@@ -14,7 +14,9 @@ DATABASE_ARTIFACTS = "database:"
 class Settings(BaseSettings):
     """Settings with the embedded default: everything under one folder, no server needed."""
 
-    model_config = SettingsConfigDict(env_prefix="CAROT_", extra="ignore", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CAROT_", env_ignore_empty=True, extra="ignore", validate_default=True
+    )
 
     data_dir: Path = Field(
         default=Path(".carot"), description="Folder of everything this process keeps on disk."

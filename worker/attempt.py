@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from carot.errors import DataError
+from carot.errors import DataError, SpecError
 from carot.events import Failed
 from store.artifacts import ArtifactStore
 from store.database import Database
@@ -92,7 +92,7 @@ class Attempt:
                 raise
             except IllegalTransition:  # a cancel came in at the last moment
                 self._cancelled()
-            except (ArtifactError, NotFound, NotBeneathRoot, DataError) as error:
+            except (ArtifactError, NotFound, NotBeneathRoot, DataError, SpecError) as error:
                 self._fail(_code(type(error).__name__), str(error))
             except Exception as error:
                 log.exception("%s: the worker failed", self._held.job_id)

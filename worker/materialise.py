@@ -1,6 +1,7 @@
 """Before a run: everything it needs is copied to a folder, and its spec speaks only of that.
 
-    FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…`
+    FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…` and rows
+                                     for a suite that lies under the root
     FOLDER/datasets/ds_…/            image folders
     FOLDER/datasets/root             a link to the data set root of this worker
     FOLDER/models/ckpt_…/            the checkpoints that it names
@@ -80,6 +81,7 @@ class Materialiser:
             NotFound: a data set or checkpoint is gone.
             NotBeneathRoot: a file that it names is none of this worker's.
             DataError: a CSV file that it names cannot be read.
+            SpecError: a suite that it names is none of this worker's.
             ArtifactError: its bytes are missing or damaged, or the disk is full.
         """
         materials = Materials()
@@ -157,10 +159,15 @@ class Materialiser:
 
 
 def _expand_suite(spec: dict[str, Any]) -> None:
-    """A suite of files becomes its rows, so that each is found like any other data set."""
+    """A suite of files becomes its rows, so that each is found like any other data set.
+
+    Raises:
+        SpecError: a suite that this worker lacks, or has otherwise than the API.
+    """
     evaluation = EvaluationSpec.model_validate(spec["evaluation"])
     if evaluation.suite is None or evaluation.root is None:
         return
+    # Suites under a root measure data sets of which they know the split.
     rows = suite_rows(evaluation.suite, evaluation, dataset=spec["dataset"], split=lambda: "test")
     spec["evaluation"] |= {"suite": None, "root": None}
     spec["evaluation"]["datasets"] = [row.model_dump(mode="json") for row in rows]

@@ -1,4 +1,4 @@
-"""The files that hold a data set of many images each: a folder of them, one, or a numbered row."""
+"""Which files or folders a path stands for: where images are many to a file, and in ImageNet-C."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from carot.errors import DataError
 
 MAX_FILES = 10_000
 NAMES_IN_MESSAGE = 10
+CORRUPTION_GROUPS = ("noise", "blur", "weather", "digital", "extra")
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -97,6 +98,12 @@ def expand(pattern: str) -> list[str]:
         + "".join(number + piece for number, piece in zip(chosen, pieces[1:], strict=True))
         for chosen in product(*ranges)
     ]
+
+
+def corruption_folders(path: Path) -> tuple[Path, ...]:
+    """Where a corruption and severity of ImageNet-C may lie; what is there first is opened."""
+    root, name, severity = path.parent.parent, path.parent.name, path.name
+    return (path, *(root / group / name / severity for group in CORRUPTION_GROUPS))
 
 
 def _found(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from carot.data.files import CORRUPTION_GROUPS, corruption_folders
 from carot.data.listed import ListedSource, list_images, subfolders, unpacked
 from carot.data.splits import split_of
 from carot.data.wordnet import WORDNET_ID, imagenet_ids, imagenet_index
@@ -22,8 +23,6 @@ from carot.errors import DataError
 
 SHARES = {"validation": 0.01, "calibration": 0.02, "train": 0.97}
 """How `train/` is dealt out, by a hash of the file name; `val/` is what everybody tests on."""
-
-CORRUPTION_GROUPS = ("noise", "blur", "weather", "digital", "extra")
 
 
 def open_imagenet(root: Path, split: str) -> ListedSource:
@@ -78,13 +77,12 @@ def open_c(path: Path, split: str) -> ListedSource:
     Raises:
         DataError: no such folder, with or without one of CORRUPTION_GROUPS before the corruption.
     """
-    root, name, severity = path.parent.parent, path.parent.name, path.name
-    candidates = [path, *(root / group / name / severity for group in CORRUPTION_GROUPS)]
-    found = next((each for each in candidates if each.is_dir()), None)
+    found = next((each for each in corruption_folders(path) if each.is_dir()), None)
     if found is None:
         raise DataError(
-            f"{path}: no such folder, nor below {', '.join(CORRUPTION_GROUPS)} in {root}; "
-            "a reference ends in a corruption and a severity, such as imagenet-c:PATH/fog/3",
+            f"{path}: no such folder, nor below {', '.join(CORRUPTION_GROUPS)} in "
+            f"{path.parent.parent}; a reference ends in a corruption and a "
+            "severity, such as imagenet-c:PATH/fog/3",
             field="dataset",
         )
     return open_relative(found, split)

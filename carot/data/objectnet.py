@@ -92,7 +92,10 @@ def shared_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
             for label in labels.split("; "):
                 [number] = numbers[label]  # "crane" is there twice, but in no shared class
                 indices.append(int(index_of[number]))
-            found[folder_of[name]] = tuple(ids[index] for index in sorted(indices))
+            folder = folder_of[name]
+            if "/" in folder or folder in ("", ".", ".."):
+                raise ValueError("not the name of a folder")
+            found[folder] = tuple(ids[index] for index in sorted(indices))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DataError(
                 f"{mappings}: the class {name!r} does not lead to ImageNet's classes ({labels!r})",

@@ -35,12 +35,12 @@ DatasetReference = Annotated[
         min_length=1,
         max_length=1024,
         description=(
-            "`builtin:digits`, the id of an uploaded data set (`ds_…`), or files: `folder:PATH`, "
-            "`csv:PATH`, `webdataset:PATH`, `parquet:PATH` or one of ImageNet's family "
-            "(docs/suites.md). Over HTTP the path is relative to the server's data set root, where "
-            "it has one."
+            "`builtin:digits`, the id of an uploaded data set (`ds_…`), or files as `SCHEME:PATH`, "
+            f"where SCHEME is one of {', '.join(f'`{scheme}`' for scheme in PATH_SCHEMES)}. Over "
+            "HTTP, PATH lies beneath the server's data set root, CAROT_DATASET_ROOT, and is "
+            "relative to it; a server without one takes no files."
         ),
-        examples=["builtin:digits", "ds_01jd3v8m9x2k4q6r8t0v2w4y6z"],
+        examples=["builtin:digits", "ds_01jd3v8m9x2k4q6r8t0v2w4y6z", "imagenet:imagenet"],
     ),
 ]
 

@@ -57,7 +57,8 @@ class EvaluationSpec(Spec):
         min_length=1,
         max_length=900,
         description="Path of the folder under which the data sets of the suites `imagenet` and "
-        "`imagenet-c` lie, each in a folder named like its scheme (`ROOT/imagenet-r`).",
+        "`imagenet-c` lie, each in a folder named like its scheme (`ROOT/imagenet-r`). Over "
+        "HTTP it is relative to the server's data set root, which is `.`, and lies beneath it.",
     )
     severities: tuple[Severity, ...] = Field(
         default=(3,), min_length=1, description="Of the shifts and corruptions of a suite."

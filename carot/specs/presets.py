@@ -8,10 +8,13 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from carot.errors import SpecError
+from carot.specs.methods import Method
+from carot.specs.selection import SelectionSpec
+from carot.specs.training import TrainingSpec
 
 DEFAULT = "carot"
 """What a fine-tuning job gets that names neither a preset nor a method."""
@@ -45,7 +48,8 @@ def preset(name: str) -> Mapping[str, Any]:
 def with_preset(document: Any) -> Any:
     """A spec's document with its preset filled in under what the document itself says.
 
-    One that names neither preset nor method gets the default.
+    One that names neither preset nor method gets the default. One that leaves nothing to fill in,
+    as dumps do, is the same whatever has become of its preset.
 
     Raises:
         ValidationError: no such preset (at `preset`), or the document names another method than
@@ -55,7 +59,7 @@ def with_preset(document: Any) -> Any:
         return document
     if document.get("preset") is None and document.get("method") is None:
         document = {**document, "preset": DEFAULT}
-    if not isinstance(document.get("preset"), str):
+    if not isinstance(document.get("preset"), str) or _says_all(document):
         return document
     try:
         recipe = preset(document["preset"])
@@ -72,6 +76,23 @@ def with_preset(document: Any) -> Any:
     if document.get("model") is not None:
         sections.pop("model", None)  # a model is one choice, not a set of defaults
     return _merged(sections, document)
+
+
+class _Filled(BaseModel):
+    """What presets fill in. Of a model they fill in all or nothing."""
+
+    method: Method
+    training: TrainingSpec
+    selection: SelectionSpec
+    model: Any = Field(exclude=True)
+
+
+def _says_all(document: Mapping[str, Any]) -> bool:
+    try:
+        given = _Filled.model_validate(document)
+    except ValidationError:  # something is missing, or wrong and refused later
+        return False
+    return given.model_dump(exclude_unset=True) == given.model_dump()
 
 
 def _refused(value: str, message: str, *place: str) -> ValidationError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
+VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?+])([^}]*))?\}")
 Service = dict[str, Any]
 
 
@@ -48,6 +48,8 @@ def _resolved(value: Any, variables: Mapping[str, str]) -> Any:
 def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     name, operator, operand = match.groups()
     given = variables.get(name, "")
+    if operator == ":+":
+        return str(operand) if given else ""
     if given or operator is None:
         return given
     if operator == ":?":

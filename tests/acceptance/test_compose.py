@@ -80,6 +80,18 @@ def test_redis_neither_evicts_nor_forgets(document: dict[str, Any]) -> None:
     assert options["--requirepass"] == SECRETS["REDIS_PASSWORD"]
 
 
+@pytest.mark.parametrize("given", ["", "/srv/data sets"])
+def test_data_sets_in_place_are_optional_and_read_only(given: str) -> None:
+    document = compose.load(FILE, SECRETS | {"CAROT_DATASET_ROOT": given})
+    for name in ("api", "worker", "worker-gpu"):
+        service = document["services"][name]
+        [mount] = [each for each in service["volumes"] if not each.endswith(":/data")]
+        source, target, mode = mount.split(":")
+        assert mode == "ro"
+        assert service["environment"]["CAROT_DATASET_ROOT"] == (target if given else "")
+        assert source == given or source in document["volumes"]
+
+
 def test_gpu_worker_differs_in_the_gpu_only(document: dict[str, Any]) -> None:
     plain, gpu = (document["services"][name] for name in ("worker", "worker-gpu"))
     assert gpu["profiles"] == ["gpu"]

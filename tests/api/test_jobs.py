@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from carot.specs import preset
 from tests.api.helpers import archive, context_of
 
 SPEC: dict[str, Any] = {
@@ -215,7 +216,7 @@ def test_a_job_that_names_no_method_gets_the_default_recipe(client: TestClient) 
     bare = {key: value for key, value in SPEC.items() if key not in ("method", "preset")}
     spec = submit(client, bare)["spec"]
     assert (spec["preset"], spec["method"]["name"]) == ("carot", "carot")
-    assert spec["selection"]["over"] == "interpolation"
+    assert spec["method"]["anchor"]["weight"] == preset("carot")["method"]["anchor"]["weight"] > 0
 
 
 def test_a_preset_fills_in_what_the_job_leaves_out(client: TestClient) -> None:
@@ -323,8 +324,8 @@ def test_corruptions_of_an_uploaded_data_set(client: TestClient) -> None:
     ("evaluation", "field", "message"),
     [
         ({"suite": "cifar"}, "evaluation.suite", "no suite 'cifar'; there are corruptions, digits"),
-        ({"suite": "imagenet", "root": "/data"}, "evaluation.suite", "cannot be named over HTTP"),
-        ({"suite": "imagenet-c"}, "evaluation.suite", "cannot be named over HTTP"),
+        ({"suite": "imagenet", "root": "data"}, "evaluation.root", "no data set root"),
+        ({"suite": "imagenet-c"}, "evaluation.root", "needs root"),
         ({"suite": "digits", "root": "/data"}, "evaluation.root", "takes no root"),
         ({"root": "/data"}, "evaluation.root", "goes with a suite"),
         (

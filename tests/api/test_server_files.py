@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from api.checks import DIGITS
 from tests.api.helpers import Start, archive, picture
 
 SPEC: dict[str, Any] = {
@@ -20,7 +21,13 @@ SPEC: dict[str, Any] = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "root"
-    for name in ("pets/cat/0.png", "pets/dog/0.png", "wds/train-0.tar", "hf/data/train.parquet"):
+    for name in (
+        "pets/cat/0.png",
+        "pets/dog/0.png",
+        "pets/weather/fog/3/0.png",
+        "wds/train-0.tar",
+        "hf/data/train.parquet",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(picture(0))
     (root / "pets" / "pets.csv").write_text("filepath,label\ncat/0.png,cat\n")
@@ -37,6 +44,8 @@ def client(start: Start, root: Path) -> TestClient:
 REFERENCES = [
     "folder:pets", "folder:.", "csv:pets/pets.csv", "webdataset:wds", "webdataset:wds/train-0.tar",
     "webdataset:wds/train-{0..0}.tar", "parquet:hf", "parquet:hf/data/train.parquet",
+    "imagenet:pets", "imagenet-r:pets", "objectnet:pets",
+    "imagenet-c:pets/cat", "imagenet-c:pets/fog/3",
 ]  # fmt: skip
 
 
@@ -49,6 +58,96 @@ def test_files_beneath_the_root(client: TestClient, reference: str) -> None:
     job = answer.json()
     # The job keeps what was asked for; each worker finds it beneath its own root.
     assert job["dataset"] == job["spec"]["dataset"] == reference
+
+
+SUITES = {
+    "imagenet": ["imagenet", *(f"imagenet-{x}" for x in ("v2", "r", "a", "sketch")), "objectnet"],
+    "imagenet-c": [
+        "imagenet",
+        # Some as in the archives, some not.
+        *(f"imagenet-c/{kind}{name}/3" for kind, names in (
+            ("noise/", ("gaussian_noise", "shot_noise", "impulse_noise")),
+            ("", ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur")),
+            ("weather/", ("snow", "frost", "fog", "brightness")),
+            ("", ("contrast", "elastic_transform", "pixelate", "jpeg_compression")),
+        ) for name in names),
+    ],
+}  # fmt: skip
+
+
+def build(folder: Path, suite: str) -> None:
+    for name in SUITES[suite]:
+        (folder / name).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("given", ["family", "family/", "./family", "deep/er/family", "in", "."])
+@pytest.mark.parametrize("suite", SUITES)
+def test_suites_beneath_the_root(client: TestClient, root: Path, suite: str, given: str) -> None:
+    (root / "in").symlink_to(root / "family")
+    build(root / ("family" if given == "in" else given), suite)
+    evaluation = {"suite": suite, "root": given}
+    answer = client.post("/jobs", json=SPEC | {"dataset": "folder:pets", "evaluation": evaluation})
+    assert answer.status_code == 201, answer.text
+    found = answer.json()["spec"]["evaluation"]
+    assert (found["suite"], found["root"], found["datasets"]) == (suite, given, None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["..", "family/..", "family/../../secret", "/", "//", "/etc", "out", "out/family", "missing"],
+)
+@pytest.mark.parametrize("suite", SUITES)
+def test_suites_elsewhere_are_refused(
+    client: TestClient, root: Path, suite: str, given: str
+) -> None:
+    for folder in (root, root / "family", root.parent, root.parent / "secret" / "family"):
+        build(folder, suite)  # so that they would be found
+    for path in (given, str(root / "family")):
+        evaluation = {"suite": suite, "root": path}
+        body = SPEC | {"dataset": "folder:pets", "evaluation": evaluation}
+        answer = client.post("/jobs", json=body)
+        assert answer.status_code == 422, answer.text
+        [error] = answer.json()["errors"]
+        assert error["field"] == "evaluation.root"
+    assert client.get("/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("suite", "part"), [("imagenet", "imagenet-a"), ("imagenet-c", "imagenet-c/weather/fog/3")]
+)
+@pytest.mark.parametrize("how", ["missing", "out"])
+def test_a_suite_of_which_a_part_is_not_there(
+    client: TestClient, root: Path, suite: str, part: str, how: str
+) -> None:
+    build(root / "family", suite)
+    (root / "family" / part).rmdir()
+    if how == "out":
+        (root / "family" / part).symlink_to(root.parent / "secret")
+    evaluation = {"suite": suite, "root": "family"}
+    answer = client.post("/jobs", json=SPEC | {"dataset": "folder:pets", "evaluation": evaluation})
+    assert answer.status_code == 422, answer.text
+    [error] = answer.json()["errors"]
+    assert error["field"] == "evaluation.root"
+    reference = f"{suite}:family/imagenet-c/fog/3" if "c/" in part else f"{part}:family/{part}"
+    assert error["message"].startswith(f"{reference}: no such file or folder")
+    assert str(root.parent) not in answer.text
+
+
+def test_every_severity_of_a_suite_is_looked_for(client: TestClient, root: Path) -> None:
+    build(root / "family", "imagenet-c")
+    evaluation = {"suite": "imagenet-c", "root": "family", "severities": [3, 5]}
+    answer = client.post("/jobs", json=SPEC | {"dataset": "folder:pets", "evaluation": evaluation})
+    assert answer.status_code == 422
+    assert "gaussian_noise/5" in answer.json()["detail"]
+
+
+def test_without_a_root_there_are_no_suites_of_files(start: Start) -> None:
+    evaluation = {"suite": "imagenet", "root": "family"}
+    answer = start().post("/jobs", json=SPEC | {"dataset": DIGITS, "evaluation": evaluation})
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == "evaluation.root"
+    assert "CAROT_DATASET_ROOT" in error["message"]
 
 
 def test_the_run_finds_out_about_classes_and_counts(client: TestClient) -> None:
@@ -67,6 +166,8 @@ WRONG = [
     "folder:a\0b", "csv:/etc/passwd", "csv:../secret", "csv:pets/missing.csv", "webdataset:/",
     "webdataset:wds/train-{0..1}.tar", "webdataset:wds/{0..999999999}.tar", "webdataset:{a,b}",
     "parquet:~", "parquet:out", "parquet:" + "x" * 1000, "file:pets", "Folder:pets", "builtin:pets",
+    "imagenet:/data", "imagenet:..", "imagenet:", "objectnet:out", "imagenet-c:pets/../..",
+    "imagenet-c:pets/snow/3", "imagenet-c:", "imagenet-d:pets",
 ]  # fmt: skip
 
 

@@ -201,6 +201,12 @@ def test_a_shift_of_objectnet_keeps_its_members(family: Path) -> None:
         ("objectnet_to_imagenet_1k.json", '{"Stool": "banana"}', "'Stool' does not lead"),
         ("objectnet_to_imagenet_1k.json", '{"Banana": "banana"}', "fewer than two"),
         ("pytorch_to_imagenet_2012_id.json", '{"1000": 45}', "does not lead"),
+        (
+            "folder_to_objectnet_label.json",
+            '{"../../x": "Alarm clock"}',
+            "'Alarm clock' does not lead",
+        ),
+        ("folder_to_objectnet_label.json", '{"..": "Alarm clock"}', "'Alarm clock' does not lead"),
     ],
 )
 def test_mappings_that_do_not_fit(

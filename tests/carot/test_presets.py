@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -64,6 +66,39 @@ def test_an_unknown_preset_is_named_with_those_there_are() -> None:
     [error] = caught.value.errors()
     assert error["loc"] == ("preset",)
     assert "carot-paper" in error["msg"]
+
+
+@pytest.mark.parametrize("name", ["of-last-year", "flyp"])
+@pytest.mark.parametrize("mode", ["json", "python"])
+def test_a_whole_spec_outlives_its_preset(name: str, mode: Literal["json", "python"]) -> None:
+    # The preset was deleted, or is for another method now.
+    for made in (spec(preset="carot-paper", training={"epochs": 7}), spec(preset="tracer")):
+        document = made.model_dump(mode=mode) | {"preset": name}
+        assert FinetuneSpec.model_validate(document) == made.model_copy(update={"preset": name})
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "method",
+        "training",
+        "selection",
+        "training.epochs",
+        "selection.split",
+        "method.teacher.beta",
+    ],
+)
+def test_a_spec_that_lacks_anything_needs_its_preset(place: str) -> None:
+    document: dict[str, Any] = spec(preset="carot-paper").model_dump(mode="json")
+    *parents, last = place.split(".")
+    part = document
+    for parent in parents:
+        part = part[parent]
+    del part[last]
+    FinetuneSpec.model_validate(document)
+    with pytest.raises(ValidationError) as caught:
+        FinetuneSpec.model_validate(document | {"preset": "of-last-year"})
+    assert [error["loc"] for error in caught.value.errors()] == [("preset",)]
 
 
 def test_a_preset_of_another_method() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from carot.checkpoints import CLASSIFIER_NAME, ClassifierCard, save_checkpoint
 from carot.models import ClipModel, from_config
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {
         "image_size": 32,
@@ -41,6 +43,22 @@ def tiny_model() -> ClipModel:
     """A model of one's own, always with the same weights; tokenizers are slow to build."""
     template = _template()
     return template.with_module(copy.deepcopy(template.module))
+
+
+def save_tiny(folder: Path) -> Path:
+    """A model's folder without a classifier, as what is downloaded has none."""
+    card = ClassifierCard(
+        architecture="tiny",
+        method="none",
+        classes=("x", "y"),
+        caption_names=("x", "y"),
+        templates=("{}",),
+        logit_scale=1.0,
+        head="text",
+    )
+    save_checkpoint(folder, tiny_model(), torch.zeros(2, CONFIG["embed_dim"]), card, None)
+    (folder / CLASSIFIER_NAME).unlink()
+    return folder
 
 
 def write_images(

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from carot.data.files import corruption_folders
 from carot.errors import DataError
+from carot.specs.base import PATH_SCHEMES
 from store.errors import NotBeneathRoot
 from store.roots import beneath, check_contents, is_path, named_files
 
@@ -70,7 +72,9 @@ def test_a_root_that_is_itself_a_link(root: Path, tmp_path: Path) -> None:
     assert beneath(tmp_path / "link", "pets") == root / "pets"
 
 
-@pytest.mark.parametrize("reference", ["folder:x", "csv:x", "webdataset:x", "parquet:", "folder:"])
+@pytest.mark.parametrize(
+    "reference", [*(f"{scheme}:x" for scheme in PATH_SCHEMES), "parquet:", "folder:"]
+)
 def test_references_to_files(reference: str) -> None:
     assert is_path(reference)
 
@@ -80,6 +84,11 @@ def test_references_to_files(reference: str) -> None:
 )
 def test_references_to_other_things(reference: str) -> None:
     assert not is_path(reference)
+
+
+def corruption_is(path: Path) -> Path:
+    """What `imagenet-c` opens."""
+    return next(folder for folder in corruption_folders(path) if folder.is_dir())
 
 
 def test_files_of_a_pattern(root: Path) -> None:
@@ -95,6 +104,45 @@ def test_files_of_a_pattern(root: Path) -> None:
         named_files(root, "webdataset:shards/train-{0..2}.tar")
 
 
+def test_a_file_whose_name_looks_like_a_pattern(root: Path) -> None:
+    odd = root / "shards" / "train-{0..1}.tar"
+    odd.write_text("a file")
+    assert named_files(root, "webdataset:shards/train-{0..1}.tar") == [odd]
+    odd.unlink()
+    odd.symlink_to(root.parent / "secret" / "x.png")  # and not the two files without braces
+    with pytest.raises(NotBeneathRoot):
+        named_files(root, "webdataset:shards/train-{0..1}.tar")
+
+
+def test_a_corruption_is_the_folder_that_is_opened(root: Path) -> None:
+    for folder in ("c/fog/3", "c/weather/fog/3", "c/weather/snow/3", "noise/fog/1"):
+        (root / folder).mkdir(parents=True)
+    for path, expected in (
+        ("c/fog/3", "c/fog/3"),  # before that of the kind
+        ("c/fog/3/", "c/fog/3"),
+        ("c//snow/./3", "c/weather/snow/3"),
+        ("fog/1", "noise/fog/1"),
+    ):
+        assert named_files(root, f"imagenet-c:{path}") == [root / expected]
+        assert corruption_is(root / path) == root / expected
+    (root / "c" / "weather" / "frost").mkdir()
+    (root / "c" / "weather" / "frost" / "3").symlink_to(root.parent / "secret")
+    (root / "c" / "frost").mkdir()
+    (root / "c" / "frost" / "3").write_text("no folder")
+    (root.parent / "secret" / "fog").mkdir()
+    (root / "c" / "noise").symlink_to(root.parent)
+    for path in (
+        "", "..", "../..", "pets/..", "pets/../..", "pets/../../secret", "../fog/3", "c/../fog/1",
+        "c/fog/..", "/fog/3", "/etc/fog/3", "//", "c/frost/3", "c/rain/3", "c//3",
+        "c/secret/fog", "x" * 300 + "/3", "a\0b/fog/3",
+    ):  # fmt: skip
+        with pytest.raises(NotBeneathRoot) as caught:
+            named_files(root, f"imagenet-c:{path}")
+        assert str(root.parent) not in str(caught.value)
+    with pytest.raises(NotBeneathRoot, match="CAROT_DATASET_ROOT"):
+        named_files(None, "imagenet-c:c/fog/3")
+
+
 # Contents -------------------------------------------------------------------------------------
 
 
@@ -106,6 +154,15 @@ def test_contents_that_stay(root: Path, reference: str) -> None:
     (root / "pets" / "dogs").symlink_to("dog")
     (root / "pets" / "back").symlink_to(root / "pets")
     check_contents(root, reference)
+
+
+def test_only_the_corruption_that_is_opened_is_looked_through(root: Path) -> None:
+    for kind, name in (("weather", "fog"), ("noise", "shot_noise")):
+        (root / "c" / kind / name / "3" / "n01440764").mkdir(parents=True)
+    (root / "c" / "noise" / "shot_noise" / "3" / "n01440764" / "0.JPEG").symlink_to("/etc/passwd")
+    check_contents(root, "imagenet-c:c/fog/3")
+    with pytest.raises(NotBeneathRoot, match=r"0\.JPEG leads out"):
+        check_contents(root, "imagenet-c:c/shot_noise/3")
 
 
 @pytest.mark.parametrize("target", ["x.png", "missing.png", ""])
