@@ -90,7 +90,7 @@ def fit(
     scaler = torch.amp.GradScaler(model.device.type, enabled=spec.precision == "fp16")
     modules = method.modules() | (watcher.modules() if watcher is not None else {})
     state = RunState(modules, optimizer, scaler)
-    method.prepare(lambda count: look(model, batches, count))
+    method.prepare(lambda count: look(model, batches, count, should_stop))
     load_snapshot(snapshot_folder, state, run)
     model.module.train()
     reporter.report(PhaseStarted(phase="training", total=total))
@@ -164,8 +164,15 @@ def fit(
 
 
 @torch.no_grad()
-def look(model: ClipModel, batches: TrainingBatches, count: int) -> Features:
-    """Features of up to `count` training images, drawn with the run's seed, without crops."""
+def look(
+    model: ClipModel, batches: TrainingBatches, count: int, should_stop: Callable[[], bool]
+) -> Features:
+    """Features of up to `count` training images, drawn with the run's seed, without crops.
+
+    Raises:
+        Interrupted: `should_stop` said so.
+    """
+    model.module.eval()
     generator = torch.Generator().manual_seed(batches.seed)
     drawn = torch.randperm(len(batches.source), generator=generator)[:count].tolist()
     source = SubsetSource(batches.source, sorted(drawn))
@@ -173,6 +180,8 @@ def look(model: ClipModel, batches: TrainingBatches, count: int) -> Features:
     for batch in evaluation_batches(
         source, batches.transform, batches.batch_size, batches.unreadable
     ):
+        if should_stop():
+            raise Interrupted("stopped before the first step")
         features.append(model.encode_images(batch.images_NCHW.to(model.device)))
         labels.append(batch.labels_N.to(model.device))
     if not features:

@@ -65,7 +65,7 @@ class AnchorSpec(Spec):
         default=None,
         gt=0.0,
         le=100.0,
-        description="Divides the start's logits; by default fitted on up to 4,096 training images.",
+        description="Divides the start's logits; by default fitted on up to 1,024 training images.",
     )
 
 

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carot.anchors import random_filters
+from carot.errors import Interrupted
 from carot.methods import Carot, Features
 from carot.methods.anchor import LOOKED_AT, Anchor
+from carot.run import never
 from carot.specs import AnchorSpec, CarotMethod
 from carot.trainer import StepEncoder, look
 from tests.carot import reference
@@ -199,7 +201,7 @@ def test_a_temperature_that_is_given_is_left_alone() -> None:
 
 def test_a_run_fits_the_temperature_on_its_training_images(tmp_path: Path) -> None:
     run = Run(tmp_path, anchored(), epochs=1)
-    seen = look(run.model, run.batches, LOOKED_AT)
+    seen = look(run.model, run.batches, LOOKED_AT, never)
     anchor = the_anchor(run.method)
     table = reference.similarities(seen.images_BD.numpy(), anchor.weight_CD.numpy(), 1.0)
     run.fit()
@@ -318,17 +320,23 @@ def test_a_look_shows_some_training_images_as_evaluation_sees_them(tmp_path: Pat
     every_ND = run.model.encode_images(
         torch.stack([run.model.transform(source.image(index)) for index in range(len(source))])
     )
-    seen = look(run.model, run.batches, 7)
+    seen = look(run.model, run.batches, 7, never)
     assert not seen.images_BD.requires_grad
     assert seen.images_BD.shape == (7, WIDTH)
     found = (seen.images_BD @ every_ND.t()).argmax(dim=1)
     torch.testing.assert_close(seen.images_BD, every_ND[found].detach())
     assert len(set(found.tolist())) == 7
     assert seen.labels_B.tolist() == source.labels[found.numpy()].tolist()
-    again = look(run.model, run.batches, 7)
+    again = look(run.model, run.batches, 7, never)
     assert torch.equal(again.images_BD, seen.images_BD)
     run.batches.seed = 1
-    other = look(run.model, run.batches, 7)
+    other = look(run.model, run.batches, 7, never)
     assert not torch.equal(other.images_BD, seen.images_BD)
-    everything = look(run.model, run.batches, 4096)
+    everything = look(run.model, run.batches, 4096, never)
     torch.testing.assert_close(everything.images_BD, every_ND.detach())
+
+
+def test_a_look_can_be_stopped(tmp_path: Path) -> None:
+    run = Run(tmp_path, anchored())
+    with pytest.raises(Interrupted):
+        look(run.model, run.batches, 7, lambda: True)
