@@ -140,7 +140,7 @@ def _all(pool: ProcessPoolExecutor, runs: Iterable[Run], folder: Path) -> list[d
     jobs = {pool.submit(run.execute, folder): run for run in runs if run.done(folder) is None}
     for count, job in enumerate(as_completed(jobs), start=1):
         print(f"{count}/{len(jobs)} {jobs[job].key}: {job.result()['seconds']:.0f} s", flush=True)
-    return [run.execute(folder) for run in runs]
+    return [run.execute(folder) for run in runs]  # all are done: only read
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
