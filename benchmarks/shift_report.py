@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.shift_plan import DEFAULT, PAPER
-from benchmarks.shift_tables import COLUMNS, LOWER_IS_BETTER, Comparison, Mean, column, row_of
+from benchmarks.shift_tables import (
+    COLUMNS,
+    LOWER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    Comparison,
+    Mean,
+    column,
+    row_of,
+)
 
 PEERS = ("finetune", "lp-ft", "flyp")
 ID_MARGIN = 0.005
@@ -132,7 +140,9 @@ def p_text(p: float | None) -> str:
 
 
 def best_rows(rows: Rows, figure: str) -> set[str]:
-    """The row with the best mean of a figure."""
+    """The row with the best mean of a figure; none where there is no better and worse."""
+    if figure in NEITHER_IS_BETTER:
+        return set()
     means = {n: Mean.of(column(finals(rows, n), figure)).mean for n in rows}
     pick = min if figure in LOWER_IS_BETTER else max
     return {pick(means, key=lambda name: means[name])}

@@ -28,16 +28,21 @@ COLUMNS = {
     "id_calibrated_ece": "ID ECE after temperature",
     "ood_calibrated_ece": "OOD ECE after temperature",
     "ood_handwritten_calibrated_ece": "OOD ECE after temperature, without printed",
+    "ood_ece_null_mean": "OOD ECE by chance",
+    "ood_handwritten_ece_null_mean": "OOD ECE by chance, without printed",
     "sigma_min": "σ min",
 }
+"""What is shown; *by chance* is the ECE that perfectly calibrated confidences show on these sets."""
+
 LOWER_IS_BETTER = frozenset(name for name in COLUMNS if name.endswith("ece"))
+NEITHER_IS_BETTER = frozenset(name for name in COLUMNS if name.endswith("null_mean"))
 
 
 def row_of(measured: Measured) -> dict[str, float]:
     """The figures of one checkpoint, by the names of `COLUMNS`."""
     sets = measured["sets"]
     row = {"sigma_min": float(measured["sigma_min"])}
-    for figure in ("accuracy", "ece", "calibrated_ece"):
+    for figure in ("accuracy", "ece", "calibrated_ece", "ece_null_mean"):
         row[f"id_{figure}"] = float(sets[ID][figure])
         for split, names in SPLITS.items():
             row[f"{split}_{figure}"] = statistics.fmean(sets[name][figure] for name in names)
