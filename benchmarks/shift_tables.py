@@ -32,7 +32,7 @@ COLUMNS = {
     "ood_handwritten_ece_null_mean": "OOD ECE by chance, without printed",
     "sigma_min": "σ min",
 }
-"""What is shown; *by chance* is the ECE that perfectly calibrated confidences show on these sets."""
+"""What is shown. By chance: the ECE that perfectly calibrated confidences show on these sets."""
 
 LOWER_IS_BETTER = frozenset(name for name in COLUMNS if name.endswith("ece"))
 NEITHER_IS_BETTER = frozenset(name for name in COLUMNS if name.endswith("null_mean"))
