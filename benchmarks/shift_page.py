@@ -71,7 +71,7 @@ def _sections(document: Document) -> Iterable[str]:
         "Each row is trained like the default, with the same length and rate. The parts are those "
         "that `recipes/carot.yaml` adds to CaRot as published."
     )
-    yield _table(document, [PAPER, *(n for n in rows if rows[n]["ablation"]), DEFAULT], MAIN)
+    yield _table(document, [*(n for n in rows if rows[n]["ablation"]), DEFAULT], MAIN)
     yield "## Tuning"
     yield _tuning(document)
 

@@ -86,6 +86,9 @@ def _default_with(**changes: Any) -> dict[str, Any]:
 
 
 ABLATION: dict[str, Trained] = {
+    "paper-like-default": Trained(
+        "CaRot as published, with the default's configuration", recipe(PAPER), like=DEFAULT
+    ),
     "class-positives": Trained(
         "+ positives of one class",
         _default_with(anchor={"weight": 0.0}),
