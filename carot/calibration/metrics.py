@@ -12,8 +12,9 @@ from torch import Tensor
 
 from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
 from carot.calibration.inputs import check, chunks
+from carot.calibration.intervals import wilson_interval
 from carot.calibration.null_level import null_level
-from carot.calibration.numbers import BINS, Metrics, wilson_interval
+from carot.calibration.numbers import BINS, Metrics
 
 PAPER_BINS = 10
 PAPER_BATCH = 512
