@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from carot.calibration.bins import BinStatistics
 from carot.calibration.intervals import CRITICAL_95, Interval
 
@@ -40,15 +38,13 @@ def debiased_interval(statistics: BinStatistics) -> Interval:
     correct_B = statistics.correct_B[counted_B]
     share_B = n_B / images
     square_B = (correct_B / n_B - confidence_B).square()
-    # Laplace's estimate: a bin without a mistake still has a variance.
+    # Laplace's estimate: outcomes vary even where a bin shows no mistake.
     smoothed_B = (correct_B + 1) / (n_B + 2)
     variance_B = smoothed_B * (1 - smoothed_B)
     plug_in = float((share_B * square_B).sum())
     slope = 4 * float((share_B * square_B * variance_B).sum()) / (plug_in * images or 1.0)
-    # Near θ = 0 accuracy is confidence, which then tells the variance better.
-    null_B = torch.maximum(variance_B, confidence_B * (1 - confidence_B))
     drawn = max(0.0, float((share_B * square_B.square()).sum()) - plug_in**2) / images
-    floor = 2 * float((null_B.square() * n_B / (n_B - 1)).sum()) / images**2 + drawn
+    floor = 2 * float((variance_B.square() * n_B / (n_B - 1)).sum()) / images**2 + drawn
     # The roots of (estimate − θ)² = 1.96² (slope θ + floor).
     estimate = max(0.0, statistics.debiased_square())
     critical = CRITICAL_95**2

@@ -69,6 +69,16 @@ def test_it_holds_between_the_two() -> None:
     assert share >= 0.93
 
 
+def test_it_holds_for_the_draw_of_the_images() -> None:
+    """All right at a confidence of ½ and 1: only how many are of which kind is left to chance."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(SIMULATIONS):
+        confidence = torch.from_numpy(0.5 + 0.5 * (rng.random(1000) < 0.5))
+        low, high = debiased_interval(statistics(confidence, torch.ones(1000, dtype=torch.bool)))
+        held += low <= 0.5 * 0.25 <= high
+    assert 0.93 <= held / SIMULATIONS <= 0.97
+
+
 def test_it_shrinks_at_two_rates() -> None:
     widths: dict[str, list[float]] = {"calibrated": [], "miscalibrated": []}
     for name, temperature in (("calibrated", 1.0), ("miscalibrated", 3.0)):

@@ -86,6 +86,19 @@ def test_a_literal_bootstrap_of_the_calibration_error_agrees() -> None:
     assert found.interval == pytest.approx((low, high), abs=0.06 * (high - low))
 
 
+def test_growth_by_resampling_is_taken_off() -> None:
+    """The square of a mean grows by its variance; around 0 that is as much as it varies."""
+    rows = torch.linspace(-1, 1, 10, dtype=torch.float64)[:, None]
+    found = paired_difference(
+        torch.zeros(10, 1), rows, lambda sums, images: mean(sums, images).square()
+    )
+    assert found.value == pytest.approx(0.0, abs=1e-15)
+    # A chi-squared variable of one degree, times the variance of the mean, less its expectation.
+    variance = float(rows.square().mean()) / 10
+    assert found.interval[0] == pytest.approx(-variance, rel=0.15)
+    assert found.interval[1] == pytest.approx((5.024 - 1) * variance, rel=0.15)
+
+
 @pytest.mark.parametrize("gap", [0.0, 0.4], ids=["both calibrated", "one overconfident"])
 def test_it_holds_the_truth(gap: float) -> None:
     """A calibrated model beside another; a percentile interval of ECE holds in 1 of 7 cases."""

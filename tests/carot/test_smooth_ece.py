@@ -111,6 +111,9 @@ def test_extremes() -> None:
     assert smooth_ece(ones, torch.ones(5, dtype=torch.bool)) == 0.0
     assert smooth_ece(ones, torch.zeros(5, dtype=torch.bool)) == pytest.approx(1.0)
     assert smooth_ece(torch.zeros(5), torch.ones(5, dtype=torch.bool)) == pytest.approx(1.0)
+    for images in range(1, 60):  # Some of whose reciprocals add up to more than 1.
+        wrong = smooth_ece(torch.ones(images), torch.zeros(images, dtype=torch.bool))
+        assert 1 - 1e-12 <= wrong <= 1
     assert smooth_ece(torch.tensor([0.75]), torch.tensor([True])) == pytest.approx(0.25)
     half = torch.tensor([0.75, 0.5, 1.0], dtype=torch.float16)
     correct = torch.tensor([True, False, False])
