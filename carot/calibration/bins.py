@@ -48,20 +48,35 @@ class BinStatistics:
         """Expected calibration error, Σ_b |Σ_{i in b} (o_i − c_i)| / N; no bin to divide by."""
         return float((self.correct_B - self.confidence_B).abs().sum() / self.count_B.sum())
 
-    def debiased_error(self) -> float:
-        """Root mean square calibration error less its bias (Kumar et al. 2019, §5), at least 0.
+    def root_mean_square_error(self) -> float:
+        """√ Σ_b n_b/N (accuracy_b − confidence_b)²; an empty bin adds nothing."""
+        square_B = (self.correct_B - self.confidence_B).square() / self.count_B.clamp_min(1)
+        return math.sqrt(float(square_B.sum() / self.count_B.sum()))
 
-        A bin with one image has no variance to subtract and is left out.
+    def largest_error(self, minimum: int) -> float | None:
+        """Largest |accuracy_b − confidence_b| of a bin with `minimum` images; None without one."""
+        counted_B = self.count_B >= max(1, minimum)
+        if not bool(counted_B.any()):
+            return None
+        gap_B = (self.correct_B - self.confidence_B)[counted_B] / self.count_B[counted_B]
+        return float(gap_B.abs().max())
+
+    def debiased_square(self) -> float:
+        """Mean square calibration error less its bias (Kumar et al. 2019, §5); may be below 0.
+
+        Σ_b n_b/N [(a_b − c_b)² − a_b (1 − a_b) / (n_b − 1)]. A bin with one image has no variance
+        to subtract and is left out.
         """
         counted_B = self.count_B >= 2
         n_B = self.count_B[counted_B].double()
-        if len(n_B) == 0:
-            return 0.0
         accuracy_B = self.correct_B[counted_B] / n_B
         gap_B = accuracy_B - self.confidence_B[counted_B] / n_B
         bias_B = accuracy_B * (1 - accuracy_B) / (n_B - 1)
-        square = float((n_B * (gap_B.square() - bias_B)).sum() / self.count_B.sum())
-        return math.sqrt(max(0.0, square))
+        return float((n_B * (gap_B.square() - bias_B)).sum() / self.count_B.sum())
+
+    def debiased_error(self) -> float:
+        """Root of `debiased_square`, at least 0."""
+        return math.sqrt(max(0.0, self.debiased_square()))
 
 
 def equal_width_bins(confidence_N: Tensor, bins: int) -> Tensor:

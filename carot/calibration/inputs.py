@@ -44,6 +44,32 @@ def check(logits_NC: Tensor, labels_N: Tensor) -> None:
         raise CalibrationError(f"labels must be 0 to {classes - 1}")
 
 
+def check_confidences(confidence_N: Tensor, correct_N: Tensor) -> None:
+    """The same for confidences and whether their answers are right.
+
+    Raises:
+        CalibrationError: not N floating-point confidences with N booleans, N of 0, a confidence
+            that is not finite or lies outside 0 to 1.
+    """
+    if confidence_N.ndim != 1 or correct_N.shape != confidence_N.shape:
+        raise CalibrationError(
+            f"N confidences and N outcomes are needed, "
+            f"not {tuple(confidence_N.shape)} and {tuple(correct_N.shape)}"
+        )
+    if len(confidence_N) == 0:
+        raise CalibrationError("no images: nothing can be measured")
+    if not confidence_N.is_floating_point():
+        raise CalibrationError(f"confidences are floating-point numbers, not {confidence_N.dtype}")
+    if correct_N.dtype != torch.bool:
+        raise CalibrationError(f"outcomes are true or false, not {correct_N.dtype}")
+    # Comparisons with NaN are false: it is caught here as well.
+    outside = int((~((confidence_N >= 0) & (confidence_N <= 1))).sum())
+    if outside:
+        raise CalibrationError(
+            f"{outside} of {len(confidence_N)} confidences are not numbers from 0 to 1"
+        )
+
+
 def chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The rows in order, some at a time, as float64 logits and int64 labels."""
     rows = max(1, CHUNK_ELEMENTS // logits_NC.shape[1])

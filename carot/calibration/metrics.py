@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 
 from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
+from carot.calibration.brier import brier_parts
+from carot.calibration.debiased_interval import debiased_interval
 from carot.calibration.inputs import check, chunks
+from carot.calibration.intervals import wilson_interval
 from carot.calibration.null_level import null_level
-from carot.calibration.numbers import BINS, Metrics, wilson_interval
+from carot.calibration.numbers import BINS, LEAST_IN_BIN, Metrics
+from carot.calibration.ranking import ranking
+from carot.calibration.smooth_ece import smooth_ece
 
 PAPER_BINS = 10
 PAPER_BATCH = 512
@@ -28,14 +33,16 @@ def compute_metrics(logits_NC: Tensor, labels_N: Tensor) -> Metrics:
     """
     confidence_N, correct_N = top_label(logits_NC, labels_N)
     images, right = len(labels_N), int(correct_N.sum())
+    width = BinStatistics.of(confidence_N, correct_N, equal_width_bins(confidence_N, BINS), BINS)
     mass = BinStatistics.of(confidence_N, correct_N, equal_mass_bins(confidence_N, BINS), BINS)
     null_mean, null_p95 = null_level(confidence_N)
     nll, brier, classwise = _probability_metrics(logits_NC, labels_N)
+    order, top = ranking(confidence_N, correct_N), brier_parts(confidence_N, correct_N)
     return Metrics(
         images=images,
         accuracy=right / images,
         accuracy_interval=wilson_interval(right, images),
-        ece=top_label_ece(confidence_N, correct_N),
+        ece=width.error(),
         ece_null_mean=null_mean,
         ece_null_p95=null_p95,
         adaptive_ece=mass.error(),
@@ -45,6 +52,19 @@ def compute_metrics(logits_NC: Tensor, labels_N: Tensor) -> Metrics:
         nll=nll,
         mean_confidence=float(confidence_N.mean()),
         ece_batch_mean_10_of_512=batch_mean_ece(confidence_N, correct_N),
+        ece_l2=width.root_mean_square_error(),
+        ece_max=width.largest_error(LEAST_IN_BIN),
+        smooth_ece=smooth_ece(confidence_N, correct_N),
+        debiased_squared=mass.debiased_square(),
+        debiased_squared_interval=debiased_interval(mass),
+        auroc=order.auroc,
+        aurc=order.aurc,
+        augrc=order.augrc,
+        brier_top=top.score,
+        brier_reliability=top.reliability,
+        brier_resolution=top.resolution,
+        brier_uncertainty=top.uncertainty,
+        brier_within=top.within,
     )
 
 

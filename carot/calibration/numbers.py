@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 from pydantic import BaseModel, ConfigDict, Field
+
+from carot.calibration.intervals import Interval
 
 BINS = 15
 """Equal-width bins of ECE, by convention since Guo et al. 2017."""
 
-CRITICAL_95 = 1.959963984540054
-"""The 97.5th percentile of the standard normal distribution."""
-
-Interval = tuple[float, float]
-
-
-def wilson_interval(successes: float, count: int) -> Interval:
-    """Wilson's 95 % interval of a proportion, within [0, 1].
-
-    Raises:
-        ValueError: no trials, or more successes than trials.
-    """
-    if count <= 0 or not 0 <= successes <= count:
-        raise ValueError(f"{successes} successes of {count} trials")
-    share = successes / count
-    square = CRITICAL_95**2
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    spread = share * (1 - share) / count + square / (4 * count * count)
-    half = CRITICAL_95 / (1 + square / count) * math.sqrt(spread)
-    # At 0 and N successes the end is exactly 0 and 1; rounding alone would miss it.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == count else min(1.0, centre + half)
-    return low, high
+LEAST_IN_BIN = 30
+"""Images that a bin must hold to count for `ece_max`: of fewer, it would show noise alone."""
 
 
 class Numbers(BaseModel):
@@ -41,7 +20,10 @@ class Numbers(BaseModel):
 
 
 class Metrics(Numbers):
-    """Accuracy and calibration over a whole data set; shares lie in 0 to 1."""
+    """Accuracy and calibration over a whole data set; shares lie in 0 to 1.
+
+    Fields that default to null came later: reports stored before lack them.
+    """
 
     images: int = Field(ge=1, description="Images measured; unreadable ones are not among them.")
     accuracy: float = Field(ge=0, le=1, description="Share of images whose top label is right.")
@@ -87,6 +69,88 @@ class Metrics(Numbers):
         description="For comparison with the figures published for CaRot and TRACER only: ECE "
         "with 10 bins of each batch of 512 consecutive images, averaged. Depends on order and "
         "batch size; a perfectly calibrated model scores about 0.03, so do not read it as ECE.",
+    )
+    ece_l2: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="ECE with the L2 norm: root mean square gap between accuracy and confidence, "
+        "15 equal-width bins weighted by their images; biased upward, as ECE is.",
+    )
+    ece_max: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Largest gap between accuracy and confidence of an equal-width bin of 15 with "
+        "30 images or more; null where no bin has as many.",
+    )
+    smooth_ece: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Calibration error without bins: reflected Gaussian kernel, whose width is "
+        "the value itself (Błasiok and Nakkiran 2023).",
+    )
+    debiased_squared: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Square of `debiased_ece` before it is cut off at 0: unbiased, so below 0 "
+        "about every second time for a calibrated model.",
+    )
+    debiased_squared_interval: Interval | None = Field(
+        default=None,
+        description="Asymptotic 95 % interval of it, 0 to 1; holds for calibrated models, too, "
+        "whose interval begins at 0.",
+    )
+    auroc: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Chance that a right answer has a higher confidence than a wrong one, equal "
+        "ones counting half; null where all answers are right or all are wrong.",
+    )
+    aurc: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of errors among the k most confident answers, mean over k; over the "
+        "orders of equal confidences as well.",
+    )
+    augrc: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Errors among the k most confident answers as a share of all images, mean "
+        "over k (Traub et al. 2024); about half the error rate where confidence tells nothing.",
+    )
+    brier_top: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Brier score of the top label, mean (confidence − right)²: `brier_reliability` "
+        "− `brier_resolution` + `brier_uncertainty` + `brier_within` (Murphy 1973, Stephenson et "
+        "al. 2008), over 15 equal-width bins.",
+    )
+    brier_reliability: float | None = Field(
+        default=None, ge=0, le=1, description="Mean square gap between accuracy and confidence."
+    )
+    brier_resolution: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Variance of the bins' accuracy, 1/4 at most; the higher, the more confidence "
+        "tells.",
+    )
+    brier_uncertainty: float | None = Field(
+        default=None, ge=0, le=0.25, description="Accuracy times error rate."
+    )
+    brier_within: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Variance of the confidences within a bin less twice their covariance with "
+        "right answers: what bins do not see.",
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from carot.calibration.bins import BinStatistics, equal_width_bins
+from carot.calibration.intervals import wilson_interval
 from carot.calibration.metrics import top_label
-from carot.calibration.numbers import BINS, Bin, wilson_interval
+from carot.calibration.numbers import BINS, Bin
 
 
 def reliability(logits_NC: Tensor, labels_N: Tensor, bins: int = BINS) -> tuple[Bin, ...]:

@@ -52,6 +52,52 @@ def test_statistics_of_parts_add_up_to_those_of_the_whole() -> None:
     assert torch.equal(merged.correct_B, whole.correct_B)
     torch.testing.assert_close(merged.confidence_B, whole.confidence_B, rtol=1e-13, atol=0)
     assert merged.error() == pytest.approx(whole.error(), rel=1e-12)
+    for name in ("root_mean_square_error", "debiased_square", "debiased_error"):
+        assert getattr(merged, name)() == pytest.approx(getattr(whole, name)(), rel=1e-10), name
+    assert merged.largest_error(10) == pytest.approx(whole.largest_error(10), rel=1e-12)
+
+
+def filled(*bins: tuple[int, float, int]) -> BinStatistics:
+    """Of (images, mean confidence, right answers) per bin."""
+    count, confidence, correct = zip(*bins, strict=True)
+    count_B = torch.tensor(count)
+    confidence_B = torch.tensor(confidence, dtype=torch.float64) * count_B
+    return BinStatistics(count_B, confidence_B, torch.tensor(correct, dtype=torch.float64))
+
+
+def test_the_norms_weigh_the_same_gaps() -> None:
+    statistics = filled((10, 0.25, 5), (0, 0.0, 0), (30, 0.75, 30), (1, 1.0, 0))
+    gaps, weights = np.array([0.25, 0.25, 1.0]), np.array([10, 30, 1]) / 41
+    assert statistics.error() == pytest.approx(float(weights @ gaps), rel=1e-14)
+    assert statistics.root_mean_square_error() == pytest.approx(
+        math.sqrt(float(weights @ gaps**2)), rel=1e-14
+    )
+    assert statistics.largest_error(1) == statistics.largest_error(0) == 1.0
+    assert statistics.largest_error(2) == 0.25
+    assert statistics.largest_error(30) == 0.25
+    assert statistics.largest_error(31) is None
+    for seed in range(3):
+        confidence, correct = top_label(*drawn(500, temperature=2.0, seed=seed))
+        width = BinStatistics.of(confidence, correct, equal_width_bins(confidence, 15), 15)
+        largest = width.largest_error(1)
+        assert largest is not None
+        assert width.error() <= width.root_mean_square_error() <= largest
+
+
+def test_the_debiased_square_is_unbiased() -> None:
+    """Over all outcomes of one bin, by enumeration: exactly the squared gap, and below 0 at times.
+
+    With all confidences of the bin equal, as Kumar et al. assume.
+    """
+    n, confidence = 5, 0.7
+    for chance in (0.7, 0.4):
+        values = [filled((n, confidence, right)).debiased_square() for right in range(n + 1)]
+        chances = [math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(n + 1)]
+        expected = math.fsum(v * c for v, c in zip(values, chances, strict=True))
+        assert expected == pytest.approx((chance - confidence) ** 2, abs=1e-15)
+        assert min(values) < 0
+    assert filled((1, 0.5, 1), (0, 0.0, 0)).debiased_square() == 0.0
+    assert filled((4, 0.75, 3)).debiased_error() == 0.0
 
 
 def test_debiasing_takes_the_bias_off() -> None:

@@ -16,6 +16,7 @@ from carot.calibration.metrics import (
     top_label_ece,
 )
 from carot.calibration.null_level import null_level
+from carot.calibration.numbers import Metrics
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 
@@ -43,7 +44,17 @@ def slow_error(values: list[float], outcomes: list[bool], places: list[int]) -> 
     return total / len(values)
 
 
-def slow_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+def slow_gaps(values: list[float], outcomes: list[bool]) -> list[tuple[int, float]]:
+    """Images and |accuracy − confidence| of each of 15 equal-width bins that is not empty."""
+    places = [slow_bin(value, 15) for value in values]
+    gaps = []
+    for place in sorted(set(places)):
+        inside = [o - c for c, o, p in zip(values, outcomes, places, strict=True) if p == place]
+        gaps.append((len(inside), abs(math.fsum(inside)) / len(inside)))
+    return gaps
+
+
+def slow_metrics(logits: Tensor, labels: Tensor) -> dict[str, float | None]:
     rows, n = probabilities(logits), len(labels)
     tops = [max(row) for row in rows]
     right = [row.index(max(row)) == y for row, y in zip(rows, labels.tolist(), strict=True)]
@@ -64,12 +75,26 @@ def slow_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     pairs = list(zip(rows, labels.tolist(), strict=True))
     batches = range(0, n, 512)
     places = [slow_bin(c, 10) for c in tops]
+    gaps = slow_gaps(tops, right)
+    falling = sorted(range(n), key=lambda i: -tops[i])
+    errors = [sum(not right[i] for i in falling[: k + 1]) for k in range(n)]
+    pairs_right_wrong = sum(right) * (n - sum(right))
     return {
         "accuracy": sum(right) / n,
         "mean_confidence": math.fsum(tops) / n,
         "ece": slow_error(tops, right, [slow_bin(c, 15) for c in tops]),
         "adaptive_ece": slow_error(tops, right, mass),
         "debiased_ece": math.sqrt(max(0.0, square)),
+        "debiased_squared": square,
+        "ece_l2": math.sqrt(math.fsum(size * gap**2 for size, gap in gaps) / n),
+        "ece_max": max((gap for size, gap in gaps if size >= 30), default=None),
+        "aurc": math.fsum(e / (k + 1) for k, e in enumerate(errors)) / n,
+        "augrc": sum(errors) / n**2,
+        "auroc": sum(right[i] and not right[j] for a, i in enumerate(falling) for j in falling[a:])
+        / pairs_right_wrong
+        if pairs_right_wrong
+        else None,
+        "brier_top": math.fsum((c - o) ** 2 for c, o in zip(tops, right, strict=True)) / n,
         "classwise_ece": math.fsum(classwise) / len(classwise),
         "nll": -math.fsum(math.log(row[y]) for row, y in pairs) / n,
         "brier": math.fsum((p - (k == y)) ** 2 for row, y in pairs for k, p in enumerate(row)) / n,
@@ -89,7 +114,11 @@ def test_metrics_match_their_definitions(images: int, temperature: float) -> Non
     measured = compute_metrics(logits, labels)
     assert measured.images == images
     for name, expected in slow_metrics(logits, labels).items():
-        assert getattr(measured, name) == pytest.approx(expected, rel=1e-10, abs=1e-12), name
+        found = getattr(measured, name)
+        if expected is None:
+            assert found is None, name
+        else:
+            assert found == pytest.approx(expected, rel=1e-10, abs=1e-12), name
 
 
 NETCAL = {
@@ -130,14 +159,20 @@ def test_lower_precision_is_raised_before_anything_else(dtype: torch.dtype) -> N
     assert (low.softmax(1).amax(1) == 1).sum() > (top_label(low, labels)[0] == 1).sum()
 
 
+RANKED = ("debiased_ece", "debiased_squared", "auroc", "aurc", "augrc")
+
+
 def test_a_model_that_never_predicts_a_class_is_measured() -> None:
     logits = torch.tensor([[5.0, 1.0, -9.0]]).repeat(30, 1)
     labels = torch.tensor([0, 1, 2] * 10)
     measured = compute_metrics(logits, labels)
     for name, expected in slow_metrics(logits, labels).items():
-        if name not in ("adaptive_ece", "debiased_ece"):  # one tie: not what the ranks say
+        if name not in ("adaptive_ece", *RANKED):  # one tie: not what the ranks say
             assert getattr(measured, name) == pytest.approx(expected), name
     assert measured.adaptive_ece == pytest.approx(measured.ece)
+    assert measured.auroc == 0.5
+    assert measured.aurc == pytest.approx(2 / 3)
+    assert measured.smooth_ece == pytest.approx(measured.ece)
 
 
 def test_extreme_logits_give_finite_numbers() -> None:
@@ -147,6 +182,35 @@ def test_extreme_logits_give_finite_numbers() -> None:
     assert (measured.accuracy, measured.ece, measured.brier) == (0.5, 0.5, 1.0)
     one = compute_metrics(logits[:1], torch.tensor([0]))
     assert (one.ece, one.nll, one.brier, one.debiased_ece) == (0.0, 0.0, 0.0, 0.0)
+    assert (one.ece_l2, one.smooth_ece, one.brier_top, one.debiased_squared) == (0.0, 0.0, 0.0, 0.0)
+    assert (one.auroc, one.aurc, one.augrc) == (None, 0.0, 0.0)
+    assert (one.ece_max, one.debiased_squared_interval) == (None, (0.0, 1.0))
+    assert compute_metrics(logits[:1], torch.tensor([1])).augrc == 1.0
+
+
+def test_only_what_may_be_undefined_is_null() -> None:
+    """The fields are optional for reports stored before they were there; new ones have them."""
+    measured = compute_metrics(*drawn(600))
+    assert None not in measured.model_dump().values()
+    for field in Metrics.model_fields.values():
+        assert field.description or field.annotation is int
+    sure = compute_metrics(torch.tensor([[9.0, 0.0]] * 3), torch.tensor([0, 0, 0]))
+    missing = [name for name, value in sure.model_dump().items() if value is None]
+    assert missing == ["ece_max", "auroc"]
+
+
+def test_the_parts_of_the_brier_score_add_up() -> None:
+    measured = compute_metrics(*drawn(900, temperature=2.0)).model_dump()
+    parts = [measured[f"brier_{part}"] for part in ("reliability", "uncertainty", "within")]
+    total = sum(parts) - measured["brier_resolution"]
+    assert total == pytest.approx(measured["brier_top"], rel=1e-12)
+    assert measured["brier_reliability"] == pytest.approx(measured["ece_l2"] ** 2, rel=1e-12)
+    low, high = measured["debiased_squared_interval"]
+    assert low <= measured["debiased_squared"] <= high
+    assert measured["debiased_ece"] ** 2 == pytest.approx(measured["debiased_squared"])
+    # With two classes, the score over both is twice that of the top label.
+    two = compute_metrics(*drawn(300, 2, temperature=2.0))
+    assert two.brier == pytest.approx(2 * two.model_dump()["brier_top"], rel=1e-12)
 
 
 def test_a_batch_mean_is_never_below_the_whole() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from carot.calibration.intervals import wilson_interval
 from carot.calibration.metrics import compute_metrics
-from carot.calibration.numbers import wilson_interval
 from carot.calibration.reliability import reliability
 from tests.carot.drawn import drawn
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from carot.bound import smallest_singular_value
 from carot.calibration.metrics import compute_metrics
@@ -130,6 +131,41 @@ def test_a_report_survives_json() -> None:
         assert report.kind == spec.kind
         assert report.created_at.utcoffset() == timedelta(0)
         assert json.loads(document)["version"] == 1
+
+
+LATER = (
+    "ece_l2",
+    "ece_max",
+    "smooth_ece",
+    "debiased_squared",
+    "debiased_squared_interval",
+    "auroc",
+    "aurc",
+    "augrc",
+    "brier_top",
+    "brier_reliability",
+    "brier_resolution",
+    "brier_uncertainty",
+    "brier_within",
+)
+"""Fields of `Metrics` that the first reports lack."""
+
+
+def test_a_report_stored_before_a_metric_was_there_is_read() -> None:
+    report = built([measured("test", calibrator=fitted(), in_distribution=True)], fitted())
+    document = json.loads(report.model_dump_json())
+    for row in document["datasets"]:
+        for metrics in (row["raw"], row["calibrated"]):
+            assert set(LATER) < set(metrics)
+            for name in LATER:
+                del metrics[name]
+    old = Report.model_validate_json(json.dumps(document))
+    assert old.datasets[0].raw.ece == report.datasets[0].raw.ece
+    assert {getattr(old.datasets[0].raw, name) for name in LATER} == {None}
+    # Nothing else may be missing.
+    del document["datasets"][0]["raw"]["nll"]
+    with pytest.raises(ValidationError, match="nll"):
+        Report.model_validate(document)
 
 
 def test_rows_of_two_data_sets_are_refused() -> None:
