@@ -6,8 +6,8 @@ f_0, s_0 and P are the start's image tower, logit scale and class prototypes, f 
 x images through random filters (`carot.anchors`). T makes the start's confidences fit the labels of
 training images, which the start has not seen: an anchor hands down what the start knows, not how
 unsure it was of it. The combination is this project's; distilling the start on images without
-labels is as old as learning without forgetting (Li & Hoiem, ECCV 2016). Anchors go through the tower
-with the batch: under batch normalisation they take part in its statistics.
+labels is as old as learning without forgetting (Li & Hoiem, ECCV 2016). Anchors go through the
+tower with the batch: under batch normalisation they take part in its statistics.
 
 Shape suffixes: A anchors, C classes, D embedding width, N images.
 """

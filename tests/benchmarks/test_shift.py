@@ -12,6 +12,7 @@ from scipy import stats
 
 from benchmarks import bound, choosing, shift
 from benchmarks.choosing import Checkpoint, checkpoints, picks
+from benchmarks.provenance import RESULTS
 from benchmarks.shift_derived import DERIVED
 from benchmarks.shift_plan import ABLATION, DEFAULT, PAPER, TRAINED
 from benchmarks.shift_report import PEERS, claims_of
@@ -133,9 +134,7 @@ def test_a_quick_run_writes_everything_and_does_nothing_twice(
     part = choosing.part_b(out)
     assert part["checkpoints"] == len(every)
     bound_out = tmp_path / "bound.json"
-    bound_out.write_text(
-        (shift.RESULTS / "bound.json").read_text(encoding="utf-8"), encoding="utf-8"
-    )
+    bound_out.write_text((RESULTS / "bound.json").read_text(encoding="utf-8"), encoding="utf-8")
     bound.main(["--keep-toy", "--json", str(bound_out), "--plot", str(tmp_path / "b.svg"),
                 "--shift", str(out), "--page", str(tmp_path / "bound.md")])  # fmt: skip
     assert "Choosing without" in (tmp_path / "bound.md").read_text(encoding="utf-8")
