@@ -34,7 +34,7 @@ def literal(images_NCHW: np.ndarray, count: int, seed: int) -> np.ndarray:
             if 0 <= row < height and 0 <= column < width:
                 weight = float(normal[a, c, k, dy, dx]) / math.sqrt(9 * channels)
                 filtered += weight * image[k, row, column]
-        share = float(shares[a])
+        share = float(shares[a]) / 2
         found[a, c, y, x] = share * image[c, y, x] + (1 - share) * filtered
     return found
 
@@ -92,16 +92,16 @@ def test_filters_are_normal_and_shares_uniform() -> None:
     images_NCHW[:, 0, 1, 1] = 1.0
     found = random_filters(images_NCHW, number, seeded()).double()
     others = found[:, 1:].square()
-    expected = 1 / 27 / 3  # E w² · E (1 - λ)²
+    expected = 1 / 27 * 7 / 12  # E w² · E (1 - λ)², λ uniform up to a half
     per_image = others.mean(dim=(1, 2, 3))
     assert abs(per_image.mean() - expected) < 5 * per_image.std() / math.sqrt(number)
     centre = found[:, 0, 1, 1]
-    for power, value in ((1, 1 / 2), (2, 1 / 3 + expected)):
+    for power, value in ((1, 1 / 4), (2, 1 / 12 + expected)):
         sample = centre**power
         assert abs(sample.mean() - value) < 5 * sample.std() / math.sqrt(number)
-    # Fourth moment over squared second: 3 of the normal, 9 / 5 of (1 - λ).
+    # Fourth moment over squared second: 3 of the normal, (31 / 80) / (7 / 12)² of (1 - λ).
     ratio = found[:, 1:].pow(4).mean() / others.mean() ** 2
-    assert float(ratio) == pytest.approx(3 * 9 / 5, rel=0.1)
+    assert float(ratio) == pytest.approx(3 * (31 / 80) / (7 / 12) ** 2, rel=0.1)
 
 
 def test_no_gradient_reaches_the_images_and_they_stay() -> None:
