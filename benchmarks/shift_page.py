@@ -20,6 +20,7 @@ from benchmarks.shift_report import SPLITS, against, best_rows, cell, finals, p_
 from benchmarks.shift_tables import COLUMNS, Mean, column
 
 Document = Mapping[str, Any]
+MARKERS = "osD^v<>"
 DIAGRAMS = ("zero-shot", "flyp", PAPER, DEFAULT)
 MAIN = ("id_accuracy", "ood_accuracy", "id_ece", "ood_ece", "ood_ece_null_mean",
         "id_calibrated_ece", "ood_calibrated_ece", "sigma_min")  # fmt: skip
@@ -168,22 +169,33 @@ def _tuning(document: Document) -> str:
 
 def _plot_trade_off(document: Document, path: Path) -> None:
     rows = document["rows"]
-    figure, axes = panels(2, width=5.2, height=4.4)
+    shown = [name for name in rows if not rows[name]["ablation"]]
+    figure, axes = panels(3, width=3.9, height=4.2)
     for axis, split, title in zip(
-        axes, ("id", "ood"), ("in distribution", "mean of seven shifts"), strict=True
+        axes, ("id", "ood"), ("in distribution", "mean of seven shifts"), strict=False
     ):
-        for name, row in rows.items():
-            if row["ablation"] and name != DEFAULT:
-                continue
+        for index, name in enumerate(shown):
             found = finals(rows, name)
             x, y = (Mean.of(column(found, f"{split}_{f}")) for f in ("accuracy", "ece"))
-            style = "*" if name == DEFAULT else "o"
             axis.errorbar(
-                100 * x.mean, y.mean, xerr=100 * x.half, yerr=y.half, fmt=style, label=row["title"]
+                100 * x.mean,
+                y.mean,
+                xerr=100 * x.half,
+                yerr=y.half,
+                fmt="*" if name == DEFAULT else MARKERS[index % len(MARKERS)],
+                markersize=12 if name == DEFAULT else 5,
+                color="black" if name == DEFAULT else f"C{index % 10}",
+                label=_plain(rows[name]["title"]),
             )
         axis.set(xlabel="accuracy, %", ylabel="ECE", title=title)
-    axes[1].legend(fontsize=5.5, loc="best")
+    axes[2].axis("off")
+    axes[2].legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="center left")
     save_svg(figure, path)
+
+
+def _plain(title: str) -> str:
+    """Without Markdown's emphasis."""
+    return title.replace("**", "")
 
 
 def _plot_reliability(document: Document, path: Path) -> None:
@@ -194,7 +206,7 @@ def _plot_reliability(document: Document, path: Path) -> None:
         axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for split, colour in (("id", "tab:blue"), ("ood", "tab:red")):
             _draw_bins(axis, rows[name]["seeds"][0][-1]["reliability"][split], split, colour)
-        axis.set(title=rows[name]["title"], xlabel="confidence", ylabel="accuracy")
+        axis.set(title=_plain(rows[name]["title"]), xlabel="confidence", ylabel="accuracy")
     axes[0].legend(fontsize=7)
     save_svg(figure, path)
 
