@@ -16,6 +16,7 @@ split, the correlations the test split.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,11 +87,15 @@ def _checkpoint(method: str, seed: int, measured: dict[str, Any]) -> Checkpoint:
 
 
 def correlations(every: Sequence[Checkpoint]) -> dict[str, dict[str, Correlation]]:
-    """Spearman's rho (and Pearson's r) of each term with each outcome."""
+    """Spearman's rho (and Pearson's r) of each term with each outcome.
+
+    The bound's score is infinite where features do not span their space; those are left out of it.
+    """
     return {
         term: {
             outcome: correlate(
-                [each.figures[term] for each in every], [each.figures[outcome] for each in every]
+                [each.figures[term] for each in every if math.isfinite(each.figures[term])],
+                [each.figures[outcome] for each in every if math.isfinite(each.figures[term])],
             )
             for outcome in OUTCOMES
         }

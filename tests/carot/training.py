@@ -51,12 +51,9 @@ class Run:
 
     def fit(self, stop_after: int | None = None, run: str = "run") -> FitResult:
         torch.manual_seed(self.spec.seed)
-        asked = 0
 
         def should_stop() -> bool:
-            nonlocal asked
-            asked += 1
-            return stop_after is not None and asked > stop_after
+            return stop_after is not None and len(self.steps()) >= stop_after
 
         return fit(
             self.model,
