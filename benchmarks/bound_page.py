@@ -55,8 +55,8 @@ def _sections(document: Mapping[str, Any]) -> Iterator[str]:
         part = document["checkpoints"]
         yield "## Real checkpoints"
         yield (
-            f"{part['checkpoints']} checkpoints of carot-mini from `benchmarks/shift.py`: every "
-            "trained method, every seed, at three points of each run. Spearman's ρ with 95 % "
+            f"{part['checkpoints']} checkpoints of carot-mini from `benchmarks/shift.py`: the end "
+            "of every run, and for some seeds half of the way, too. Spearman's ρ with 95 % "
             "bootstrap intervals over checkpoints (which are not independent):"
         )
         yield _rank_table(part["correlations"])
@@ -66,7 +66,7 @@ def _sections(document: Mapping[str, Any]) -> Iterator[str]:
             "what the pick turns out to be under shift (means over groups of candidates). "
             "`random`: the mean over all candidates; `oracle`: the best under shift, which no rule "
             "can see. "
-            "`bound` is the rule of `select: bound`, as `carot.selection` defines it."
+            "`bound` is the rule of that name in `carot.selection`."
         )
         yield _choice_table(part["choices"])
 

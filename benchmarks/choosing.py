@@ -4,7 +4,7 @@ Reads what `benchmarks/shift.py` wrote: every checkpoint of every training run, 
 the bound in distribution and its errors under shift. First rank correlations over all of them; then
 what rules that see in-distribution quantities alone pick, out of three kinds of candidates:
 
-- the checkpoints of one run (early, middle, end),
+- the checkpoints of one run, where it was measured half-way, too,
 - the final checkpoints of all methods with one seed,
 - all checkpoints of all methods with one seed.
 
@@ -37,7 +37,7 @@ TERMS = {
 OUTCOMES = {"ood_accuracy": "OOD accuracy", "ood_ece": "OOD ECE"}
 RULES = ("random", "last", "accuracy", "nll", "bound", "oracle")
 GROUPS = {
-    "run": "checkpoints of one run",
+    "run": "half-way and end of one run",
     "final": "final checkpoints of all methods, one seed",
     "all": "all checkpoints of all methods, one seed",
 }
@@ -104,7 +104,7 @@ def correlations(every: Sequence[Checkpoint]) -> dict[str, dict[str, Correlation
 
 
 def groups_of(every: Sequence[Checkpoint], kind: str) -> list[list[Checkpoint]]:
-    """The candidates that a rule chooses from, group by group."""
+    """The candidates that a rule chooses from, group by group; one alone is no choice."""
     keys: dict[str, Callable[[Checkpoint], object]] = {
         "run": lambda c: (c.method, c.seed),
         "final": lambda c: c.seed,
@@ -114,7 +114,7 @@ def groups_of(every: Sequence[Checkpoint], kind: str) -> list[list[Checkpoint]]:
     for each in every:
         if kind != "final" or each.share == 1.0:
             groups.setdefault(keys[kind](each), []).append(each)
-    return list(groups.values())
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def picks(candidates: Sequence[Checkpoint], rule: str, outcome: str) -> list[Checkpoint]:

@@ -2,7 +2,8 @@
 
 CaRot's Theorem 3.1 bounds errors under shift by the calibration error in distribution plus a term
 that grows as the smallest singular value of the features shrinks. As a number the bound says
-nothing (see `carot.bound`); as an order it can choose. N images, C classes, D embedding width.
+nothing (see `carot.bound`); as an order it can choose, and docs/bound.md has what that was worth.
+N images, C classes, D embedding width.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Judgement:
 
 
 def score(rule: Rule, judgement: Judgement) -> float:
-    """What a rule goes by; the candidate with the lowest score is kept, the later one of equals.
+    """What a rule goes by; the candidate with the lowest score is kept.
 
     `accuracy`: 1 − accuracy. `nll`: the mean negative log-likelihood. `bound`: see `bound_score`.
     """

@@ -6,6 +6,8 @@ the text tower makes is made anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from carot.classifier import pick_device
 from carot.data.source import ImageSource
 from carot.events import PhaseStarted
@@ -32,9 +34,12 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
     judged = [segment.judged(context, alpha, split, spec.split) for alpha in spec.alphas]
     best = closest_to_start(spec.rule, spec.alphas, judged)
     candidates: list[Candidate] = []
+    kept: list[Finished] = []
     for index, alpha in enumerate(spec.alphas):
-        each = context.calibrate(segment.at(alpha, NAME))
-        measured = context.measure(each, rows, keep=False)
+        judge = context.calibrate(segment.at(alpha, NAME))
+        measured = context.measure(judge, rows, keep=index == best)
+        if index == best:
+            kept.append(Finished(judge, measured, context.save(judge), rule=spec.rule))
         candidates.append(
             candidate(
                 spec.rule,
@@ -45,11 +50,7 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
                 ood_mean=shifted_mean(measured),
             )
         )
-    # Made and measured once more rather than kept: any of the models may be large.
-    judge = context.calibrate(segment.at(spec.alphas[best], NAME))
-    checkpoint = context.save(judge)
-    measured = context.measure(judge, rows)
-    return Finished(judge, measured, checkpoint, rule=spec.rule, candidates=candidates)
+    return replace(kept[0], candidates=candidates)
 
 
 def between_start_and_end(
