@@ -10,7 +10,7 @@ from store.database import database_now
 from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import AliasChange, ModelAlias
+from store.tables import DEFAULT_PROJECT, AliasChange, ModelAlias
 
 
 def set_alias(session: Session, name: str, checkpoint_id: str) -> ModelAlias:
@@ -19,12 +19,12 @@ def set_alias(session: Session, name: str, checkpoint_id: str) -> ModelAlias:
     values = {"checkpoint_id": checkpoint_id, "updated_at": database_now()}
     session.execute(
         dialect.insert(ModelAlias)
-        .values(name=name, **values)
-        .on_conflict_do_update(index_elements=["name"], set_=values)
+        .values(project_id=DEFAULT_PROJECT, name=name, **values)
+        .on_conflict_do_update(index_elements=["project_id", "name"], set_=values)
     )
-    session.add(AliasChange(id=new_id("ac"), name=name, checkpoint_id=checkpoint_id))
+    session.add(_change(name, checkpoint_id))
     session.flush()
-    return session.get_one(ModelAlias, name, populate_existing=True)
+    return session.get_one(ModelAlias, (DEFAULT_PROJECT, name), populate_existing=True)
 
 
 def get_alias(session: Session, name: str) -> ModelAlias:
@@ -33,7 +33,7 @@ def get_alias(session: Session, name: str) -> ModelAlias:
     Raises:
         NotFound: there is none.
     """
-    alias = session.get(ModelAlias, name)
+    alias = session.get(ModelAlias, (DEFAULT_PROJECT, name))
     if alias is None:
         raise NotFound("model", name)
     return alias
@@ -58,7 +58,7 @@ def delete_alias(session: Session, name: str) -> None:
     gone = delete(ModelAlias).where(ModelAlias.name == name).returning(ModelAlias.name)
     if session.scalar(gone) is None:
         raise NotFound("model", name)
-    session.add(AliasChange(id=new_id("ac"), name=name, checkpoint_id=None))
+    session.add(_change(name, None))
     session.flush()
 
 
@@ -66,3 +66,9 @@ def alias_history(session: Session, name: str) -> list[AliasChange]:
     """Every change of an alias, newest first."""
     query = select(AliasChange).where(AliasChange.name == name).order_by(AliasChange.id.desc())
     return list(session.scalars(query))
+
+
+def _change(name: str, checkpoint_id: str | None) -> AliasChange:
+    return AliasChange(
+        id=new_id("ac"), project_id=DEFAULT_PROJECT, name=name, checkpoint_id=checkpoint_id
+    )

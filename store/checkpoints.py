@@ -35,6 +35,7 @@ def create_checkpoint(
     check_fence(session, held)
     checkpoint = Checkpoint(
         id=new_id("ckpt"),
+        project_id=held.project_id,
         job_id=held.job_id,
         artifact_id=artifact_id,
         name=held.name,

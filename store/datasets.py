@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import Artifact, Dataset
+from store.tables import DEFAULT_PROJECT, Artifact, Dataset
 
 
 def create_dataset(
@@ -28,6 +28,7 @@ def create_dataset(
     """A new data set; `artifact` is its bundle, just committed, or None for a bundled one."""
     dataset = Dataset(
         id=new_id("ds"),
+        project_id=DEFAULT_PROJECT,
         name=name,
         source=dict(source),
         classes=list(classes),

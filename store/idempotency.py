@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from store.database import database_now
 from store.errors import IdempotencyConflict, IdempotencyInFlight
-from store.tables import IdempotencyRecord
+from store.tables import DEFAULT_PROJECT, IdempotencyRecord
 
 ABANDONED_SECONDS = 600.0
 """A request without an answer for so long belonged to a process that died."""
@@ -27,13 +27,19 @@ def begin(session: Session, key: str, route: str, fingerprint: str) -> dict[str,
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     taken = session.scalar(
         dialect.insert(IdempotencyRecord)
-        .values(key=key, route=route, fingerprint=fingerprint, created_at=database_now())
+        .values(
+            project_id=DEFAULT_PROJECT,
+            key=key,
+            route=route,
+            fingerprint=fingerprint,
+            created_at=database_now(),
+        )
         .on_conflict_do_nothing()
         .returning(IdempotencyRecord.key)
     )
     if taken is not None:
         return None
-    record = session.get(IdempotencyRecord, (key, route), populate_existing=True)
+    record = session.get(IdempotencyRecord, (DEFAULT_PROJECT, key, route), populate_existing=True)
     if record is None or record.fingerprint != fingerprint:
         raise IdempotencyConflict("this Idempotency-Key was used for another request")
     if record.response is not None:

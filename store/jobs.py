@@ -23,7 +23,7 @@ from store.errors import IllegalTransition, NotFound, StaleFence
 from store.ids import new_id
 from store.pages import Page, fetch_page
 from store.states import HELD, JobState, Transition
-from store.tables import Job, JobEvent, JobMetric
+from store.tables import DEFAULT_PROJECT, Job, JobEvent, JobMetric
 
 DEFAULT_MAX_ATTEMPTS = 2
 NO_LEASE: dict[str, Any] = {"lease_expires_at": None, "worker": None}
@@ -34,6 +34,7 @@ class Claim:
     """A worker's right to a job, until its lease ends. `fence` grows with every claim."""
 
     job_id: str
+    project_id: str
     fence: int
     attempt: int
     worker: str
@@ -55,6 +56,7 @@ def create_job(
     """A new job, queued, with its first event."""
     job = Job(
         id=new_id("job"),
+        project_id=DEFAULT_PROJECT,
         kind=spec.kind,
         name=name,
         alias=alias,
@@ -148,6 +150,7 @@ def claim(session: Session, job_id: str, worker: str, lease_seconds: float) -> C
     job = get_job(session, job_id)
     return Claim(
         job_id=job.id,
+        project_id=job.project_id,
         fence=job.fence,
         attempt=job.attempts,
         worker=worker,

@@ -31,6 +31,7 @@ def create_report(
     check_fence(session, held)
     report = Report(
         id=new_id("rep"),
+        project_id=held.project_id,
         job_id=held.job_id,
         checkpoint_id=checkpoint_id,
         logits_artifact_id=logits_artifact_id,

@@ -1,4 +1,7 @@
-"""The tables. Blobs and metrics stay out of the jobs table, which is what everybody polls."""
+"""The tables. Blobs and metrics stay out of the jobs table, which is what everybody polls.
+
+Every row belongs to a project, itself or through the row that it hangs on.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -21,6 +25,8 @@ from store.clean import Document, Words
 from store.database import UtcDateTime, database_now
 
 Id = String(40)
+DEFAULT_PROJECT = "proj_" + 26 * "0"
+"""Made by the migrations; what belongs to nobody else belongs to it."""
 
 
 class Base(DeclarativeBase):
@@ -41,6 +47,45 @@ class Base(DeclarativeBase):
         int: BigInteger().with_variant(Integer(), "sqlite"),
         float: Float(53),
     }
+
+
+class Project(Base):
+    """Whose things are whose: no key sees into another project."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class ApiKey(Base):
+    """What somebody may do in a project. Only a hash of the secret is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
+    name: Mapped[str | None] = mapped_column(String(300))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]]
+    max_running_jobs: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class SignIn(Base):
+    """A browser that showed a key; only hashes of its cookie and its CSRF token are kept."""
+
+    __tablename__ = "sessions"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(Id, ForeignKey("api_keys.id"))
+    csrf_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+    expires_at: Mapped[datetime]
 
 
 class Artifact(Base):
@@ -84,6 +129,7 @@ class Dataset(Base):
     __tablename__ = "datasets"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
     name: Mapped[str] = mapped_column(String(300))
     source: Mapped[dict[str, Any]]
     classes: Mapped[list[str]]
@@ -103,9 +149,11 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_state_lease_expires_at", "state", "lease_expires_at"),
         Index("ix_jobs_updated_at", "updated_at"),
+        Index("ix_jobs_state_queue_priority", "state", "queue", "priority"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
     kind: Mapped[str] = mapped_column(String(20))
     name: Mapped[str | None] = mapped_column(String(300))
     alias: Mapped[str | None] = mapped_column(String(100))
@@ -113,15 +161,24 @@ class Job(Base):
     spec: Mapped[dict[str, Any]]
     dataset: Mapped[str] = mapped_column(String(1024))
     method: Mapped[str | None] = mapped_column(String(40))
+    key_id: Mapped[str | None] = mapped_column(Id, ForeignKey("api_keys.id"))
+    queue: Mapped[str] = mapped_column(String(20), default="cpu")
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    processes: Mapped[int] = mapped_column(Integer, default=1)
+    max_seconds: Mapped[float | None]
+    seconds_spent: Mapped[float] = mapped_column(default=0.0)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     max_attempts: Mapped[int] = mapped_column(Integer)
+    retries: Mapped[int] = mapped_column(Integer, default=0)
     fence: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None] = mapped_column(String(300))
     lease_expires_at: Mapped[datetime | None]
+    not_responding_since: Mapped[datetime | None]
     rung_at: Mapped[datetime | None]
     event_seq: Mapped[int] = mapped_column(Integer, default=0)
     progress: Mapped[dict[str, Any] | None] = mapped_column(Document())
     error: Mapped[dict[str, Any] | None] = mapped_column(Document())
+    last_exit: Mapped[dict[str, Any] | None] = mapped_column(Document())
     snapshot_artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
     snapshot_step: Mapped[int | None]
     checkpoint_id: Mapped[str | None] = mapped_column(Id)
@@ -163,6 +220,7 @@ class Checkpoint(Base):
     __tablename__ = "checkpoints"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
     job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), index=True)
     artifact_id: Mapped[str] = mapped_column(Id, ForeignKey("artifacts.id"))
     name: Mapped[str | None] = mapped_column(String(300))
@@ -183,6 +241,7 @@ class Report(Base):
     __tablename__ = "reports"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
     job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"), index=True)
     checkpoint_id: Mapped[str | None] = mapped_column(Id, ForeignKey("checkpoints.id"))
     logits_artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
@@ -195,6 +254,7 @@ class ModelAlias(Base):
 
     __tablename__ = "model_aliases"
 
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     checkpoint_id: Mapped[str] = mapped_column(Id, ForeignKey("checkpoints.id"))
     updated_at: Mapped[datetime] = mapped_column(default=database_now())
@@ -206,6 +266,7 @@ class AliasChange(Base):
     __tablename__ = "alias_changes"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
     name: Mapped[str] = mapped_column(String(100), index=True)
     checkpoint_id: Mapped[str | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(default=database_now())
@@ -216,8 +277,42 @@ class IdempotencyRecord(Base):
 
     __tablename__ = "idempotency_records"
 
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     route: Mapped[str] = mapped_column(String(100), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(2000))
     response: Mapped[dict[str, Any] | None] = mapped_column(Document())
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class Webhook(Base):
+    """Somewhere that wants to hear of the jobs of a project."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    secret: Mapped[str] = mapped_column(String(100))
+    states: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(default=database_now())
+    disabled_at: Mapped[datetime | None]
+
+
+class WebhookDelivery(Base):
+    """One event of a job on its way to one webhook; to be tried while `next_attempt_at` is set."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (UniqueConstraint("webhook_id", "job_id", "seq"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(Id, ForeignKey("webhooks.id"))
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"))
+    seq: Mapped[int] = mapped_column(Integer)
+    payload: Mapped[dict[str, Any]]
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
+    delivered_at: Mapped[datetime | None]
+    status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(Words())
     created_at: Mapped[datetime] = mapped_column(default=database_now())

@@ -25,7 +25,7 @@ from store.jobs import (
     succeed,
 )
 from store.states import TERMINAL, JobState, Transition
-from store.tables import Job
+from store.tables import DEFAULT_PROJECT, Job
 from tests.store.conftest import claimed, new_job
 
 ERROR = {"code": "data_error", "message": "no images"}
@@ -59,7 +59,7 @@ def brought_to(database: Database, state: JobState) -> Claim:
     """A job in `state`, with the claim of the worker that has or had it."""
     job_id = new_job(database)
     if state is JobState.QUEUED:
-        return Claim(job_id, 0, 0, "w1", "finetune", {}, None, None, None)
+        return Claim(job_id, DEFAULT_PROJECT, 0, 0, "w1", "finetune", {}, None, None, None)
     held = claimed(database, job_id)
     with database.session() as session:
         if state in (JobState.CANCELLING, JobState.CANCELLED):
