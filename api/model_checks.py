@@ -18,7 +18,7 @@ from carot.specs import (
 )
 from store.checkpoints import get_checkpoint
 from store.errors import NotFound
-from store.jobs import get_job
+from store.moves import find
 from store.tables import Checkpoint
 
 
@@ -131,7 +131,7 @@ def _starts(session: Session, checkpoints: Iterable[str]) -> set[ModelSpec]:
     waiting = list(checkpoints)
     seen = set(waiting)
     while waiting:
-        job = get_job(session, get_checkpoint(session, waiting.pop()).job_id)
+        job = find(session, get_checkpoint(session, waiting.pop()).job_id)
         start = job.spec["model"] if job.kind == "finetune" else job.spec["start"]
         if start is not None:
             starts.add(ModelSpec.model_validate(start))

@@ -14,7 +14,7 @@ from fastapi.sse import ServerSentEvent
 from api.context import Context
 from api.schemas.jobs import EventView, JobView
 from store.events import list_events
-from store.jobs import get_job
+from store.moves import find
 from store.states import TERMINAL
 
 POLL_SECONDS = 0.5
@@ -59,6 +59,6 @@ def _look(context: Context, job_id: str, after_seq: int) -> _Look:
     # The job is read before its events: a terminal state then implies that all events are seen
     # once a later look finds none.
     with context.database.reading() as session:
-        job = JobView.model_validate(get_job(session, job_id))
+        job = JobView.model_validate(find(session, job_id))
         rows = list_events(session, job_id, after_seq=after_seq, limit=PAGE)
         return _Look([EventView.model_validate(row) for row in rows], job)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from api.callers import JobsReader
 from api.context import Ctx, known_shape
 from api.streams import job_stream
 from store.jobs import get_job
@@ -15,10 +16,10 @@ from store.jobs import get_job
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-def _existing(job_id: str, context: Ctx) -> str:
+def _existing(job_id: str, context: Ctx, caller: JobsReader) -> str:
     """Answers 404 while an answer can still be chosen: before the stream begins."""
     with context.database.reading() as session:
-        return get_job(session, known_shape("job", job_id)).id
+        return get_job(session, caller.project, known_shape("job", job_id)).id
 
 
 @router.get("/{job_id}/events/stream", response_class=EventSourceResponse)
