@@ -21,7 +21,13 @@ from store.queues import QueueName
 
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
 Priority = Annotated[
-    int, Field(ge=-100, le=100, description="Higher goes first; equal ones in order of creation.")
+    int,
+    Field(
+        strict=True,
+        ge=-100,
+        le=100,
+        description="Higher goes first; equal ones in order of creation.",
+    ),
 ]
 CHECKPOINTS = [
     {"checkpoint": "ckpt_01jd3v8m9x2k4q6r8t0v2w4y6z"},
