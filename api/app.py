@@ -28,6 +28,7 @@ from api.routes import (
     streams,
 )
 from api.settings import ApiSettings
+from carot.data.decoding import DecodeLimits
 from store.artifacts import open_store
 from store.database import Database
 from store.settings import Settings
@@ -85,6 +86,8 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         batch=settings.predict_batch,
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
+        decoders=settings.decode_processes,
+        decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
         on_batch=measures.batch,
     )
     return Context(settings, database, artifacts, Doorbell(settings), engine, measures)

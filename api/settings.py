@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -40,6 +41,33 @@ class ApiSettings(Settings):
         default=512, ge=1, description="Images that may wait for a model; more are answered 503."
     )
     predict_models: int = Field(default=3, ge=1, description="Checkpoints kept in memory.")
+    decode_processes: int = Field(
+        default_factory=lambda: min(8, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        description="Images of predictions decoded at the same time, each in a process of its own; "
+        "by default one a core, at most 8.",
+    )
+    decode_memory_bytes: int = Field(
+        default=1 << 30,
+        ge=64 << 20,
+        description="Memory that decoding one image may take, in bytes of address space; the "
+        "largest image of any format fits into the default.",
+    )
+    decode_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="How long decoding one image may take."
+    )
+    ingest_processes: int = Field(
+        default=2, ge=1, le=64, description="Uploads that are checked at the same time."
+    )
+    ingest_memory_bytes: int = Field(
+        default=2 << 30,
+        ge=256 << 20,
+        description="Memory that checking one upload may take, in bytes of address space.",
+    )
+    ingest_seconds: float = Field(
+        default=3600.0, gt=0, le=86_400, description="How long checking one upload may take."
+    )
     device: str = Field(
         default="auto", description="Device of predictions: `auto`, `cpu`, `cuda`, `cuda:1`, …"
     )
