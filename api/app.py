@@ -28,6 +28,7 @@ from api.routes import (
     streams,
 )
 from api.settings import ApiSettings
+from api.uploads import clean_scratch
 from carot.data.decoding import DecodeLimits
 from store.artifacts import open_store
 from store.database import Database
@@ -111,6 +112,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     context: Context = app.state.context
     sweeper = Sweeper(context.database, context.settings, context.doorbell.ring)
     sweeper.start()
+    clean_scratch(context.scratch)
     try:
         yield {}
     finally:

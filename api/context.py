@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
@@ -32,6 +33,11 @@ class Context:
     engine: Engine
     measures: Measures
     stopping: Callable[[], bool] = lambda: False
+    ingests: CapacityLimiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Apart from the limit of all threads: uploads that wait must not hold up other requests.
+        self.ingests = CapacityLimiter(self.settings.ingest_processes)
 
     @property
     def scratch(self) -> Path:

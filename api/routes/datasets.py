@@ -84,7 +84,7 @@ async def create(
             return ingest.from_file(context, upload.path, chosen, {"source": "upload"})
 
         print_ = f"{upload.sha256}:{chosen}"
-        return await to_thread.run_sync(_store, context, key, print_, make)
+        return await to_thread.run_sync(_store, context, key, print_, make, limiter=context.ingests)
 
 
 @router.get("")
@@ -125,7 +125,7 @@ async def _from_json(
         return ingest.from_bundled(body.source, chosen)
 
     print_ = json.dumps([body.source, body.path, chosen])
-    return await to_thread.run_sync(_store, context, key, print_, make)
+    return await to_thread.run_sync(_store, context, key, print_, make, limiter=context.ingests)
 
 
 def _store(

@@ -15,7 +15,7 @@ import warnings
 
 from carot.confinement import confine
 from carot.data.fitting import INTERPOLATIONS, Fit, Mode
-from carot.data.images import TOO_MUCH_MEMORY, decode_image
+from carot.data.images import TOO_MUCH_MEMORY, decode_image, load_formats
 from carot.errors import UnreadableImage
 
 READY = b"\x01"
@@ -43,7 +43,7 @@ def main() -> None:
     parent, memory_bytes = map(int, sys.argv[1:])
     link = socket.socket(fileno=0)
     warnings.simplefilter("ignore")
-    _load_formats()
+    load_formats()
     confine(memory_bytes=memory_bytes, file_bytes=0, open_files=OPEN_FILES, parent=parent)
     # Decoders in C write what they think of an image there: as much as its sender likes.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -79,13 +79,6 @@ def _received(link: socket.socket, size: int) -> bytes:
             return b""
         got += count
     return bytes(content)
-
-
-def _load_formats() -> None:
-    """Import Pillow's plugins now: later there are neither files nor memory to spare."""
-    from PIL import Image
-
-    Image.init()
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
         raise UnreadableImage(name, _reason(source, error)) from error
 
 
+def load_formats() -> None:
+    """Import all of Pillow's decoders, for a process that soon has no memory or files to spare."""
+    Image.init()
+
+
 def check_size(image: Image.Image, name: str) -> None:
     """Refuse an opened but not yet decoded image beyond `MAX_PIXELS` or `MAX_ASPECT`."""
     width, height = image.size
