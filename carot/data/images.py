@@ -46,7 +46,8 @@ def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
         with Image.open(stream, formats=FORMATS) as image:
             check_size(image, name)
             image.load()
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            return image if image.mode == "RGB" else image.convert("RGB")  # a copy takes its time
     except UnreadableImage:
         raise
     # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.

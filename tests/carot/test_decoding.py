@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from carot.data.decoding import DecodeLimits, Decoder, DecoderFailure
 from carot.data.fitting import Fit
@@ -231,3 +231,19 @@ def test_a_closed_decoder_starts_nothing(decoder: Decoder) -> None:
 def test_a_strip_is_refused_before_it_is_scaled(decoder: Decoder, size: tuple[int, int]) -> None:
     with pytest.raises(UnreadableImage, match="more than 200 times"):
         decoder.decode(encoded(Image.new("RGB", size)), "x", Fit(224, 224, "shortest", "bicubic"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
+@pytest.mark.parametrize("orientation", range(9))
+def test_any_mode_and_orientation_becomes_upright_rgb(mode: str, orientation: int) -> None:
+    """Against Pillow's own two steps, each of which copies."""
+    exif = Image.Exif()
+    if orientation:
+        exif[0x112] = orientation
+    content = encoded(noise(37, 21).convert(mode), "TIFF", exif=exif)
+    with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
+        image.load()
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    decoded = decode_image(content, "x")
+    assert (decoded.mode, decoded.size) == ("RGB", expected.size)
+    assert decoded.tobytes() == expected.tobytes()
