@@ -11,8 +11,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
+from api.hosts import Hosts
 from api.inference.engine import Engine
 from api.measures import Measures
+from api.rates import Rates
 from api.settings import ApiSettings
 from store.artifacts import ArtifactStore
 from store.database import Database
@@ -31,6 +33,8 @@ class Context:
     doorbell: Doorbell
     engine: Engine
     measures: Measures
+    rates: Rates
+    hosts: Hosts
     stopping: Callable[[], bool] = lambda: False
 
     @property

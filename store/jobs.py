@@ -49,6 +49,8 @@ def create_job(
     session: Session,
     spec: AnySpec,
     *,
+    project: str = DEFAULT_PROJECT,
+    key_id: str | None = None,
     name: str | None = None,
     alias: str | None = None,
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
@@ -56,7 +58,8 @@ def create_job(
     """A new job, queued, with its first event."""
     job = Job(
         id=new_id("job"),
-        project_id=DEFAULT_PROJECT,
+        project_id=project,
+        key_id=key_id,
         kind=spec.kind,
         name=name,
         alias=alias,
@@ -76,13 +79,20 @@ def create_job(
     return job
 
 
-def get_job(session: Session, job_id: str, *, lock: bool = False) -> Job:
+def get_job(
+    session: Session, job_id: str, *, project: str | None = None, lock: bool = False
+) -> Job:
     """The job as it stands; with `lock`, as it stays until this transaction ends.
 
     Raises:
-        NotFound: there is none with this id.
+        NotFound: there is none with this id, or it is not the project's.
     """
-    job = session.get(Job, job_id, populate_existing=True, with_for_update=lock)
+    query = select(Job).where(Job.id == job_id)
+    if project is not None:
+        query = query.where(Job.project_id == project)
+    if lock:
+        query = query.with_for_update()
+    job = session.scalar(query.execution_options(populate_existing=True))
     if job is None:
         raise NotFound("job", job_id)
     return job
@@ -91,6 +101,7 @@ def get_job(session: Session, job_id: str, *, lock: bool = False) -> Job:
 def list_jobs(
     session: Session,
     *,
+    project: str | None = None,
     state: str | None = None,
     kind: str | None = None,
     updated_after: datetime | None = None,
@@ -99,6 +110,8 @@ def list_jobs(
 ) -> Page[Job]:
     """Jobs, newest first."""
     query = select(Job)
+    if project is not None:
+        query = query.where(Job.project_id == project)
     if state is not None:
         query = query.where(Job.state == state)
     if kind is not None:
@@ -108,7 +121,7 @@ def list_jobs(
     return fetch_page(session, query, Job.id, cursor=cursor, limit=limit)
 
 
-def cancel_job(session: Session, job_id: str) -> Job:
+def cancel_job(session: Session, job_id: str, *, project: str | None = None) -> Job:
     """End a queued job at once; ask the worker of a running one to stop.
 
     Asking again while it is stopping changes nothing.
@@ -117,7 +130,7 @@ def cancel_job(session: Session, job_id: str) -> Job:
         NotFound: there is none with this id.
         IllegalTransition: the job has ended.
     """
-    get_job(session, job_id, lock=True)
+    get_job(session, job_id, project=project, lock=True)
     ended = {"finished_at": database_now()}
     if not _move(session, job_id, Transition.CANCEL_QUEUED, values=ended) and not _move(
         session, job_id, Transition.ASK_TO_CANCEL
