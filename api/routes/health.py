@@ -45,8 +45,8 @@ class Index(BaseModel):
 async def index(caller: AnyKey) -> Index:
     """Where to go from here."""
     nouns = ("datasets", "jobs", "checkpoints", "reports", "models", "predict")
-    nouns += ("keys", "session", "metrics")
-    links = {noun: f"/{noun}" for noun in nouns}
+    more = ("keys", "session", "metrics")
+    links = {noun: f"/{noun}" for noun in (*nouns, *more)}
     return Index(version=version(), links=links | {"openapi": "/openapi.json"})
 
 

@@ -9,14 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.schemas.common import Name, Time, View
 from store.scopes import Scope
 
-EXAMPLE = {"name": "nightly training", "scopes": ["jobs:read", "jobs:write"], "expires_in_days": 90}
 LONGEST_DAYS = 36_500.0
 
 
 class KeyRequest(BaseModel):
     """A key to be made, in the project of the key that asks for it."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "nightly", "scopes": ["jobs:read", "jobs:write"]}]
+        },
+    )
 
     name: Name | None = Field(default=None, description="For people; need not be unique.")
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)] = Field(

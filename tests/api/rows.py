@@ -9,7 +9,7 @@ from api.context import Context
 from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
 from store.jobs import create_job
-from store.tables import Artifact, Checkpoint, Report
+from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Report
 
 SPEC = FinetuneSpec.model_validate(
     {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
@@ -23,11 +23,12 @@ def add_checkpoint(
     *,
     spec: AnySpec = SPEC,
     architecture: str = "carot-mini",
+    project: str = DEFAULT_PROJECT,
 ) -> str:
     """A checkpoint whose download is `content`, made by a job of this spec; its id."""
     blob = context.artifacts.put(io.BytesIO(content))
     with context.database.session() as session:
-        job = create_job(session, spec)
+        job = create_job(session, spec, project=project)
         artifact = Artifact(
             id=new_id("art"),
             kind="checkpoint",
@@ -43,6 +44,7 @@ def add_checkpoint(
         session.flush()
         checkpoint = Checkpoint(
             id=new_id("ckpt"),
+            project_id=project,
             job_id=job.id,
             artifact_id=artifact.id,
             name="test",
@@ -64,6 +66,7 @@ def add_report(context: Context, checkpoint_id: str, document: dict[str, Any]) -
         checkpoint = session.get_one(Checkpoint, checkpoint_id)
         report = Report(
             id=new_id("rep"),
+            project_id=checkpoint.project_id,
             job_id=checkpoint.job_id,
             checkpoint_id=checkpoint_id,
             document=document,

@@ -15,7 +15,7 @@ from store.database import Database
 from store.events import list_events
 from store.jobs import cancel_job, get_job, release
 from store.states import JobState
-from store.tables import JobEvent
+from store.tables import DEFAULT_PROJECT, JobEvent
 from tests.store.conftest import claimed, new_job
 from tests.store.test_nouns import a_checkpoint
 
@@ -81,18 +81,18 @@ def test_two_jobs_that_name_the_same_new_alias(database: Database) -> None:
 
     def point_at_second() -> None:
         with database.session() as session:
-            done.append(set_alias(session, "production", second).checkpoint_id)
+            done.append(set_alias(session, DEFAULT_PROJECT, "production", second).checkpoint_id)
 
     other = threading.Thread(target=point_at_second)
     with database.session() as session:
-        set_alias(session, "production", first)
+        set_alias(session, DEFAULT_PROJECT, "production", first)
         other.start()
         until_somebody_waits(database)
     other.join(timeout=30)
     assert done == [second]
     with database.reading() as session:
-        assert get_alias(session, "production").checkpoint_id == second
-        history = alias_history(session, "production")
+        assert get_alias(session, DEFAULT_PROJECT, "production").checkpoint_id == second
+        history = alias_history(session, DEFAULT_PROJECT, "production")
     assert {change.checkpoint_id for change in history} == {first, second}
 
 
