@@ -14,7 +14,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -30,6 +30,7 @@ from store.sign_ins import find_sign_in, proves_origin
 from store.tables import ApiKey
 
 UNMETERED = "/health/"
+MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,10 @@ class Offered:
     def by(cls, headers: Headers) -> Offered:
         """What these headers hold; a key takes precedence over a session.
 
-        Raises:
-            Problem: 401, a scheme other than Bearer.
+        Other schemes than Bearer belong to somebody else, such as a proxy on the way.
         """
-        given = headers.get("authorization")
-        if given is not None:
-            scheme, _, token = given.partition(" ")
-            if scheme.lower() != "bearer":
-                raise unauthenticated("the only scheme here is Bearer")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
             return cls(token.strip(), None)
         cookies = cookie_parser(headers.get("cookie", ""))
         return cls(None, cookies.get(COOKIE))
@@ -72,6 +69,8 @@ class Door:
         self._hosts = hosts
         self._insecure = insecure
         self._has_keys = False
+        # Of its own: requests that are under way for long must not keep others at the door.
+        self._threads = CapacityLimiter(MOST_THREADS)
         self.open_routes: OpenRoutes | None = None
 
     def look(self) -> bool:
@@ -94,7 +93,7 @@ class Door:
         ):
             metered = not scope["path"].startswith(UNMETERED)
             return None, self._rates.take("address", address_of(scope)) if metered else None
-        if not await to_thread.run_sync(self.look):
+        if not await to_thread.run_sync(self.look, limiter=self._threads):
             return OPEN, self._without_keys(scope)
         offered = Offered.by(headers)
         if offered.token is not None:
@@ -113,7 +112,7 @@ class Door:
         if refusal is not None and not self._has_keys:
             # Perhaps there are keys by now, with which other rules hold.
             with suppress(SQLAlchemyError):
-                await to_thread.run_sync(self.look)
+                await to_thread.run_sync(self.look, limiter=self._threads)
             refusal = self._hosts.refusal(headers, method, keyed=self._has_keys)
         if refusal is not None:
             raise refusal
@@ -131,7 +130,7 @@ class Door:
 
     async def _with_key(self, token: str, address: str) -> Caller:
         self._rates.refuse_guessing(address)
-        key = await to_thread.run_sync(self._key_of, token)
+        key = await to_thread.run_sync(self._key_of, token, limiter=self._threads)
         if key is None:
             self._rates.note_failure(address)
             raise unauthenticated(wrong=True)
@@ -146,7 +145,9 @@ class Door:
 
     async def _with_session(self, token: str, scope: Scope, headers: Headers) -> Caller:
         proof = None if scope["method"] in SAFE_METHODS else headers.get(CSRF_HEADER, "")
-        key, proven = await to_thread.run_sync(self._session_of, token, proof)
+        key, proven = await to_thread.run_sync(
+            self._session_of, token, proof, limiter=self._threads
+        )
         if key is None:
             self._rates.take("address", address_of(scope))
             raise unauthenticated("this session has ended; sign in again")

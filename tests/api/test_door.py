@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -169,9 +169,8 @@ def test_every_route_needs_its_scope(client: TestClient) -> None:
         only[scope] = bearer(new_key(client, scope))
     checked = set()
     for method, path, route in routes(client):
-        for scope in declared_scopes(route):
-            if scope is None:
-                continue
+        for needed in declared_scopes(route) - {None}:
+            scope = cast("Scope", needed)
             checked.add(scope)
             refused = ask(client, method, path, headers=without[scope])
             assert refused.status_code == 403, (method, path, refused.text)
@@ -237,6 +236,29 @@ def test_a_route_is_open_for_the_methods_that_say_so() -> None:
     assert open_routes.include("GET", "/pages/start")
     assert not open_routes.include("POST", "/pages/start")
     assert not open_routes.include("GET", "/pages/start/more")
+
+
+def test_the_document_says_who_may_and_what_they_get_else(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["key"]["scheme"] == "bearer"
+    assert (schemes["session"]["in"], schemes["session"]["name"]) == ("cookie", "carot_session")
+    assert set(document["components"]["responses"]) == {
+        "Unauthenticated",
+        "Forbidden",
+        "TooManyRequests",
+    }
+    for method, path, route in routes(client):
+        if path == "/openapi.json":
+            continue
+        operation = document["paths"][path][method.lower()]
+        assert operation["responses"]["429"] == {"$ref": "#/components/responses/TooManyRequests"}
+        if (method, path) in OPEN:
+            assert "security" not in operation
+            continue
+        assert {"401", "403"} <= set(operation["responses"])
+        scopes = sorted(scope for scope in declared_scopes(route) if scope is not None)
+        assert operation["security"] == [{"key": scopes}, {"session": scopes}]
 
 
 # Projects -------------------------------------------------------------------------------------

@@ -132,6 +132,9 @@ def test_a_key_needs_no_csrf_token_and_comes_before_the_cookie(client: TestClien
     assert client.get("/session", headers=key).json()["csrf_token"] is None
     assert client.get("/jobs", headers=bearer("key_x.y")).status_code == 401
     assert client.delete("/session", headers=key).status_code == 204
+    proxys = {"Authorization": "Basic eDp5"}
+    assert client.get("/jobs", headers=proxys).status_code == 200
+    assert client.post("/jobs", json={}, headers=proxys | evil).status_code == 403
     assert client.get("/jobs").status_code == 200, "the cookie's session is still there"
 
 

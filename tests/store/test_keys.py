@@ -219,6 +219,7 @@ def test_a_session_ends_with_its_key_or_before(database: Database) -> None:
         key = session.get_one(ApiKey, id_of(expired))
         found = find_sign_in(session, tokens[1])
         assert found is not None
+        assert key.expires_at is not None
         assert ends_at(*found) == min(key.expires_at, found[0].expires_at)
         revoke_key(session, None, id_of(revoked))
         key.expires_at = key.created_at - timedelta(seconds=1)
