@@ -26,7 +26,7 @@ def test_a_job_changes_its_state_while_a_webhook_is_deleted(database: Database) 
 
     def cancel() -> None:
         with database.session() as session:
-            cancel_job(session, job_id)
+            cancel_job(session, DEFAULT_PROJECT, job_id)
 
     with ThreadPoolExecutor(1) as pool:
         with database.session() as session:
@@ -35,7 +35,7 @@ def test_a_job_changes_its_state_while_a_webhook_is_deleted(database: Database) 
             until_somebody_waits(database)
         cancelling.result(timeout=30)
     with database.reading() as session:
-        assert get_job(session, job_id).state == JobState.CANCELLED
+        assert get_job(session, DEFAULT_PROJECT, job_id).state == JobState.CANCELLED
     assert deliveries_of(database, hook) == []
     assert len(deliveries_of(database, kept)) == 1
 
@@ -50,13 +50,13 @@ def test_a_webhook_is_deleted_while_a_job_changes_its_state(database: Database) 
 
     with ThreadPoolExecutor(1) as pool:
         with database.session() as session:
-            cancel_job(session, job_id)
+            cancel_job(session, DEFAULT_PROJECT, job_id)
             removing = pool.submit(remove)
             until_somebody_waits(database)
         removing.result(timeout=30)
     assert deliveries_of(database, hook) == []
     with database.reading() as session:
-        assert get_job(session, job_id).state == JobState.CANCELLED
+        assert get_job(session, DEFAULT_PROJECT, job_id).state == JobState.CANCELLED
 
 
 def test_jobs_of_a_project_do_not_wait_for_its_webhooks_being_made(database: Database) -> None:

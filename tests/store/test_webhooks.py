@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from store.claims import expire, fail, lose_attempt, succeed
 from store.database import Database, database_now
 from store.deliveries import (
     KEPT_SECONDS,
@@ -21,7 +22,7 @@ from store.deliveries import (
 )
 from store.errors import Conflict, NotFound
 from store.ids import new_id
-from store.jobs import cancel_job, expire, fail, lose_attempt, succeed
+from store.jobs import cancel_job, pause_job, resume_job, retry_job
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Job, Project, Webhook, WebhookDelivery
 from store.webhooks import (
@@ -34,7 +35,7 @@ from store.webhooks import (
     get_webhook,
     list_webhooks,
 )
-from tests.store.conftest import HOUR, claimed, new_job
+from tests.store.conftest import HOUR, KILLED, claimed, new_job
 
 DAY = 86_400.0
 URL = "https://example.com/hook"
@@ -160,7 +161,7 @@ def test_states_choose_what_is_heard(database: Database) -> None:
     one, other = new_job(database), new_job(database)
     held = claimed(database, one)
     with database.session() as session:
-        cancel_job(session, other)
+        cancel_job(session, DEFAULT_PROJECT, other)
         succeed(session, held)
     heard = [[r.payload["type"] for r in deliveries_of(database, hook)] for hook in (ends, starts)]
     assert heard == [["job.cancelled", "job.succeeded"], ["job.running"]]
@@ -170,13 +171,23 @@ def test_changes_that_workers_and_sweepers_make_are_announced(database: Database
     hook = new_hook(database)
     held = claimed(database, new_job(database))
     with database.session() as session:
-        lose_attempt(session, held, "trainer_died", "killed")
+        lose_attempt(session, held, KILLED)
     held = claimed(database, held.job_id)
     with database.session() as session:
         session.execute(update(Job).values(lease_expires_at=database_now(-1)))
         assert expire(session, held.job_id) == JobState.FAILED
     types = [row.payload["type"] for row in deliveries_of(database, hook)]
     assert types == [f"job.{s}" for s in ("queued", "running", "queued", "running", "failed")]
+
+
+def test_changes_that_people_ask_for_are_announced(database: Database) -> None:
+    hook = new_hook(database)
+    job_id = new_job(database)
+    for ask in (pause_job, resume_job, cancel_job, retry_job):
+        with database.session() as session:
+            ask(session, DEFAULT_PROJECT, job_id)
+    types = [row.payload["type"] for row in deliveries_of(database, hook)]
+    assert types == [f"job.{s}" for s in ("queued", "paused", "queued", "cancelled", "queued")]
 
 
 def test_a_change_that_is_rolled_back_is_not_announced(database: Database) -> None:

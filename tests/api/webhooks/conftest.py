@@ -91,7 +91,7 @@ def url_of(running: Receiver, path: str = "/hook") -> str:
 
 def new_job(database: Database) -> str:
     with database.session() as session:
-        return create_job(session, SPEC).id
+        return create_job(session, SPEC, project=DEFAULT_PROJECT).id
 
 
 def deliveries(database: Database, webhook: Webhook | str) -> list[WebhookDelivery]:

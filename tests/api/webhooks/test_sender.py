@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from store.database import Database, database_now
 from store.jobs import cancel_job
-from store.tables import Job, JobEvent, Webhook
+from store.tables import DEFAULT_PROJECT, Job, JobEvent, Webhook
 from tests.api.webhooks.conftest import (
     StartSender,
     deliveries,
@@ -34,7 +34,7 @@ def test_messages_are_signed_as_standard_webhooks_says(
         job_id = new_job(database)
         with database.session() as session:
             session.execute(update(Job).values(name="größer 🥕"))
-            cancel_job(session, job_id)
+            cancel_job(session, DEFAULT_PROJECT, job_id)
         start_sender()
         rows = settled(database, webhook)
         received = running.wait_for(2)
@@ -62,7 +62,7 @@ def test_two_senders_send_each_event_once(database: Database, start_sender: Star
         jobs = [new_job(database) for _ in range(6)]
         for job_id in jobs:
             with database.session() as session:
-                cancel_job(session, job_id)
+                cancel_job(session, DEFAULT_PROJECT, job_id)
         for webhook in hooks:
             until(lambda w=webhook: len(deliveries(database, w)) == 12)  # type: ignore[misc]
             settled(database, webhook)
