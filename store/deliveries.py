@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, aliased
@@ -25,12 +25,21 @@ GONE = 410
 """The status of a receiver that wants nothing more, ever."""
 
 
+class Due(NamedTuple):
+    """A delivery that may be taken."""
+
+    id: str
+    webhook_id: str
+    project_id: str
+
+
 @dataclass(frozen=True)
 class Taken:
     """A delivery that one sender may send until its lease ends. `attempt` counts from 1."""
 
     id: str
     webhook_id: str
+    project_id: str
     url: str
     secret: str
     payload: dict[str, Any]
@@ -55,10 +64,17 @@ def list_deliveries(
     return fetch_page(session, query, WebhookDelivery.id, cursor=cursor, limit=limit)
 
 
-def find_due(session: Session, limit: int, *, busy: Collection[str] = ()) -> list[str]:
-    """Deliveries that are due, at most one of each webhook that is not in `busy`, longest first.
+def find_due(
+    session: Session,
+    limit: int,
+    *,
+    busy: Collection[str] = (),
+    busy_projects: Collection[str] = (),
+) -> list[Due]:
+    """Deliveries that are due: at most one of each webhook, and none of those that are busy.
 
-    One of each: a receiver with thousands of them waiting holds up nobody else.
+    One of each, and those of webhooks that fail behind all others: a receiver with thousands of
+    them waiting holds up nobody else. Then those that wait longest.
     """
     other = aliased(WebhookDelivery)
     first = (
@@ -70,13 +86,17 @@ def find_due(session: Session, limit: int, *, busy: Collection[str] = ()) -> lis
         .scalar_subquery()
     )
     query = (
-        select(WebhookDelivery.id)
+        select(WebhookDelivery.id, Webhook.id, Webhook.project_id)
         .join(Webhook, WebhookDelivery.id == first)
-        .where(Webhook.disabled_at.is_(None), Webhook.id.not_in(busy))
-        .order_by(WebhookDelivery.next_attempt_at)
+        .where(
+            Webhook.disabled_at.is_(None),
+            Webhook.id.not_in(busy),
+            Webhook.project_id.not_in(busy_projects),
+        )
+        .order_by(Webhook.failing_since.is_not(None), WebhookDelivery.next_attempt_at)
         .limit(limit)
     )
-    return list(session.scalars(query))
+    return [Due(*row) for row in session.execute(query)]
 
 
 def take(session: Session, delivery_id: str, lease_seconds: float) -> Taken | None:
@@ -94,6 +114,7 @@ def take(session: Session, delivery_id: str, lease_seconds: float) -> Taken | No
     return Taken(
         id=delivery_id,
         webhook_id=webhook.id,
+        project_id=webhook.project_id,
         url=webhook.url,
         secret=webhook.secret,
         payload=row.payload,

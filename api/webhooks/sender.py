@@ -22,9 +22,10 @@ from api.webhooks.targets import TargetRefused, Targets
 from store.database import Database
 from store.deliveries import Taken, find_due, mark_delivered, mark_failed, take, tidy
 
-AT_ONCE = 16
+AT_ONCE = 64
+AT_ONCE_PER_PROJECT = 16
 AT_ONCE_PER_WEBHOOK = 2
-"""A receiver that is slow holds up its own deliveries, and no one else's."""
+"""A receiver that is slow holds up its own deliveries, and a project with many its own."""
 LEASE_SECONDS = 60.0
 """On top of the time of an attempt: to write down how it went, on a database that is busy."""
 TIDY_SECONDS = 3600.0
@@ -56,7 +57,7 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._under_way: dict[asyncio.Task[None], str] = {}
+        self._under_way: dict[asyncio.Task[None], Taken] = {}
 
     @property
     def is_alive(self) -> bool:
@@ -96,7 +97,7 @@ class Sender:
                 log.exception("no_deliveries_read")
             for each in taken:
                 task = asyncio.create_task(self._deliver(each))
-                self._under_way[task] = each.webhook_id
+                self._under_way[task] = each
                 task.add_done_callback(self._ended)
             if not taken:
                 await self._pause()
@@ -123,16 +124,24 @@ class Sender:
         free = AT_ONCE - len(self._under_way)
         if free <= 0:
             return []
-        counts = Counter(self._under_way.values())
-        busy = {webhook for webhook, n in counts.items() if n >= AT_ONCE_PER_WEBHOOK}
+        hooks = Counter(each.webhook_id for each in self._under_way.values())
+        projects = Counter(each.project_id for each in self._under_way.values())
         with self._database.reading() as session:
-            due = find_due(session, free, busy=busy)
+            due = find_due(
+                session,
+                free,
+                busy=[each for each, n in hooks.items() if n >= AT_ONCE_PER_WEBHOOK],
+                busy_projects=[each for each, n in projects.items() if n >= AT_ONCE_PER_PROJECT],
+            )
         lease = self._settings.webhook_timeout_seconds + LEASE_SECONDS
         taken = []
-        for delivery_id in due:
+        for each in due:
+            if projects[each.project_id] >= AT_ONCE_PER_PROJECT:
+                continue
             with self._database.session() as session:
-                mine = take(session, delivery_id, lease)
+                mine = take(session, each.id, lease)
             if mine is not None:
+                projects[each.project_id] += 1
                 taken.append(mine)
         return taken
 

@@ -18,8 +18,9 @@ from api.webhooks.addresses import Address, Allowed, is_name, is_public
 
 Lookup = Callable[[str, int], Sequence[str]]
 """From a name and a port to addresses as text. Raises OSError."""
-LOOKUPS = 16
-"""Names that are looked up at once. A look-up cannot be broken off, so threads wait for it."""
+LOOKUPS = 64
+"""Names that are looked up at once. A look-up cannot be broken off: it may go on for several times
+as long as whoever asked has waited, and there must be threads for those of other projects."""
 HTTPS_PORT, HTTP_PORT = 443, 80
 UNPRIVILEGED = 1024
 

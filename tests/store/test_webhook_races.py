@@ -84,7 +84,7 @@ def test_each_delivery_is_taken_by_one_of_many(database: Database) -> None:
                 return
             for delivery in due:
                 with database.session() as session:
-                    mine = take(session, delivery, HOUR)
+                    mine = take(session, delivery.id, HOUR)
                 if mine is not None:
                     taken.append(mine.id)
 

@@ -70,9 +70,9 @@ def hook_row(database: Database, hook: str) -> Webhook:
         return get_webhook(session, DEFAULT_PROJECT, hook)
 
 
-def due(database: Database, limit: int = 100, busy: tuple[str, ...] = ()) -> list[str]:
+def due(database: Database, limit: int = 100, **busy: tuple[str, ...]) -> list[str]:
     with database.reading() as session:
-        return find_due(session, limit, busy=busy)
+        return [each.id for each in find_due(session, limit, **busy)]
 
 
 def taken(database: Database, delivery: str, lease: float = HOUR) -> Taken:
@@ -361,6 +361,13 @@ def test_one_of_each_webhook_is_due_at_a_time_longest_waiting_first(database: Da
     assert due(database) == [ids[0], ids[2], ids[1]]
     assert due(database, limit=1) == [ids[0]]
     assert due(database, busy=(hooks[0],)) == [ids[2], ids[1]]
+    assert due(database, busy_projects=(DEFAULT_PROJECT,)) == []
+    assert due(database, busy_projects=("proj_x",)) == [ids[0], ids[2], ids[1]]
+    with database.session() as session:
+        session.execute(
+            update(Webhook).where(Webhook.id == hooks[0]).values(failing_since=database_now(-60))
+        )
+    assert due(database) == [ids[2], ids[1], ids[0]], "one that fails comes behind the others"
 
 
 def test_what_ended_long_ago_is_removed(database: Database) -> None:

@@ -80,18 +80,18 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     return context
 
 
-def hook(database: Database, url: str, *states: str) -> Webhook:
+def hook(database: Database, url: str, *, project: str = DEFAULT_PROJECT) -> Webhook:
     with database.session() as session:
-        return create_webhook(session, DEFAULT_PROJECT, url, states)
+        return create_webhook(session, project, url, [])
 
 
 def url_of(running: Receiver, path: str = "/hook") -> str:
     return f"http://127.0.0.1:{running.port}{path}"
 
 
-def new_job(database: Database) -> str:
+def new_job(database: Database, project: str = DEFAULT_PROJECT) -> str:
     with database.session() as session:
-        return create_job(session, SPEC, project=DEFAULT_PROJECT).id
+        return create_job(session, SPEC, project=project).id
 
 
 def deliveries(database: Database, webhook: Webhook | str) -> list[WebhookDelivery]:

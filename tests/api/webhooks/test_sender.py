@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from sqlalchemy import select, update
 
+from api.webhooks.sender import AT_ONCE_PER_PROJECT
 from store.database import Database, database_now
+from store.ids import new_id
 from store.jobs import cancel_job
-from store.tables import DEFAULT_PROJECT, Job, JobEvent, Webhook
+from store.tables import DEFAULT_PROJECT, Job, JobEvent, Project, Webhook
 from tests.api.webhooks.conftest import (
     StartSender,
     deliveries,
@@ -231,6 +233,32 @@ def test_a_slow_receiver_holds_up_no_other(database: Database, start_sender: Sta
         assert len(quick.received) == 5
         assert not any(row.delivered_at for row in deliveries(database, lame))
         assert len(slow.received) <= 2, "so many at once for one webhook"
+        release.set()
+
+
+def test_a_project_with_many_slow_receivers_holds_up_no_other(
+    database: Database, start_sender: StartSender
+) -> None:
+    release = threading.Event()
+
+    def stall(handler: BaseHTTPRequestHandler) -> None:
+        release.wait(60)
+
+    with database.session() as session:
+        other = Project(id=new_id("proj"), name="other")
+        session.add(other)
+    with receiver() as slow, receiver() as quick:
+        slow.behave = stall
+        lame = [hook(database, url_of(slow)) for _ in range(AT_ONCE_PER_PROJECT)]
+        for _ in range(5):
+            new_job(database)
+        webhook = hook(database, url_of(quick), project=other.id)
+        for _ in range(5):
+            new_job(database, project=other.id)
+        start_sender(webhook_timeout_seconds=60)
+        assert len(settled(database, webhook)) == 5
+        attempts = [row.attempts for each in lame for row in deliveries(database, each)]
+        assert sum(attempts) == AT_ONCE_PER_PROJECT
         release.set()
 
 
