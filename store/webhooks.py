@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from store.database import database_now
@@ -135,19 +136,20 @@ def announce(session: Session, job_id: str, seq: int, state: str) -> None:
     wanting = [webhook_id for webhook_id, states in hooks if not states or state in states]
     if not wanting:
         return
-    payload = _payload(session, job_id, seq, state)
-    session.add_all(
-        WebhookDelivery(
-            id=new_id("msg"),
-            webhook_id=webhook_id,
-            job_id=job_id,
-            seq=seq,
-            payload=payload,
-            next_attempt_at=database_now(),
-        )
+    changed_at, payload = _payload(session, job_id, seq, state)
+    rows = [
+        {
+            "id": new_id("msg"),
+            "webhook_id": webhook_id,
+            "job_id": job_id,
+            "seq": seq,
+            "payload": payload,
+            "next_attempt_at": changed_at,
+            "created_at": changed_at,
+        }
         for webhook_id in wanting
-    )
-    session.flush()
+    ]
+    session.execute(insert(WebhookDelivery), rows)
 
 
 def announce_test(session: Session, project_id: str, webhook_id: str) -> WebhookDelivery:
@@ -179,8 +181,10 @@ def announce_test(session: Session, project_id: str, webhook_id: str) -> Webhook
     return delivery
 
 
-def _payload(session: Session, job_id: str, seq: int, state: str) -> dict[str, Any]:
-    """Small on purpose: whoever wants more asks for the job."""
+def _payload(
+    session: Session, job_id: str, seq: int, state: str
+) -> tuple[datetime, dict[str, Any]]:
+    """When the state changed, and the message; small, as whoever wants more asks for the job."""
     columns = (
         Job.id,
         Job.kind,
@@ -196,7 +200,7 @@ def _payload(session: Session, job_id: str, seq: int, state: str) -> dict[str, A
     if job.error is not None:
         error = {key: job.error.get(key) for key in ("code", "message", "field")}
         error["message"] = str(error["message"] or "")[:MAX_MESSAGE]
-    return {
+    return job.updated_at, {
         "type": f"job.{state}",
         "timestamp": job.updated_at.isoformat(),
         "data": {
