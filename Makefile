@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PYTHON
 
-.PHONY: help demo up install test test-unit test-services test-acceptance check lint types imports \
+.PHONY: help demo up install test test-unit test-services test-acceptance check lint types imports fuzz \
 	format pins clean
 
 help: ## this list
@@ -39,6 +39,9 @@ test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, an
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
 	$(PYTEST) -q -n $(JOBS) --dist loadfile -m acceptance $(ARGS)  # one deployment a file
+
+fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five minutes (ARGS="--seconds 60")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: lint types imports ## lint, types and import contracts
 

@@ -34,8 +34,12 @@ from api.routes import (
     reports,
     session,
     streams,
+    webhooks,
 )
 from api.settings import ApiSettings
+from api.webhooks.addresses import Allowed
+from api.webhooks.sender import Sender
+from api.webhooks.targets import Targets
 from store.artifacts import open_store
 from store.database import Database
 from store.settings import Settings
@@ -50,6 +54,7 @@ NOUNS = (
     reports,
     models,
     predictions,
+    webhooks,
     keys,
     session,
     health,
@@ -111,10 +116,11 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         capacity=settings.predict_queue,
         on_batch=measures.batch,
     )
+    targets = Targets(Allowed.of(settings.webhook_allow))
     rates = Rates(settings.rate_per_minute, settings.failures_per_minute)
     hosts = Hosts(settings.allowed_hosts, settings.host)
     doorbell = Doorbell(settings)
-    return Context(settings, database, artifacts, doorbell, engine, measures, rates, hosts)
+    return Context(settings, database, artifacts, doorbell, engine, measures, targets, rates, hosts)
 
 
 def _middleware(settings: ApiSettings, measures: Measures, door: Door) -> list[Middleware]:
@@ -139,11 +145,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     with suppress(SQLAlchemyError):  # else it looks again at the first request
         await to_thread.run_sync(app.state.door.look)
     sweeper = Sweeper(context.database, context.settings, context.doorbell.ring)
+    # Its own look-ups: whoever makes webhooks with names that hang holds up no sending.
+    targets = Targets(Allowed.of(context.settings.webhook_allow))
+    sender = Sender(context.database, context.settings, targets)
     sweeper.start()
+    sender.start()
     try:
         yield {}
     finally:
+        sender.stop()
         sweeper.stop()
+        for each in (targets, context.targets):
+            each.close()
         context.engine.close()
         context.doorbell.close()
         context.database.close()

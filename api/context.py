@@ -16,6 +16,7 @@ from api.inference.engine import Engine
 from api.measures import Measures
 from api.rates import Rates
 from api.settings import ApiSettings
+from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
@@ -33,6 +34,7 @@ class Context:
     doorbell: Doorbell
     engine: Engine
     measures: Measures
+    targets: Targets
     rates: Rates
     hosts: Hosts
     stopping: Callable[[], bool] = lambda: False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from store.queues import broker_queue
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ class Doorbell:
         self._lock = threading.Lock()
         self._producer: Celery | None = None
 
-    def ring(self, job_id: str) -> None:
+    def ring(self, job_id: str, queue: str) -> None:
         """Tell a worker that a job waits. Never raises: the job is safe in the database."""
         try:
-            self._celery().send_task(TASK, args=[job_id], ignore_result=True, retry=False)
+            self._celery().send_task(
+                TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
+            )
         # Brokers raise what they like when they are down.
         except Exception as error:  # noqa: BLE001
             log.warning("doorbell_failed", job_id=job_id, error=str(error))

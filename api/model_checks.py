@@ -18,7 +18,7 @@ from carot.specs import (
 )
 from store.checkpoints import get_checkpoint
 from store.errors import NotFound
-from store.jobs import get_job
+from store.moves import find
 from store.tables import Checkpoint
 
 
@@ -132,7 +132,7 @@ def _starts(session: Session, project: str, checkpoints: Iterable[str]) -> set[M
     seen = set(waiting)
     while waiting:
         checkpoint = get_checkpoint(session, project, waiting.pop())
-        job = get_job(session, checkpoint.job_id)
+        job = find(session, checkpoint.job_id)
         start = job.spec["model"] if job.kind == "finetune" else job.spec["start"]
         if start is not None:
             starts.add(ModelSpec.model_validate(start))

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from carot import errors as carot
 from store import errors as store
@@ -198,6 +199,8 @@ def install(app: FastAPI) -> None:
 
     async def on_error(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
+        if problem.status == 405:
+            problem.headers = {**(problem.headers or {}), "Allow": _allowed(request)}
         if problem.status >= 500 and problem.code not in ("busy", "unavailable"):
             log.error("request_failed", path=request.url.path, exc_info=error)
         return response_of(problem, request.scope)
@@ -209,6 +212,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     for kind in (HTTPException, carot.CarotError, store.StoreError):
         app.add_exception_handler(kind, on_error)
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the document has for the path; a route that is asked knows only its own."""
+    paths = request.app.openapi()["paths"].items()
+    known = {
+        method.upper()
+        for path, operations in paths
+        if compile_path(path)[0].match(request.url.path)
+        for method in operations
+    }
+    return ", ".join(sorted(known or {"GET"}))  # only the document itself is not in it
 
 
 def _problem_of_validation(request: Request, error: RequestValidationError) -> Problem:

@@ -14,8 +14,8 @@ from fastapi.sse import ServerSentEvent
 from api.context import Context
 from api.schemas.jobs import EventView, JobView
 from store.events import list_events
-from store.jobs import get_job
 from store.keys import is_valid
+from store.moves import find
 from store.states import TERMINAL
 
 POLL_SECONDS = 0.5
@@ -67,6 +67,6 @@ def _look(context: Context, job_id: str, after_seq: int, key_id: str | None) -> 
     with context.database.reading() as session:
         if key_id is not None and not is_valid(session, key_id):
             return None
-        job = JobView.model_validate(get_job(session, job_id))
+        job = JobView.model_validate(find(session, job_id))
         rows = list_events(session, job_id, after_seq=after_seq, limit=PAGE)
         return _Look([EventView.model_validate(row) for row in rows], job)

@@ -63,6 +63,10 @@ class Client:
         """PUT a document."""
         return self._call("PUT", path, json=body)
 
+    def patch(self, path: str, body: Document) -> Document:
+        """PATCH a resource."""
+        return self._call("PATCH", path, json=body)
+
     def delete(self, path: str) -> None:
         """DELETE a resource."""
         self._call("DELETE", path)

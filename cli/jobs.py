@@ -1,4 +1,4 @@
-"""`carot jobs`: submit, list, show, watch, cancel."""
+"""`carot jobs`: submit, list, show, watch, pause, resume, cancel, retry, priority."""
 
 from __future__ import annotations
 
@@ -24,13 +24,25 @@ def submit(
     name: Annotated[str | None, typer.Option(help="For people.")] = None,
     alias: Annotated[str | None, typer.Option(help="Alias for the job's checkpoint.")] = None,
     preset: Preset = None,
+    queue: Annotated[str | None, typer.Option(help="Workers that may take it: cpu, gpu.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that train it together (GPUs).")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-100, max=100, help="Higher goes first.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=1, help="How long it may run, all attempts together.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay until it ends.")] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Queue a run as a spec file says."""
     body = read_document(spec, preset)
-    body |= {k: v for k, v in {"name": name, "alias": alias}.items() if v is not None}
+    resources = body.get("resources", {}) | _given(queue=queue, processes=processes)
+    body |= _given(name=name, alias=alias, priority=priority, max_seconds=max_seconds)
+    body |= {"resources": resources} if resources else {}
     with Client(url) as client:
         # Should the answer get lost, sending the same key again cannot make a second job.
         job = client.post("/jobs", body, key=uuid.uuid4().hex)
@@ -90,9 +102,42 @@ def watch(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Ask a job to stop."""
+    """Ask a job to stop for good."""
     with Client(url) as client:
         _show(client.post(f"/jobs/{job}/cancel"), as_json)
+
+
+@app.command()
+def pause(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Ask a job to snapshot and stop; `resume` lets it go on."""
+    with Client(url) as client:
+        _show(client.post(f"/jobs/{job}/pause"), as_json)
+
+
+@app.command()
+def resume(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Queue a paused job again; it goes on from its last snapshot."""
+    with Client(url) as client:
+        _show(client.post(f"/jobs/{job}/resume"), as_json)
+
+
+@app.command()
+def retry(job: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Queue a failed or cancelled job again; it goes on from its last snapshot, if it has one."""
+    with Client(url) as client:
+        _show(client.post(f"/jobs/{job}/retry"), as_json)
+
+
+@app.command()
+def priority(
+    job: JobId,
+    value: Annotated[int, typer.Argument(min=-100, max=100, metavar="PRIORITY")],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Let a waiting job go before those of a lower priority (-100 to 100; use `--` before -1)."""
+    with Client(url) as client:
+        _show(client.patch(f"/jobs/{job}", {"priority": value}), as_json)
 
 
 def _show(job: Document, as_json: bool) -> None:
@@ -100,10 +145,17 @@ def _show(job: Document, as_json: bool) -> None:
         emit(job)
         return
     fields = ("id", "name", "kind", "method", "dataset", "state", "attempts", "checkpoint_id")
-    rows = [(field, job[field]) for field in (*fields, "report_id", "alias") if job[field]]
+    more = ("report_id", "alias", "priority", "retries", "not_responding_since")
+    rows = [(field, job[field]) for field in (*fields, *more) if job[field]]
     if job["error"]:
         rows.append(("error", job["error"].get("message")))
+    elif job["last_exit"]:
+        rows.append(("last exit", job["last_exit"]["message"]))
     out.print(table(None, ("", ""), rows))
+
+
+def _given(**values: object) -> Document:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _leave(job: Document) -> None:
@@ -114,6 +166,6 @@ def _leave(job: Document) -> None:
 def _progress(job: Document) -> str:
     progress = job["progress"] or {}
     step, total = progress.get("step"), progress.get("total_steps")
-    if job["state"] in ("running", "cancelling") and step and total:
+    if job["state"] in ("running", "pausing", "paused", "cancelling") and step and total:
         return f"{step / total:.0%}"
     return ""

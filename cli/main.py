@@ -24,7 +24,7 @@ COMMANDS = {
     "run": ("cli.local", "run"),
     "predict": ("cli.predict", "predict"),
 }
-GROUPS = ("datasets", "jobs", "keys", "models", "presets")
+GROUPS = ("datasets", "jobs", "keys", "models", "presets", "webhooks")
 TERMINATED = 143
 
 app = typer.Typer(

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from store.claims import Claim, check_fence
 from store.errors import NotFound
 from store.ids import new_id
-from store.jobs import Claim, check_fence
 from store.pages import Page, fetch_page
 from store.tables import Report
 

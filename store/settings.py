@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from store.queues import QUEUES, QueueName
 
 DATABASE_ARTIFACTS = "database:"
 
@@ -50,6 +52,14 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         default=2, ge=1, le=100, description="How often a job is started when trainers crash."
     )
+    queues: Annotated[tuple[QueueName, ...], NoDecode] = Field(
+        default=QUEUES,
+        min_length=1,
+        description="Queues, comma separated, that a worker takes jobs from: `gpu`, `cpu`.",
+    )
+    default_queue: QueueName = Field(
+        default="cpu", description="Queue of jobs that do not name one."
+    )
     cancel_grace_seconds: float = Field(
         default=30.0, ge=0, description="From asking a trainer to stop to killing it."
     )
@@ -59,6 +69,13 @@ class Settings(BaseSettings):
     ring_seconds: float = Field(
         default=30.0, gt=0, description="How long a job may wait before workers are told again."
     )
+
+    @field_validator("queues", mode="before")
+    @classmethod
+    def _split_queues(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @model_validator(mode="after")
     def _fill(self) -> Self:
@@ -72,6 +89,11 @@ class Settings(BaseSettings):
         if self.heartbeat_seconds >= self.lease_seconds:
             raise ValueError("heartbeat_seconds must be less than lease_seconds")
         return self
+
+    @property
+    def late_seconds(self) -> float:
+        """A lease with no more than this to go was not extended when it should have been."""
+        return max(0.0, self.lease_seconds - 2.5 * self.heartbeat_seconds)
 
     @property
     def is_sqlite(self) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from store.artifacts import open_store
 from store.artifacts.rows import collect_garbage
+from store.claims import expire, mark_not_responding
 from store.database import Database, database_now
-from store.jobs import expire
+from store.queues import QUEUES, QueueName
 from store.settings import Settings
 from store.states import HELD, JobState
 from store.tables import Job
@@ -25,30 +26,52 @@ GARBAGE_EVERY = 120
 """Sweeps between two looks for artifacts that were never committed."""
 
 
-def sweep_once(database: Database, settings: Settings, ring: Callable[[str], object]) -> list[str]:
-    """Take jobs from silent workers, then ring for the oldest queued ones if nobody did lately.
+def sweep_once(
+    database: Database, settings: Settings, ring: Callable[[str, str], object]
+) -> list[str]:
+    """Take jobs from silent workers, name those that are late, and ring for jobs that wait.
+
+    Args:
+        ring: called with a job's id and queue.
 
     Returns:
         Ids of the jobs that were rung for.
     """
-    with database.reading() as session:
-        silent = session.scalars(
-            select(Job.id)
-            .where(Job.state.in_(HELD), Job.lease_expires_at < database_now())
-            .limit(PER_SWEEP)
-        ).all()
-    for job_id in silent:
+    for job_id in _held(database, 0.0):
         with database.session() as session:
             state = expire(session, job_id)
         if state is not None:
             log.warning("%s: its worker fell silent; now %s", job_id, state)
+    for job_id in _held(database, settings.late_seconds, Job.not_responding_since.is_(None)):
+        with database.session() as session:
+            if mark_not_responding(session, job_id, settings.late_seconds):
+                log.warning("%s: its worker has not been heard for a while", job_id)
+    return _ring(database, settings, ring)
+
+
+def _held(
+    database: Database, seconds_left: float, *conditions: ColumnElement[bool]
+) -> Sequence[str]:
+    """Jobs whose lease has no more than that to go."""
+    late = Job.lease_expires_at < database_now(seconds_left)
+    query = select(Job.id).where(Job.state.in_(HELD), late, *conditions).limit(PER_SWEEP)
+    with database.reading() as session:
+        return session.scalars(query).all()
+
+
+def _ring(database: Database, settings: Settings, ring: Callable[[str, str], object]) -> list[str]:
+    """Ring for the jobs that are first in line in each queue, if nobody did lately."""
     queued = Job.state == JobState.QUEUED
     due = or_(Job.rung_at.is_(None), Job.rung_at < database_now(-settings.ring_seconds))
-    oldest = select(Job.id).where(queued).order_by(Job.id).limit(RUNG_FOR)
-    with database.reading() as session:
-        found = session.scalars(select(Job.id).where(Job.id.in_(oldest), due)).all()
+    found: list[tuple[str, QueueName]] = []
+    for queue in QUEUES:
+        line = Job.priority.desc(), Job.id
+        first = select(Job.id).where(queued, Job.queue == queue).order_by(*line).limit(RUNG_FOR)
+        with database.reading() as session:
+            rows = session.scalars(select(Job.id).where(Job.id.in_(first), due).order_by(*line))
+            found += [(job_id, queue) for job_id in rows]
     rung = []
-    for job_id in sorted(found):
+    for job_id, queue in found:
         with database.session() as session:
             mine = session.scalar(
                 update(Job)
@@ -57,7 +80,7 @@ def sweep_once(database: Database, settings: Settings, ring: Callable[[str], obj
                 .returning(Job.id)
             )
         if mine is not None:
-            ring(job_id)
+            ring(job_id, queue)
             rung.append(job_id)
     return rung
 
@@ -66,7 +89,7 @@ class Sweeper:
     """A thread that sweeps until it is stopped."""
 
     def __init__(
-        self, database: Database, settings: Settings, ring: Callable[[str], object]
+        self, database: Database, settings: Settings, ring: Callable[[str, str], object]
     ) -> None:
         self._database = database
         self._settings = settings

@@ -22,6 +22,7 @@ from celery import Celery, signals
 
 from store.artifacts import open_store
 from store.database import Database
+from store.queues import broker_queue
 from store.settings import Settings
 from store.sweeper import Sweeper
 from worker.supervisor import Supervisor
@@ -78,11 +79,15 @@ def serve(settings: Settings) -> None:
 
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
-        supervisor.run(job_id)
+        # Whichever job is first in line, and then the next: messages may be lost or late.
+        log.info("rung for %s", job_id)
+        supervisor.run()
 
-    def ring(job_id: str) -> None:
+    def ring(job_id: str, queue: str) -> None:
         try:
-            app.send_task(TASK, args=[job_id], ignore_result=True, retry=False)
+            app.send_task(
+                TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
+            )
         except Exception as error:  # noqa: BLE001 - brokers raise what they like; it rings again
             log.warning("cannot ring for %s: %s", job_id, error)
 
@@ -93,7 +98,8 @@ def serve(settings: Settings) -> None:
     sweeper = Sweeper(database, settings, ring)
     sweeper.start()
     try:
-        app.worker_main(["worker", f"--hostname={_name()}", *OPTIONS])
+        queues = ",".join(map(broker_queue, settings.queues))
+        app.worker_main(["worker", f"--hostname={_name()}", f"--queues={queues}", *OPTIONS])
     finally:
         stopping.set()
         sweeper.stop()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from carot.errors import DataError, SpecError
 from carot.events import Failed
 from store.artifacts import ArtifactStore
+from store.claims import Claim, fail, lose_attempt, mark_cancelled, mark_paused, release
 from store.database import Database
 from store.errors import (
     ArtifactError,
@@ -24,9 +25,12 @@ from store.errors import (
     NotFound,
     StaleFence,
 )
-from store.jobs import Claim, fail, lose_attempt, mark_cancelled, release
+from store.exits import Exit, ExitReason
+from store.moves import find
 from store.settings import Settings
-from worker.child import DONE, FAILED, INTERRUPTED
+from store.states import JobState
+from worker.child import DONE, FAILED
+from worker.exits import how_it_ended, oom_kills
 from worker.heartbeat import Heartbeat, Verdict
 from worker.materialise import Materialiser, Materials
 from worker.relay import Note, Relay
@@ -91,12 +95,12 @@ class Attempt:
             except (StaleFence, SQLAlchemyError):
                 raise
             except IllegalTransition:  # a cancel came in at the last moment
-                self._cancelled()
+                self._end(self._confirm)
             except (ArtifactError, NotFound, NotBeneathRoot, DataError, SpecError) as error:
                 self._fail(_code(type(error).__name__), str(error))
             except Exception as error:
                 log.exception("%s: the worker failed", self._held.job_id)
-                self._lose("worker_error", f"the worker failed: {error!r}")
+                self._lose(Exit(ExitReason.WORKER_ERROR, f"the worker failed: {error!r}"))
 
     def _run(self) -> None:
         materials = self._materialiser.prepare(self._held)
@@ -105,6 +109,7 @@ class Attempt:
                 "snapshot_lost",
                 f"starting anew, as the snapshot cannot be used: {materials.snapshot_lost}",
             )
+        kills = oom_kills()
         trainer = TrainerProcess(self._command, self._folder, self._relay.on_line)
         try:
             code = self._watch(trainer)
@@ -112,7 +117,8 @@ class Attempt:
             trainer.close()
         if self._heartbeat.verdict is not None:
             raise GivenUp
-        self._finish(code, trainer.last_words(), materials)
+        killed_for_memory = kills is not None and (oom_kills() or 0) > kills
+        self._finish(code, how_it_ended(code, trainer.last_words(), killed_for_memory), materials)
 
     def _watch(self, trainer: TrainerProcess) -> int:
         while (code := trainer.poll()) is None:
@@ -125,7 +131,7 @@ class Attempt:
             time.sleep(POLL_SECONDS)
         return code
 
-    def _finish(self, code: int, last_words: str, materials: Materials) -> None:
+    def _finish(self, code: int, exit: Exit, materials: Materials) -> None:
         failure = self._relay.failure
         self._finishing = True
         if code == DONE:
@@ -137,16 +143,14 @@ class Attempt:
             raise GivenUp
         else:
             self._keep_snapshot()
-            reason = _how_it_ended(code)
-            self._lose(
-                "trainer_crashed",
-                f"{reason}; its last words:\n{last_words}" if last_words else reason,
-            )
+            self._lose(exit)
 
     def _check(self) -> None:
         """Asked between the pieces of whatever takes long."""
-        shutting_down = self._stopping.is_set() and not self._finishing
-        if self._heartbeat.verdict is not None or shutting_down:
+        verdict = self._heartbeat.verdict
+        useless = verdict in (Verdict.CANCELLED, Verdict.STALE)
+        asked = verdict is not None or self._stopping.is_set()
+        if useless or (asked and not self._finishing):
             raise GivenUp
 
     def _keep_snapshot(self) -> None:
@@ -170,43 +174,59 @@ class Attempt:
             case Verdict.STALE:
                 raise StaleFence(f"{self._held.job_id} was taken away")
             case Verdict.CANCELLED:
-                self._cancelled()
+                self._end(self._confirm)
+            case Verdict.PAUSED:
+                self._keep_last_snapshot()
+                self._end(self._confirm)
+            case Verdict.TIME_LIMIT:
+                self._keep_last_snapshot()
+                self._out_of_time()
             case _:
-                self._finishing = True
-                self._keep_snapshot()
-                self._end(lambda s: release(s, self._held, "its worker is shutting down"))
+                self._keep_last_snapshot()
+                self._end(lambda session: release(session, self._held))
 
-    def _cancelled(self) -> None:
-        self._end(lambda session: mark_cancelled(session, self._held))
+    def _keep_last_snapshot(self) -> None:
+        self._finishing = True
+        self._keep_snapshot()
 
-    def _fail(self, code: str, message: str, failure: Failed | None = None) -> None:
+    def _out_of_time(self) -> None:
+        limit = self._held.max_seconds
+        message = f"it has run for the {limit:g} s that it may; a retry goes on with as many"
+        self._fail(ExitReason.TIME_LIMIT, message, exit=Exit(ExitReason.TIME_LIMIT, message))
+
+    def _fail(
+        self, code: str, message: str, failure: Failed | None = None, exit: Exit | None = None
+    ) -> None:
         error = {
             "code": code,
             "message": message[:MAX_MESSAGE],
             "field": None if failure is None else failure.field,
             "names": [] if failure is None else list(failure.names),
         }
-        self._end(lambda session: fail(session, self._held, error))
+        self._end(lambda session: fail(session, self._held, error, exit))
 
-    def _lose(self, code: str, reason: str) -> None:
-        self._end(lambda s: lose_attempt(s, self._held, code, reason[:MAX_MESSAGE]))
+    def _lose(self, exit: Exit) -> None:
+        exit = replace(exit, message=exit.message[:MAX_MESSAGE])
+        self._end(lambda session: lose_attempt(session, self._held, exit))
 
     def _end(self, change: Callable[[Session], object]) -> None:
-        """Write what is left to say, then the change of state; a cancel may be faster."""
+        """Write what is left to say, then the change of state; cancel or pause may be faster."""
         self._flush()
-
-        def act() -> None:
-            with self._database.session() as session:
-                change(session)
-
         try:
-            self._insist(act)
+            self._insist(lambda: self._in_session(change))
         except IllegalTransition:
-            self._insist(self._confirm_cancel)
+            self._insist(lambda: self._in_session(self._confirm))
 
-    def _confirm_cancel(self) -> None:
-        with self._database.session() as session:
+    def _confirm(self, session: Session) -> None:
+        """Whichever it was asked for last."""
+        if find(session, self._held.job_id).state == JobState.PAUSING:
+            mark_paused(session, self._held)
+        else:
             mark_cancelled(session, self._held)
+
+    def _in_session(self, change: Callable[[Session], object]) -> None:
+        with self._database.session() as session:
+            change(session)
 
     def _flush(self) -> None:
         lease = self._settings.lease_seconds
@@ -228,16 +248,6 @@ class Attempt:
     def _warn(self, code: str, message: str) -> None:
         data = {"code": code, "message": message}
         self._relay.note(Note("warning", message, "warning", data))
-
-
-def _how_it_ended(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "the trainer was killed by signal 9; it may have run out of memory"
-    if code < 0:
-        return f"the trainer was ended by signal {-code}"
-    if code == INTERRUPTED:
-        return "somebody told the trainer to stop"
-    return f"the trainer ended with status {code}"
 
 
 def _code(name: str) -> str:

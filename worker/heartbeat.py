@@ -13,9 +13,9 @@ from typing import Self
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from store.claims import Claim
 from store.database import Database
 from store.errors import StaleFence
-from store.jobs import Claim
 from store.settings import Settings
 from store.states import JobState
 from store.tables import Job
@@ -29,6 +29,8 @@ class Verdict(StrEnum):
     """Why a run must end before its time."""
 
     CANCELLED = "cancelled"
+    PAUSED = "paused"
+    TIME_LIMIT = "time_limit"
     STALE = "stale"
 
 
@@ -89,6 +91,14 @@ class Heartbeat:
             state = self._look()
         if state is JobState.CANCELLING:
             self.verdict = Verdict.CANCELLED
+        elif state is JobState.PAUSING:
+            self.verdict = Verdict.PAUSED
+        elif self._out_of_time():
+            self.verdict = Verdict.TIME_LIMIT
+
+    def _out_of_time(self) -> bool:
+        limit = self._held.max_seconds
+        return limit is not None and self._held.seconds_spent + self._relay.seconds >= limit
 
     def _look(self) -> JobState:
         """The state, by reading alone, which is cheap enough to do often."""

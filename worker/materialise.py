@@ -26,10 +26,10 @@ from store.artifacts.base import saying_no_space
 from store.artifacts.rows import get_artifact
 from store.bundles import unpack
 from store.checkpoints import get_checkpoint
+from store.claims import Claim
 from store.database import Database
 from store.datasets import get_dataset
 from store.errors import ArtifactError, NoSpace, NotFound
-from store.jobs import Claim
 from store.roots import check_contents, is_path
 from worker import layout
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +25,8 @@ from carot.events import (
     StepDone,
     Warning,
 )
+from store.claims import Claim, beat, record_event, record_metrics
 from store.database import Database
-from store.jobs import Claim, beat, record_event, record_metrics
 from store.states import JobState
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,10 @@ class _Batch:
     def __bool__(self) -> bool:
         return bool(self.notes or self.points or self.progress)
 
-    def write(self, session: Session, held: Claim, lease_seconds: float) -> JobState:
-        state = beat(session, held, lease_seconds, self.progress)
+    def write(
+        self, session: Session, held: Claim, lease_seconds: float, seconds: float
+    ) -> JobState:
+        state = beat(session, held, lease_seconds, self.progress, seconds)
         for note in self.notes:
             record_event(session, held, note.type, note.message, level=note.level, data=note.data)
         points = [(step, name, value) for (name, step), value in self.points.items()]
@@ -81,6 +84,12 @@ class Relay:
         self._batch = _Batch()
         self._progress: dict[str, Any] = {}
         self._warnings = 0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.monotonic() - self._started
 
     def on_line(self, line: bytes) -> None:
         """Take one line of the trainer's output."""
@@ -118,7 +127,7 @@ class Relay:
                 return None
             try:
                 with database.session() as session:
-                    return batch.write(session, held, lease_seconds)
+                    return batch.write(session, held, lease_seconds, self.seconds)
             except BaseException:
                 with self._lock:
                     self._batch = batch.followed_by(self._batch)

@@ -29,8 +29,8 @@ from store.artifacts.rows import (
 )
 from store.bundles import pack
 from store.checkpoints import create_checkpoint
+from store.claims import Claim, record_event, set_snapshot, succeed
 from store.database import Database
-from store.jobs import Claim, record_event, set_snapshot, succeed
 from store.reports import create_report
 from worker import layout
 from worker.materialise import Check, Materials

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from store.artifacts import ArtifactStore
+from store.claims import claim_next
 from store.database import Database
 from store.errors import NotFound, StaleFence
-from store.jobs import claim, get_job
+from store.moves import find
 from store.settings import Settings
 from store.states import HELD
 from worker.attempt import Attempt
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs jobs one at a time.
+    """Runs jobs one at a time, for as long as there are some.
 
     Args:
         worker: a name for people.
@@ -49,18 +50,25 @@ class Supervisor:
         self._stopping = stopping or threading.Event()
         self._scratch = settings.data_dir / "scratch"
 
-    def run(self, job_id: str) -> None:
-        """Claim the job, if it is still to be had, and bring it to an end."""
+    def run(self) -> None:
+        """Bring jobs to their ends until none is left that this worker may take."""
+        while self.run_one():
+            pass
+
+    def run_one(self) -> bool:
+        """Claim the job that is first in line and bring it to an end; False when there is none."""
         if self._stopping.is_set():
-            return
+            return False
         # Not only at the start: a worker that follows one that was killed starts while the lease of
         # that one still makes its folder look alive.
         self.clean_scratch()
         with self._database.session() as session:
-            held = claim(session, job_id, self._worker, self._settings.lease_seconds)
+            held = claim_next(
+                session, self._worker, self._settings.lease_seconds, self._settings.queues
+            )
         if held is None:
-            log.info("%s is not to be had", job_id)
-            return
+            return False
+        job_id = held.job_id
         log.info("%s: attempt %d, fence %d", job_id, held.attempt, held.fence)
         folder = self._scratch / f"{held.job_id}-{held.fence}"
         try:
@@ -77,6 +85,7 @@ class Supervisor:
             log.warning("%s: %s; nothing more is written", job_id, error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        return True
 
     def clean_scratch(self) -> None:
         """Delete the folders of attempts that are over: their workers were killed."""
@@ -90,7 +99,7 @@ class Supervisor:
             return True  # not ours
         try:
             with self._database.reading() as session:
-                job = get_job(session, match[1])
+                job = find(session, match[1])
                 return job.state in HELD and job.fence == int(match[2])
         except NotFound:
             return False

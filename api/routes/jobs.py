@@ -1,8 +1,8 @@
-"""Jobs: submit, look at, cancel."""
+"""Jobs: submit, look at, pause, cancel, try again."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -14,6 +14,7 @@ from api.schemas.common import Cursor, Limit, Page, Time
 from api.schemas.jobs import (
     EventPage,
     EventView,
+    JobChange,
     JobRequest,
     JobStateName,
     JobView,
@@ -23,9 +24,14 @@ from api.schemas.jobs import (
 )
 from store import events as event_store
 from store import jobs as store
+from store.jobs import Wishes
 from store.states import JobState
+from store.tables import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobView, "description": "The run is being asked to stop."}
+}
 
 
 @router.post("", status_code=201, response_model=JobView)
@@ -39,7 +45,13 @@ def submit(
 
     Everything that can be known now is checked now; the answer names the field at fault.
     """
-    limit = context.settings.max_attempts
+    wishes = Wishes(
+        queue=body.resources.queue or context.settings.default_queue,
+        priority=body.priority,
+        processes=body.resources.processes,
+        max_seconds=body.max_seconds,
+        max_attempts=context.settings.max_attempts,
+    )
     with turn(context, key, "POST /jobs", fingerprint(body)) as mine:
         if mine.replay is not None:
             return mine.replay
@@ -52,13 +64,13 @@ def submit(
                 key_id=caller.key_id,
                 name=body.name,
                 alias=body.alias,
-                max_attempts=limit,
+                wishes=wishes,
             )
-            view = JobView.model_validate(job)
+            view = _view(job)
             answer = Answer(201, view, {"Location": f"/jobs/{view.id}"})
             mine.keep(session, answer)
     # After the commit: a worker that is faster than this line finds the row.
-    context.doorbell.ring(view.id)
+    context.doorbell.ring(view.id, view.queue)
     return answer.response()
 
 
@@ -78,14 +90,14 @@ def list_jobs(
     with context.database.reading() as session:
         page = store.list_jobs(
             session,
-            project=caller.project,
+            caller.project,
             state=JobState(state) if state else None,
             kind=kind,
             updated_after=updated_after,
             cursor=cursor,
             limit=limit,
         )
-        data = [JobView.model_validate(job) for job in page.data]
+        data = [_view(job) for job in page.data]
         return Page(data=data, next_cursor=page.next_cursor)
 
 
@@ -93,23 +105,59 @@ def list_jobs(
 def get_job(job_id: str, context: Ctx, caller: JobsReader) -> JobView:
     """One job with its progress."""
     with context.database.reading() as session:
-        job = store.get_job(session, known_shape("job", job_id), project=caller.project)
-        return JobView.model_validate(job)
+        return _view(store.get_job(session, caller.project, known_shape("job", job_id)))
 
 
-@router.post(
-    "/{job_id}/cancel",
-    responses={202: {"model": JobView, "description": "The run is being asked to stop."}},
-)
+@router.patch("/{job_id}")
+def change(job_id: str, body: JobChange, context: Ctx, caller: JobsWriter) -> JobView:
+    """Change the priority of a job that has not ended."""
+    with context.database.session() as session:
+        wanted = known_shape("job", job_id)
+        return _view(store.set_priority(session, caller.project, wanted, body.priority))
+
+
+@router.post("/{job_id}/cancel", responses=ASKED)
 def cancel(job_id: str, context: Ctx, caller: JobsWriter, response: Response) -> JobView:
-    """Cancel a job: at once (200) while it is queued; a running one is asked to stop (202).
+    """Cancel a job: at once (200) while it waits; a running one is asked to stop (202).
 
     Asking again while it stops gives the same answer; a job that has ended answers 409.
     """
     with context.database.session() as session:
-        job = store.cancel_job(session, known_shape("job", job_id), project=caller.project)
-        view = JobView.model_validate(job)
+        view = _view(store.cancel_job(session, caller.project, known_shape("job", job_id)))
     response.status_code = 202 if view.state == "cancelling" else 200
+    return view
+
+
+@router.post("/{job_id}/pause", responses=ASKED)
+def pause(job_id: str, context: Ctx, caller: JobsWriter, response: Response) -> JobView:
+    """Set a job aside: at once (200) while it waits; a running one snapshots and stops (202).
+
+    Asking again gives the same answer; a job that has ended or is being cancelled answers 409.
+    """
+    with context.database.session() as session:
+        view = _view(store.pause_job(session, caller.project, known_shape("job", job_id)))
+    response.status_code = 202 if view.state == "pausing" else 200
+    return view
+
+
+@router.post("/{job_id}/resume")
+def resume(job_id: str, context: Ctx, caller: JobsWriter) -> JobView:
+    """Queue a paused job again; it goes on from its last snapshot."""
+    with context.database.session() as session:
+        view = _view(store.resume_job(session, caller.project, known_shape("job", job_id)))
+    context.doorbell.ring(view.id, view.queue)
+    return view
+
+
+@router.post("/{job_id}/retry")
+def retry(job_id: str, context: Ctx, caller: JobsWriter) -> JobView:
+    """Queue a failed or cancelled job again; it goes on from its last snapshot, if it has one.
+
+    Attempts and time limit begin anew.
+    """
+    with context.database.session() as session:
+        view = _view(store.retry_job(session, caller.project, known_shape("job", job_id)))
+    context.doorbell.ring(view.id, view.queue)
     return view
 
 
@@ -123,7 +171,7 @@ def list_events(
 ) -> EventPage:
     """What happened to a job, in order."""
     with context.database.reading() as session:
-        store.get_job(session, known_shape("job", job_id), project=caller.project)
+        store.get_job(session, caller.project, known_shape("job", job_id))
         rows = event_store.list_events(session, job_id, after_seq=after_seq, limit=limit)
         data = [EventView.model_validate(row) for row in rows]
     return EventPage(data=data, last_seq=data[-1].seq if data else after_seq)
@@ -146,7 +194,7 @@ def metrics(
     if wanted:
         wanted = [name for name in wanted if name.isprintable()]
     with context.database.reading() as session:
-        store.get_job(session, known_shape("job", job_id), project=caller.project)
+        store.get_job(session, caller.project, known_shape("job", job_id))
         found = event_store.list_metrics(session, job_id, names=wanted, resolution=resolution)
     return Metrics(
         data=[
@@ -154,3 +202,7 @@ def metrics(
             for name, points in found.items()
         ]
     )
+
+
+def _view(job: Job) -> JobView:
+    return JobView.model_validate(job)

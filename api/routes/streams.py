@@ -19,7 +19,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 def _existing(job_id: str, context: Ctx, caller: JobsReader) -> str:
     """Answers 404 while an answer can still be chosen: before the stream begins."""
     with context.database.reading() as session:
-        return get_job(session, known_shape("job", job_id), project=caller.project).id
+        return get_job(session, caller.project, known_shape("job", job_id)).id
 
 
 @router.get("/{job_id}/events/stream", response_class=EventSourceResponse)

@@ -6,16 +6,23 @@ from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 T = TypeVar("T")
+
+
+def _no_number(value: object) -> object:
+    """Seconds since 1970, or milliseconds? The document says `date-time`."""
+    if isinstance(value, str) and "-" not in value.strip().lstrip("-"):
+        raise ValueError("give a date and time as in 2026-01-31T12:00:00Z")
+    return value
 
 
 def _in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-Time = Annotated[datetime, AfterValidator(_in_utc)]
+Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
 
 # Text that any database stores and any terminal shows.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]

@@ -17,8 +17,18 @@ from carot.specs import (
     SelectSpec,
     Spec,
 )
+from store.queues import QueueName
 
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
+Priority = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=-100,
+        le=100,
+        description="Higher goes first; equal ones in order of creation.",
+    ),
+]
 CHECKPOINTS = [
     {"checkpoint": "ckpt_01jd3v8m9x2k4q6r8t0v2w4y6z"},
     {"checkpoint": "ckpt_01jd3v8m9x2k4q6r8t0v2w4y70"},
@@ -29,14 +39,40 @@ def _example(**body: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [body | {"dataset": "builtin:digits"}]})
 
 
+class Resources(Spec):
+    """What a job runs on."""
+
+    queue: QueueName | None = Field(
+        default=None,
+        description="Workers of which kind may take it; by default what CAROT_DEFAULT_QUEUE says.",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="How many processes train it together (torchrun), each on a GPU of its own "
+        "where there are GPUs.",
+    )
+
+
 class Named(Spec):
-    """A spec with a name."""
+    """A spec with a name, and how it is to be run."""
 
     name: Name | None = Field(default=None, description="For people; need not be unique.")
+    resources: Resources = Resources()
+    priority: Priority = 0
+    max_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=100 * 86_400,
+        description="How long it may run, in seconds, all its attempts together. A job that takes "
+        "longer fails, and a retry goes on from its last snapshot.",
+    )
 
     def spec(self) -> AnySpec:
         """What the run is asked to do."""
-        return RUN.validate_python(self.model_dump(exclude={"name", "alias"}))
+        apart = {"name", "alias", "resources", "priority", "max_seconds"}
+        return RUN.validate_python(self.model_dump(exclude=apart))
 
 
 class Aliased(Named):
@@ -111,7 +147,9 @@ JobRequest = Annotated[
     Field(discriminator="kind"),
 ]
 KindName = Literal["finetune", "evaluate", "interpolate", "merge", "select"]
-JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+JobStateName = Literal[
+    "queued", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled"
+]
 
 
 class Progress(View):
@@ -139,6 +177,26 @@ class JobError(View):
     names: list[str] = Field(default=[], description="The images or files in question.")
 
 
+class JobChange(BaseModel):
+    """What can be changed of a job that has not ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    priority: Priority
+
+
+class LastExit(View):
+    """Why the last attempt ended before the job did."""
+
+    model_config = ConfigDict(extra="allow")
+
+    reason: str
+    message: str
+    signal: int | None = None
+    status: int | None = None
+    last_words: str = Field(default="", description="The end of what the trainer said.")
+
+
 class JobView(View):
     """A job."""
 
@@ -150,15 +208,27 @@ class JobView(View):
     spec: dict[str, Any]
     dataset: str
     method: str | None
-    attempts: int
+    queue: QueueName
+    processes: int
+    priority: int
+    attempts: int = Field(description="Starts that count against `max_attempts`.")
     max_attempts: int
+    retries: int = Field(description="How often somebody asked for another try.")
+    max_seconds: float | None
+    seconds_spent: float = Field(description="Of running, in all attempts since the last retry.")
     progress: Progress | None
     error: JobError | None
+    last_exit: LastExit | None
     created_at: Time
     updated_at: Time
     started_at: Time | None
     finished_at: Time | None
     lease_expires_at: Time | None
+    not_responding_since: Time | None = Field(
+        description="Set while the worker that has the job is late with its heartbeat."
+    )
+    worker: str | None
+    snapshot_step: int | None
     checkpoint_id: str | None
     report_id: str | None
 

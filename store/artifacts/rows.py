@@ -16,10 +16,10 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from store.artifacts.base import DAY_SECONDS, ArtifactStore, Blob, Readable
+from store.claims import Claim, check_fence
 from store.database import Database, database_now
 from store.errors import ArtifactMissing, NotFound
 from store.ids import new_id
-from store.jobs import Claim, check_fence
 from store.states import TERMINAL
 from store.tables import Artifact, Job
 

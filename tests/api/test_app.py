@@ -170,3 +170,26 @@ def test_the_document_has_problems_and_examples(client: TestClient) -> None:
             assert "application/problem+json" in content, path
     schemas = document["components"]["schemas"]
     assert schemas["FinetuneRequest"]["examples"][0]["model"] == {"architecture": "carot-mini"}
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/jobs", {"GET", "POST"}),
+        ("/models/digits", {"GET", "PUT", "DELETE"}),
+        ("/presets", {"GET"}),
+    ],
+)
+def test_a_method_that_a_path_lacks_is_told_the_others(
+    path: str, methods: set[str], client: TestClient
+) -> None:
+    response = client.request("TRACE", path)
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) - {"HEAD"} == methods
+
+
+@pytest.mark.parametrize("moment", ["0.5", "1700000000", "-1"])
+def test_a_number_is_no_time(moment: str, client: TestClient) -> None:
+    response = client.get("/jobs", params={"updated_after": moment})
+    assert response.status_code == 422
+    assert "2026-01-31T12:00:00Z" in response.json()["detail"]

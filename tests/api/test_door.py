@@ -16,6 +16,8 @@ from api.callers import Anyone, OpenRoutes, UndeclaredScope, declared_scopes, is
 from store.keys import revoke_key
 from store.projects import find_project
 from store.scopes import SCOPES, Scope
+from store.tables import DEFAULT_PROJECT
+from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.rows import add_checkpoint, add_report
 
@@ -63,6 +65,9 @@ def things(client: TestClient) -> dict[str, str]:
     done = client.put("/models/private", json={"checkpoint": checkpoint}, headers=owner)
     assert done.status_code == 200
     [key] = client.get("/keys", headers=owner).json()["data"]
+    with context_of(client).database.session() as session:
+        url = "https://hooks.example/carot"
+        webhook = create_webhook(session, DEFAULT_PROJECT, url, ["succeeded"]).id
     return {
         "dataset_id": dataset["id"],
         "job_id": job["id"],
@@ -70,6 +75,7 @@ def things(client: TestClient) -> dict[str, str]:
         "report_id": report,
         "alias": "private",
         "key_id": key["id"],
+        "webhook_id": webhook,
     }
 
 
@@ -279,6 +285,7 @@ def test_ids_of_another_project_are_unknown(client: TestClient, things: dict[str
         # Perhaps not in this state, but there.
         assert client.request(method, filled, headers=own, **options).status_code in (
             200,
+            202,
             204,
             409,
         ), filled

@@ -112,7 +112,7 @@ def test_a_queued_job_is_cancelled_at_once_and_only_once(client: TestClient) -> 
 
 
 def test_a_running_job_is_asked_to_stop(client: TestClient) -> None:
-    from store.jobs import claim
+    from store.claims import claim
 
     job = submit(client)
     with context_of(client).database.session() as session:
@@ -285,17 +285,17 @@ def test_the_bell_rings_after_the_row_is_there(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = context_of(client)
-    rung: list[str] = []
+    rung: list[tuple[str, str]] = []
 
-    def ring(job_id: str) -> None:
+    def ring(job_id: str, queue: str) -> None:
         with context.database.session() as session:
-            from store.jobs import get_job
+            from store.moves import find
 
-            rung.append(get_job(session, job_id).id)
+            rung.append((find(session, job_id).id, queue))
 
     monkeypatch.setattr(context.doorbell, "ring", ring)
     job = submit(client)
-    assert rung == [job["id"]]
+    assert rung == [(job["id"], "cpu")]
 
 
 def test_a_broker_that_is_down_loses_nothing(start: Any) -> None:
@@ -356,3 +356,79 @@ def test_a_row_with_some_of_the_classes(client: TestClient) -> None:
     answer = client.post("/jobs", json=changed("evaluation.datasets", [other]) | body)
     assert answer.json()["code"] == "class_mismatch"
     assert "fish" in answer.json()["detail"]
+
+
+def test_how_a_job_is_to_be_run(client: TestClient) -> None:
+    wanted = {"queue": "gpu", "processes": 4}
+    job = submit(client, changed("resources", wanted) | {"priority": 7, "max_seconds": 3600})
+    assert {key: job[key] for key in ("queue", "processes", "priority", "max_seconds")} == {
+        "queue": "gpu",
+        "processes": 4,
+        "priority": 7,
+        "max_seconds": 3600.0,
+    }
+    assert "resources" not in job["spec"]
+    plain = submit(client)
+    assert (plain["queue"], plain["processes"], plain["priority"]) == ("cpu", 1, 0)
+    assert (plain["max_seconds"], plain["retries"], plain["not_responding_since"]) == (
+        None,
+        0,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("priority", 101, "priority"),
+        ("priority", 0.5, "priority"),
+        ("max_seconds", 0, "max_seconds"),
+        ("resources", {"queue": "tpu"}, "resources.queue"),
+        ("resources", {"processes": 0}, "resources.processes"),
+        ("resources", {"gpus": 2}, "resources.gpus"),
+    ],
+)
+def test_wishes_that_cannot_be(field: str, value: Any, named: str, client: TestClient) -> None:
+    response = client.post("/jobs", json=changed(field, value))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == named
+
+
+def test_a_waiting_job_is_paused_resumed_cancelled_and_tried_again(client: TestClient) -> None:
+    url = f"/jobs/{submit(client)['id']}"
+
+    def ask(what: str) -> tuple[int, str]:
+        response = client.post(f"{url}/{what}")
+        return response.status_code, response.json().get("state") or response.json()["code"]
+
+    refused = (409, "illegal_transition")
+    assert [ask("resume"), ask("retry")] == [refused, refused]
+    assert [ask("pause"), ask("pause")] == [(200, "paused"), (200, "paused")]
+    assert [ask("resume"), ask("cancel")] == [(200, "queued"), (200, "cancelled")]
+    assert [ask("pause"), ask("resume"), ask("retry")] == [refused, refused, (200, "queued")]
+    assert client.get(url).json()["retries"] == 1
+
+
+def test_a_running_job_is_asked_to_pause(client: TestClient) -> None:
+    from store.claims import claim, mark_paused
+
+    job, context = submit(client), context_of(client)
+    with context.database.session() as session:
+        held = claim(session, job["id"], "w", 60)
+    assert held is not None
+    response = client.post(f"/jobs/{job['id']}/pause")
+    assert (response.status_code, response.json()["state"]) == (202, "pausing")
+    assert client.post(f"/jobs/{job['id']}/resume").status_code == 409
+    with context.database.session() as session:
+        mark_paused(session, held)
+    assert client.post(f"/jobs/{job['id']}/resume").json()["state"] == "queued"
+
+
+def test_a_priority_can_be_changed_while_the_job_lives(client: TestClient) -> None:
+    url = f"/jobs/{submit(client)['id']}"
+    assert client.patch(url, json={"priority": -3}).json()["priority"] == -3
+    assert client.patch(url, json={"priority": 1000}).status_code == 422
+    assert client.patch(url, json={"state": "succeeded", "priority": 1}).status_code == 422
+    client.post(f"{url}/cancel")
+    assert client.patch(url, json={"priority": 1}).status_code == 409
+    assert client.patch("/jobs/job_none", json={"priority": 1}).status_code == 404

@@ -2,18 +2,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from carot.specs import FinetuneSpec
+from store.claims import Claim, claim
 from store.database import Database
-from store.jobs import Claim, claim, create_job
+from store.exits import Exit, ExitReason
+from store.jobs import Wishes, create_job
 from store.settings import Settings
+from store.tables import DEFAULT_PROJECT
 
 SPEC = FinetuneSpec.model_validate(
     {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
 )
 HOUR = 3600.0
+KILLED = Exit(ExitReason.SIGNAL, "signal 9", signal=9)
 
 
 @pytest.fixture
@@ -25,8 +30,12 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 def new_job(database: Database, **changes: object) -> str:
+    """A queued job; what is neither its name nor its alias nor its key is a wish."""
+    own: dict[str, Any] = {k: changes.pop(k, None) for k in ("name", "alias", "key_id")}
+    wishes = Wishes(**changes)  # type: ignore[arg-type]
     with database.session() as session:
-        return create_job(session, SPEC, **changes).id  # type: ignore[arg-type]
+        job = create_job(session, SPEC, project=DEFAULT_PROJECT, wishes=wishes, **own)
+        return job.id
 
 
 def claimed(database: Database, job_id: str, worker: str = "w1", lease: float = HOUR) -> Claim:

@@ -26,11 +26,12 @@ from store.artifacts.rows import (
     get_artifact,
     store_pending,
 )
+from store.claims import claim, set_snapshot, succeed
 from store.database import Database, database_now
 from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace, NotFound, StaleFence
-from store.jobs import claim, create_job, set_snapshot, succeed
+from store.jobs import create_job
 from store.settings import Settings
-from store.tables import Artifact, BlobChunk, Job
+from store.tables import DEFAULT_PROJECT, Artifact, BlobChunk, Job
 
 SPEC = FinetuneSpec.model_validate(
     {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
@@ -320,7 +321,7 @@ def test_dropping_what_was_committed_after_all_does_nothing(
 
 def test_a_replaced_worker_commits_nothing(database: Database, blobs: ArtifactStore) -> None:
     with database.session() as session:
-        job_id = create_job(session, SPEC).id
+        job_id = create_job(session, SPEC, project=DEFAULT_PROJECT).id
         held = claim(session, job_id, "first", 60)
         assert held is not None
     stored = store_pending(database, blobs, [b"bytes"], "checkpoint", held=held)
@@ -364,7 +365,7 @@ def test_bytes_without_a_row_are_garbage_too(database: Database, blobs: Artifact
 
 def test_snapshots_of_ended_jobs_are_garbage(database: Database, blobs: ArtifactStore) -> None:
     with database.session() as session:
-        held = claim(session, create_job(session, SPEC).id, "worker", 60)
+        held = claim(session, create_job(session, SPEC, project=DEFAULT_PROJECT).id, "worker", 60)
         assert held is not None
     stored = store_pending(database, blobs, [b"snapshot"], "snapshot", held=held)
     with database.session() as session:
@@ -401,7 +402,7 @@ def test_the_url_chooses(url: Callable[[Path], str], kind: type, tmp_path: Path)
 
 def test_begin_notes_who_makes_it(database: Database) -> None:
     with database.session() as session:
-        held = claim(session, create_job(session, SPEC).id, "worker", 60)
+        held = claim(session, create_job(session, SPEC, project=DEFAULT_PROJECT).id, "worker", 60)
         row = begin(session, "logits", held=held, name="logits.tar")
         assert held is not None
         assert (row.job_id, row.fence, row.state) == (held.job_id, held.fence, "pending")

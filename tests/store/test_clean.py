@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from store.claims import beat, claim, fail, record_event, record_metrics
 from store.clean import clean
 from store.database import Database
 from store.events import list_events, list_metrics
-from store.jobs import beat, claim, fail, get_job, record_event, record_metrics
+from store.moves import find
 from tests.store.conftest import claimed, new_job
 
 ODD = ["a\0b", "a\udcffb", "\ud83d", "日本", "\\u0000", "' OR 1=1 --"]
@@ -25,7 +26,7 @@ def test_odd_text_is_stored_and_read_back(database: Database, word: str) -> None
         fail(session, held, {"code": "data_error", "message": word, "names": [word]})
     with database.reading() as session:
         *_, warning, _failed = list_events(session, held.job_id)
-        job = get_job(session, held.job_id)
+        job = find(session, held.job_id)
     expected = clean(word)
     assert warning.message == expected
     assert warning.data == {expected: [expected, {"deep": [expected]}]}
@@ -47,7 +48,7 @@ def test_numbers_that_json_lacks_become_none(database: Database, value: float) -
         record_event(session, held, "evaluation_done", "", data={"metrics": {"ece": value}})
         record_metrics(session, held, [(1, "loss", value), (2, "loss", 0.5)])
     with database.reading() as session:
-        assert get_job(session, held.job_id).progress == {"loss": None, "step": 3}
+        assert find(session, held.job_id).progress == {"loss": None, "step": 3}
         assert list_events(session, held.job_id)[-1].data == {"metrics": {"ece": None}}
         assert list_metrics(session, held.job_id) == {"loss": [(1, None), (2, 0.5)]}
 

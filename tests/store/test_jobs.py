@@ -12,19 +12,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from carot.specs import AnySpec, EvaluateSpec, ModelSpec, RunSpec
-from store.database import Database, database_now
-from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
-from store.events import list_events, list_metrics
-from store.jobs import (
+from store.claims import (
     beat,
-    cancel_job,
     check_fence,
     claim,
-    create_job,
     expire,
     fail,
-    get_job,
-    list_jobs,
     lose_attempt,
     record_event,
     record_metrics,
@@ -32,9 +25,14 @@ from store.jobs import (
     set_snapshot,
     succeed,
 )
+from store.database import Database, database_now
+from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
+from store.events import list_events, list_metrics
+from store.jobs import cancel_job, create_job, list_jobs
+from store.moves import find
 from store.states import JobState
-from store.tables import Artifact, Job
-from tests.store.conftest import SPEC, claimed, new_job
+from store.tables import DEFAULT_PROJECT, Artifact, Job
+from tests.store.conftest import KILLED, SPEC, claimed, new_job
 
 MINI = {"architecture": "carot-mini"}
 OTHER = EvaluateSpec(model=ModelSpec(**MINI), dataset="builtin:digits")
@@ -49,7 +47,7 @@ def let_expire(database: Database, job_id: str) -> None:
 def test_a_new_job_is_queued_with_its_first_event(database: Database) -> None:
     job_id = new_job(database, name="mine", alias="production")
     with database.reading() as session:
-        job = get_job(session, job_id)
+        job = find(session, job_id)
         [event] = list_events(session, job_id)
     assert (job.state, job.attempts, job.fence) == (JobState.QUEUED, 0, 0)
     assert job.method == "carot"
@@ -75,13 +73,15 @@ def test_jobs_of_every_kind_are_kept_as_they_were_asked_for(
     spec = adapter.validate_python(fields | {"dataset": "builtin:digits"})
     other = SPEC if spec.kind == "evaluate" else OTHER
     with database.session() as session:
-        job_id = create_job(session, spec).id
-        create_job(session, other)
+        job_id = create_job(session, spec, project=DEFAULT_PROJECT).id
+        create_job(session, other, project=DEFAULT_PROJECT)
     held = claimed(database, job_id)
     assert (held.kind, adapter.validate_python(held.spec)) == (spec.kind, spec)
     with database.reading() as session:
-        assert get_job(session, job_id).method == method
-        assert [job.id for job in list_jobs(session, kind=spec.kind).data] == [job_id]
+        assert find(session, job_id).method == method
+        assert [job.id for job in list_jobs(session, DEFAULT_PROJECT, kind=spec.kind).data] == [
+            job_id
+        ]
 
 
 def test_of_many_claims_one_wins(database: Database) -> None:
@@ -133,14 +133,14 @@ def test_a_zombie_writes_nothing(database: Database) -> None:
         lambda s: check_fence(s, zombie),
         lambda s: succeed(s, zombie),
         lambda s: fail(s, zombie, {"code": "x", "message": "y"}),
-        lambda s: release(s, zombie, "bye"),
-        lambda s: lose_attempt(s, zombie, "x", "y"),
+        lambda s: release(s, zombie),
+        lambda s: lose_attempt(s, zombie, KILLED),
     ]
     for write in writes:
         with pytest.raises(StaleFence), database.session() as session:
             write(session)
     with database.reading() as session:
-        job = get_job(session, job_id)
+        job = find(session, job_id)
         assert job.state == JobState.RUNNING
         assert (job.worker, job.progress, job.snapshot_artifact_id) == ("w2", None, None)
         assert list_metrics(session, job_id) == {}
@@ -164,17 +164,18 @@ def test_a_crash_costs_an_attempt_and_a_release_does_not(database: Database) -> 
     for _ in range(3):
         held = claimed(database, job_id)
         with database.session() as session:
-            release(session, held, "the worker shuts down")
+            release(session, held)
     held = claimed(database, job_id)
     assert held.attempt == 1
     with database.session() as session:
-        assert lose_attempt(session, held, "trainer_killed", "signal 9") == JobState.QUEUED
+        assert lose_attempt(session, held, KILLED) == JobState.QUEUED
     held = claimed(database, job_id)
     assert held.attempt == 2
     with database.session() as session:
-        assert lose_attempt(session, held, "trainer_killed", "signal 9") == JobState.FAILED
-        job = get_job(session, job_id)
-    assert job.error == {"code": "trainer_killed", "message": "signal 9"}
+        assert lose_attempt(session, held, KILLED) == JobState.FAILED
+        job = find(session, job_id)
+    assert job.error == {"code": "signal", "message": "signal 9"}
+    assert job.last_exit == KILLED.document()
 
 
 def test_a_beat_learns_of_the_cancel(database: Database) -> None:
@@ -182,11 +183,11 @@ def test_a_beat_learns_of_the_cancel(database: Database) -> None:
     held = claimed(database, job_id)
     with database.session() as session:
         assert beat(session, held, 60, {"step": 3}) == JobState.RUNNING
-        before = get_job(session, job_id).lease_expires_at
-        cancel_job(session, job_id)
+        before = find(session, job_id).lease_expires_at
+        cancel_job(session, DEFAULT_PROJECT, job_id)
     with database.session() as session:
         assert beat(session, held, 600) == JobState.CANCELLING
-        job = get_job(session, job_id)
+        job = find(session, job_id)
         assert job.progress == {"step": 3}
         assert before is not None
         assert job.lease_expires_at is not None
@@ -204,9 +205,9 @@ def test_cancelling_what_has_ended(database: Database) -> None:
         pytest.raises(IllegalTransition, match="already succeeded"),
         database.session() as session,
     ):
-        cancel_job(session, job_id)
+        cancel_job(session, DEFAULT_PROJECT, job_id)
     with pytest.raises(NotFound), database.session() as session:
-        cancel_job(session, "job_none")
+        cancel_job(session, DEFAULT_PROJECT, "job_none")
 
 
 def test_a_failed_transaction_leaves_neither_state_nor_event(database: Database) -> None:
@@ -216,7 +217,7 @@ def test_a_failed_transaction_leaves_neither_state_nor_event(database: Database)
         succeed(session, held)
         raise RuntimeError
     with database.reading() as session:
-        assert get_job(session, job_id).state == JobState.RUNNING
+        assert find(session, job_id).state == JobState.RUNNING
         assert len(list_events(session, job_id)) == 2
 
 
@@ -238,13 +239,13 @@ def test_jobs_are_listed_newest_first_in_pages(database: Database) -> None:
     cursor = None
     with database.session() as session:
         while True:
-            page = list_jobs(session, cursor=cursor, limit=3)
+            page = list_jobs(session, DEFAULT_PROJECT, cursor=cursor, limit=3)
             seen += [job.id for job in page.data]
             cursor = page.next_cursor
             if cursor is None:
                 break
             # What comes meanwhile does not move the pages that follow.
-            create_job(session, SPEC)
+            create_job(session, SPEC, project=DEFAULT_PROJECT)
     assert [i for i in seen if i in ids] == ids[::-1]
     assert len(seen) == len(set(seen))
 
@@ -252,19 +253,23 @@ def test_jobs_are_listed_newest_first_in_pages(database: Database) -> None:
 @pytest.mark.parametrize("cursor", ["", "!", "é", "AAAA", "Jzsg"])
 def test_a_cursor_of_somebody_else(database: Database, cursor: str) -> None:
     with pytest.raises(BadCursor), database.session() as session:
-        list_jobs(session, cursor=cursor)
+        list_jobs(session, DEFAULT_PROJECT, cursor=cursor)
 
 
 def test_lists_are_filtered(database: Database) -> None:
     first, second = new_job(database), new_job(database)
     held = claimed(database, first)
     with database.session() as session:
-        assert [j.id for j in list_jobs(session, state="running").data] == [first]
-        assert list_jobs(session, kind="evaluate").data == []
+        assert [j.id for j in list_jobs(session, DEFAULT_PROJECT, state="running").data] == [first]
+        assert list_jobs(session, DEFAULT_PROJECT, kind="evaluate").data == []
         now = session.scalar(select(database_now()))
         assert now is not None
-        assert list_jobs(session, updated_after=now).data == []
+        assert list_jobs(session, DEFAULT_PROJECT, updated_after=now).data == []
         record_event(session, held, "warning", "something")
-        assert [j.id for j in list_jobs(session, updated_after=now).data] == [first]
-        everything = list_jobs(session, updated_after=now - timedelta(hours=1)).data
+        assert [j.id for j in list_jobs(session, DEFAULT_PROJECT, updated_after=now).data] == [
+            first
+        ]
+        everything = list_jobs(
+            session, DEFAULT_PROJECT, updated_after=now - timedelta(hours=1)
+        ).data
     assert {j.id for j in everything} == {first, second}

@@ -1,132 +1,217 @@
-"""Long random lives of jobs: whatever happens in whatever order, the promises are kept."""
+"""Any life of a job: whatever happens in whatever order, the promises are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
+from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from store.artifacts.base import Blob
+from store.artifacts.folder import FolderBlobs
+from store.artifacts.rows import COMMITTED, Stored, begin, commit
+from store.claims import (
+    Claim,
+    beat,
+    claim_next,
+    expire,
+    fail,
+    lose_attempt,
+    mark_cancelled,
+    mark_not_responding,
+    mark_paused,
+    record_event,
+    record_metrics,
+    release,
+    set_snapshot,
+    succeed,
+)
 from store.database import Database, database_now
 from store.errors import Conflict
 from store.events import list_events
-from store.jobs import (
-    Claim,
-    beat,
-    cancel_job,
-    claim,
-    expire,
-    fail,
-    get_job,
-    lose_attempt,
-    mark_cancelled,
-    record_event,
-    release,
-    succeed,
-)
+from store.jobs import cancel_job, pause_job, resume_job, retry_job
+from store.moves import find
 from store.states import HELD, TERMINAL, JobState
-from store.tables import Job
-from tests.store.conftest import HOUR, new_job
+from store.tables import DEFAULT_PROJECT, Artifact, Job
+from tests.store.conftest import HOUR, KILLED, new_job
 
-STEPS = 150
+CONTENT = b"snapshot"
 WRITES: dict[str, Callable[[Session, Claim], object]] = {
-    "beat": lambda s, held: beat(s, held, HOUR, {"step": 1}),
+    "beat": lambda s, held: beat(s, held, HOUR, {"step": 1}, 1.0),
     "event": lambda s, held: record_event(s, held, "warning", "w"),
+    "metric": lambda s, held: record_metrics(s, held, [(1, "loss", 0.5)]),
     "succeed": succeed,
     "fail": lambda s, held: fail(s, held, {"code": "data_error", "message": "m"}),
-    "release": lambda s, held: release(s, held, "bye"),
-    "lose": lambda s, held: lose_attempt(s, held, "trainer_crashed", "killed"),
+    "release": release,
+    "lose": lambda s, held: lose_attempt(s, held, KILLED),
     "cancelled": mark_cancelled,
+    "paused": mark_paused,
 }
-RUNNING_ONLY = {"succeed", "fail", "release", "lose"}
+FROM = {
+    "succeed": {JobState.RUNNING, JobState.PAUSING},
+    "fail": {JobState.RUNNING, JobState.PAUSING},
+    "release": {JobState.RUNNING},
+    "lose": {JobState.RUNNING},
+    "cancelled": {JobState.CANCELLING},
+    "paused": {JobState.PAUSING},
+}
+ASKS: dict[str, tuple[Callable[[Session, str, str], object], set[JobState]]] = {
+    "cancel": (cancel_job, set(JobState) - TERMINAL),
+    "pause": (pause_job, set(JobState) - TERMINAL - {JobState.CANCELLING}),
+    "resume": (resume_job, {JobState.PAUSED}),
+    "retry": (retry_job, {JobState.FAILED, JobState.CANCELLED}),
+}
 
 
-class Life:
+class Life(RuleBasedStateMachine):
     """One job, and every claim that anybody ever had on it."""
 
-    def __init__(self, database: Database, random: Random) -> None:
-        self.database = database
-        self.random = random
-        self.job_id = new_job(database, max_attempts=random.randint(1, 3))
+    database: Database
+    blobs: FolderBlobs
+    content: Blob
+
+    @initialize(max_attempts=st.integers(1, 3))
+    def submit(self, max_attempts: int) -> None:
         self.claims: list[Claim] = []
+        self.committed: set[str] = set()
+        with self.database.session() as session:
+            session.execute(  # of earlier lives
+                update(Job).values(state=JobState.CANCELLED, lease_expires_at=None)
+            )
+        self.job_id = new_job(self.database, max_attempts=max_attempts)
+        self.before = self.look()
 
     def look(self) -> Job:
         with self.database.reading() as session:
-            return get_job(session, self.job_id)
+            return find(session, self.job_id)
 
-    def claim(self, before: Job) -> None:
+    def tried(self, act: Callable[[Session], object]) -> bool:
+        """Whether it was let through."""
+        try:
+            with self.database.session() as session:
+                act(session)
+        except Conflict:
+            return False
+        return True
+
+    @rule()
+    def claim(self) -> None:
+        before = self.look()
         with self.database.session() as session:
-            held = claim(session, self.job_id, f"w{len(self.claims)}", HOUR)
+            held = claim_next(session, f"w{len(self.claims)}", HOUR)
         assert (held is not None) == (before.state == JobState.QUEUED)
         if held is not None:
-            assert held.fence == before.fence + 1
+            assert held.fence == before.fence + 1, "a fence grows with every claim"
             self.claims.append(held)
 
-    def write(self, before: Job) -> None:
-        """Some worker, be it the one that has the job or one that was replaced, writes."""
-        if not self.claims:
-            return
-        held, what = self.random.choice(self.claims[-3:]), self.random.choice(list(WRITES))
-        allowed = held.fence == before.fence and before.state in HELD
-        if what in RUNNING_ONLY:
-            allowed = allowed and before.state == JobState.RUNNING
-        if what == "cancelled":
-            allowed = allowed and before.state == JobState.CANCELLING
-        done = True
-        try:
-            with self.database.session() as session:
-                WRITES[what](session, held)
-        except Conflict:
-            done = False
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), what=st.sampled_from(sorted(WRITES)))
+    def write(self, data: st.DataObject, what: str) -> None:
+        """Some worker writes, be it the one that has the job or one that was replaced."""
+        held = data.draw(st.sampled_from(self.claims[-3:]))
+        before = self.look()
+        live = held.fence == before.fence and before.state in HELD
+        allowed = live and before.state in FROM.get(what, HELD)
+        done = self.tried(lambda session: WRITES[what](session, held))
         assert done == allowed, f"{what} under fence {held.fence} of {before.fence}"
 
-    def cancel(self, before: Job) -> None:
-        done = True
-        try:
-            with self.database.session() as session:
-                cancel_job(session, self.job_id)
-        except Conflict:
-            done = False
-        assert done == (before.state not in TERMINAL)
-
-    def fall_silent(self, before: Job) -> None:
-        late = {"lease_expires_at": database_now(-1)}
-        held = Job.state.in_(HELD)
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def snapshot(self, data: st.DataObject) -> None:
+        """Some worker commits an artifact."""
+        held = data.draw(st.sampled_from(self.claims[-3:]))
+        before = self.look()
         with self.database.session() as session:
-            session.execute(update(Job).where(Job.id == self.job_id, held).values(**late))
+            row = begin(session, "snapshot", held=held)
+        stored = Stored(row.id, self.content)
+
+        def act(session: Session) -> None:
+            commit(session, self.blobs, stored, held)
+            set_snapshot(session, held, stored.artifact_id, 1)
+
+        done = self.tried(act)
+        assert done == (held.fence == before.fence and before.state in HELD)
+        if done:
+            self.committed.add(stored.artifact_id)
+
+    @rule(what=st.sampled_from(sorted(ASKS)))
+    def ask(self, what: str) -> None:
+        """Somebody wants something of the job."""
+        act, allowed = ASKS[what]
+        before = self.look()
+        done = self.tried(lambda session: act(session, DEFAULT_PROJECT, self.job_id))
+        assert done == (before.state in allowed), f"{what} of a job that is {before.state}"
+        now = self.look()
+        if done and what == "retry":
+            assert (now.retries, now.attempts, now.error) == (before.retries + 1, 0, None)
+        else:
+            assert now.retries == before.retries
+
+    @rule(lost=st.booleans())
+    def fall_silent(self, lost: bool) -> None:
+        """The worker is late, or so late that its lease ends."""
+        before = self.look()
+        late = {"lease_expires_at": database_now(-1 if lost else 10)}
+        mine = update(Job).where(Job.id == self.job_id, Job.state.in_(HELD))
+        with self.database.session() as session:
+            session.execute(mine.values(**late))
+            told = mark_not_responding(session, self.job_id, 20.0)
+        assert told == (before.state in HELD and before.not_responding_since is None)
         with self.database.session() as session:
             state = expire(session, self.job_id)
-        assert (state is not None) == (before.state in HELD)
+        assert (state is not None) == (lost and before.state in HELD)
 
-    def check(self, before: Job) -> None:
+    @invariant()
+    def promises(self) -> None:
         job = self.look()
         with self.database.reading() as session:
-            events = list_events(session, self.job_id, limit=10 * STEPS)
+            events = list_events(session, self.job_id, limit=10_000)
+            committed = select(Artifact.id).where(
+                Artifact.job_id == self.job_id, Artifact.state == COMMITTED
+            )
+            assert set(session.scalars(committed)) == self.committed
         assert [event.seq for event in events] == list(range(1, job.event_seq + 1))
-        assert [e.data["state"] for e in events if e.type == "state"][-1] == job.state
+        states = [event.data["state"] for event in events if event.type == "state"]
+        assert states[-1] == job.state
         assert 0 <= job.attempts <= job.max_attempts
         assert (job.lease_expires_at is not None) == (job.state in HELD)
+        assert (job.worker is not None) == (job.state in HELD)
         assert (job.finished_at is not None) == (job.state in TERMINAL)
         assert (job.error is not None) == (job.state == JobState.FAILED)
-        if before.state in TERMINAL:
-            assert (job.state, job.event_seq) == (before.state, before.event_seq)
+        assert job.not_responding_since is None or job.state in HELD
+        if self.before.state in TERMINAL and job.state != self.before.state:
+            assert job.retries == self.before.retries + 1, "only people bring a job back"
+        self.before = job
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_random_life(database: Database, seed: int) -> None:
-    random = Random(seed)
-    life = Life(database, random)
-    ended = 0
-    for _ in range(STEPS):
-        before = life.look()
-        ended = ended + 1 if before.state in TERMINAL else 0
-        if ended > 3:
-            life, ended = Life(database, random), 0
-            before = life.look()
-        [act] = random.choices(
-            [life.claim, life.write, life.fall_silent, life.cancel], weights=[4, 8, 1, 1]
-        )
-        act(before)
-        life.check(before)
+@pytest.mark.slow
+def test_every_life_keeps_the_promises(database: Database, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path / "blobs")
+
+    class Here(Life):
+        pass
+
+    Here.database, Here.blobs, Here.content = database, blobs, blobs.put([CONTENT])
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

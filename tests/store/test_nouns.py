@@ -6,11 +6,11 @@ import pytest
 
 from store.aliases import alias_history, delete_alias, get_alias, list_aliases, set_alias
 from store.checkpoints import create_checkpoint, get_checkpoint, list_checkpoints
+from store.claims import Claim, release
 from store.database import Database
 from store.datasets import create_dataset, get_dataset, list_datasets
 from store.errors import IdempotencyConflict, IdempotencyInFlight, NotFound, StaleFence
 from store.idempotency import abandon, begin, finish
-from store.jobs import Claim, release
 from store.reports import create_report, get_report, list_reports
 from store.tables import DEFAULT_PROJECT, Artifact
 from tests.store.conftest import claimed, new_job
@@ -78,7 +78,7 @@ def test_checkpoints_and_reports(database: Database) -> None:
 def test_a_stale_worker_makes_no_checkpoint(database: Database) -> None:
     held = claimed(database, new_job(database))
     with database.session() as session:
-        release(session, held, "bye")
+        release(session, held)
     with pytest.raises(StaleFence):
         a_checkpoint(database, held)
     with pytest.raises(StaleFence), database.session() as session:

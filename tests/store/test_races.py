@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import func, select, text
 
 from store.aliases import alias_history, get_alias, set_alias
+from store.claims import release
 from store.database import Database
 from store.events import list_events
-from store.jobs import cancel_job, get_job, release
+from store.jobs import cancel_job
+from store.moves import find
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, JobEvent
 from tests.store.conftest import claimed, new_job
@@ -26,13 +28,15 @@ WAITS = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 WRITER = """
 import sys
 from store.database import Database
-from store.jobs import beat, claim, create_job, record_event, succeed
+from store.claims import beat, claim, record_event, succeed
+from store.jobs import create_job
+from store.tables import DEFAULT_PROJECT
 from tests.store.conftest import SPEC
 
 database = Database(sys.argv[1])
 for _ in range(3):
     with database.session() as session:
-        job_id = create_job(session, SPEC).id
+        job_id = create_job(session, SPEC, project=DEFAULT_PROJECT).id
     with database.session() as session:
         held = claim(session, job_id, "w", 60)
     for step in range(10):
@@ -60,17 +64,17 @@ def test_cancelling_a_job_that_is_given_back_meanwhile(database: Database) -> No
 
     def cancel() -> None:
         with database.session() as session:
-            states.append(cancel_job(session, held.job_id).state)
+            states.append(cancel_job(session, DEFAULT_PROJECT, held.job_id).state)
 
     canceller = threading.Thread(target=cancel)
     with database.session() as session:
-        release(session, held, "the worker shuts down")
+        release(session, held)
         canceller.start()
         until_somebody_waits(database)
     canceller.join(timeout=30)
     assert states == [JobState.CANCELLED]
     with database.reading() as session:
-        assert get_job(session, held.job_id).state == JobState.CANCELLED
+        assert find(session, held.job_id).state == JobState.CANCELLED
         assert [e.seq for e in list_events(session, held.job_id)] == [1, 2, 3, 4]
 
 

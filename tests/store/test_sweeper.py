@@ -9,15 +9,16 @@ from pathlib import Path
 from sqlalchemy import update
 
 from store.database import Database, database_now
-from store.jobs import cancel_job, get_job
+from store.jobs import cancel_job
+from store.moves import find
 from store.settings import Settings
 from store.states import JobState
 from store.sweeper import RUNG_FOR, Sweeper, sweep_once
-from store.tables import Job
+from store.tables import DEFAULT_PROJECT, Job
 from tests.store.conftest import claimed, new_job
 
 
-def nothing(job_id: str) -> None:
+def nothing(job_id: str, _queue: str) -> None:
     """A doorbell that nobody hears."""
 
 
@@ -42,12 +43,12 @@ def test_silent_workers_lose_their_jobs_and_live_ones_do_not(
     claimed(database, silent)
     claimed(database, stopping)
     with database.session() as session:
-        cancel_job(session, stopping)
+        cancel_job(session, DEFAULT_PROJECT, stopping)
     let_all_expire(database)
     claimed(database, live)
     assert sweep_once(database, settings, nothing) == [silent], "the others were rung for already"
     with database.reading() as session:
-        states = [get_job(session, i).state for i in (silent, stopping, live, queued)]
+        states = [find(session, i).state for i in (silent, stopping, live, queued)]
     assert states == [
         JobState.QUEUED,
         JobState.CANCELLED,
@@ -65,7 +66,7 @@ def test_a_job_that_loses_every_worker_fails_with_the_reason(
         let_all_expire(database)
         sweep_once(database, settings, nothing)
     with database.reading() as session:
-        job = get_job(session, job_id)
+        job = find(session, job_id)
     assert job.state == JobState.FAILED
     assert job.error is not None
     assert job.error["code"] == "worker_lost"
@@ -91,7 +92,7 @@ def test_two_sweepers_ring_once_for_each_job(database: Database, settings: Setti
 
     def sweep() -> None:
         barrier.wait()
-        sweep_once(database, settings, heard.append)
+        sweep_once(database, settings, lambda job_id, _: heard.append(job_id))
 
     threads = [threading.Thread(target=sweep) for _ in range(3)]
     for thread in threads:
@@ -108,7 +109,7 @@ def test_no_error_ends_the_thread(tmp_path: Path) -> None:
     heard = threading.Event()
     calls: list[str] = []
 
-    def broken_at_first(job_id: str) -> None:
+    def broken_at_first(job_id: str, _queue: str) -> None:
         calls.append(job_id)
         if len(calls) < 3:
             raise ConnectionError("the broker is away")

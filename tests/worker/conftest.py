@@ -18,9 +18,10 @@ from store.artifacts import ArtifactStore, open_store
 from store.artifacts.rows import Stored, store_pending
 from store.database import Database
 from store.events import list_events
-from store.jobs import create_job, get_job
+from store.jobs import Wishes, create_job
+from store.moves import find
 from store.settings import Settings
-from store.tables import Job, JobEvent
+from store.tables import DEFAULT_PROJECT, Job, JobEvent
 from worker.supervisor import Supervisor
 
 PATIENCE_SECONDS = 60.0
@@ -69,14 +70,18 @@ class Workshop:
     def job(self, **changes: Any) -> str:
         """A queued job."""
         kind = "evaluate" if changes.pop("evaluate", False) else "finetune"
-        alias = changes.pop("alias", None)
-        return self.queued(SPEC | {"kind": kind} | changes, alias)
+        alias, wishes = changes.pop("alias", None), changes.pop("wishes", None)
+        return self.queued(SPEC | {"kind": kind} | changes, alias, wishes)
 
-    def queued(self, document: dict[str, Any], alias: str | None = None) -> str:
+    def queued(
+        self, document: dict[str, Any], alias: str | None = None, wishes: Wishes | None = None
+    ) -> str:
         """A queued job of any kind."""
         spec = RUN.validate_python(document)
         with self.database.session() as session:
-            return create_job(session, spec, name="a job", alias=alias).id
+            return create_job(
+                session, spec, project=DEFAULT_PROJECT, name="a job", alias=alias, wishes=wishes
+            ).id
 
     def stored(self, chunks: Iterable[bytes]) -> Stored:
         """The bundle of a data set, to be committed with its row."""
@@ -85,7 +90,7 @@ class Workshop:
     def look(self, job_id: str) -> Job:
         """The job as it stands."""
         with self.database.reading() as session:
-            return get_job(session, job_id)
+            return find(session, job_id)
 
     def events(self, job_id: str) -> list[JobEvent]:
         """All that happened to it."""
@@ -106,14 +111,14 @@ class Workshop:
         )
 
     def run(self, job_id: str, program: str, **settings: Any) -> Job:
-        """Run it to the end, here and now."""
-        self.supervisor(program, **settings).run(job_id)
+        """Run it once, here and now."""
+        self.supervisor(program, **settings).run_one()
         return self.look(job_id)
 
     def start(self, job_id: str, program: str, **settings: Any) -> threading.Thread:
-        """Run it in a thread."""
+        """Run it once, in a thread."""
         supervisor = self.supervisor(program, **settings)
-        thread = threading.Thread(target=supervisor.run, args=[job_id], daemon=True)
+        thread = threading.Thread(target=supervisor.run_one, daemon=True)
         thread.start()
         return thread
 

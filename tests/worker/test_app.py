@@ -12,10 +12,11 @@ import pytest
 
 from carot.specs import FinetuneSpec
 from store.database import Database
-from store.jobs import cancel_job, create_job, get_job
+from store.jobs import cancel_job, create_job
+from store.moves import find
 from store.settings import Settings
 from store.states import JobState
-from store.tables import Job
+from store.tables import DEFAULT_PROJECT, Job
 from tests.worker.conftest import SPEC
 
 PATIENCE_SECONDS = 90.0
@@ -60,14 +61,14 @@ class Service:
     def job(self) -> str:
         """A queued job that nobody was rung for: the sweeper has to."""
         with self.database.session() as session:
-            job = create_job(session, LONG)
+            job = create_job(session, LONG, project=DEFAULT_PROJECT)
             job.rung_at = None
             return job.id
 
     def look(self, job_id: str) -> Job:
         """The job as it stands."""
         with self.database.reading() as session:
-            return get_job(session, job_id)
+            return find(session, job_id)
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for something to become true."""
@@ -123,7 +124,7 @@ def test_shut_down_killed_and_cancelled(service: Service) -> None:
     service.until(lambda: service.look(job_id).attempts == 2)
     service.until_step(job_id, step + 1)
     with service.database.session() as session:
-        cancel_job(session, job_id)
+        cancel_job(session, DEFAULT_PROJECT, job_id)
     service.until(lambda: service.look(job_id).state == JobState.CANCELLED)
 
 

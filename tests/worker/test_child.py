@@ -110,7 +110,7 @@ def test_a_real_run_stopped_in_the_middle_goes_on_and_ends_well(
         worker="tester",
         stopping=workshop.stopping,
     )
-    thread = threading.Thread(target=supervisor.run, args=[job_id], daemon=True)
+    thread = threading.Thread(target=supervisor.run_one, daemon=True)
     thread.start()
     workshop.until_step(job_id, 1)
     workshop.stopping.set()
@@ -119,7 +119,7 @@ def test_a_real_run_stopped_in_the_middle_goes_on_and_ends_well(
     assert job.state == JobState.QUEUED, workshop.events(job_id)[-1].message
     assert job.snapshot_step is not None
     workshop.stopping.clear()
-    supervisor.run(job_id)
+    supervisor.run_one()
     job = workshop.look(job_id)
     assert job.state == JobState.SUCCEEDED, workshop.events(job_id)[-1].message
     warnings = [row.message for row in workshop.events(job_id) if row.type == "warning"]

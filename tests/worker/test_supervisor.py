@@ -14,11 +14,13 @@ from store.artifacts import ArtifactStore
 from store.artifacts.rows import commit, get_artifact
 from store.bundles import pack, unpack
 from store.checkpoints import get_checkpoint
+from store.claims import claim, release
 from store.database import database_now
 from store.datasets import create_dataset
 from store.errors import IllegalTransition, NoSpace, StaleFence
 from store.events import list_metrics
-from store.jobs import cancel_job, claim, get_job, release
+from store.jobs import cancel_job
+from store.moves import find
 from store.reports import get_report
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, ModelAlias, Report
@@ -123,18 +125,22 @@ def test_a_crash_costs_an_attempt_and_the_last_one_ends_the_job(workshop: Worksh
     job = workshop.run(job_id, program)
     assert (job.state, job.attempts) == (JobState.FAILED, 2)
     assert job.error is not None
-    assert job.error["code"] == "trainer_crashed"
-    assert "killed by signal 9; it may have run out of memory" in job.error["message"]
-    assert "illegal memory access" in job.error["message"]
+    assert job.error["code"] == "signal"
+    assert "signal 9 (SIGKILL)" in job.error["message"]
+    assert job.last_exit is not None
+    assert (job.last_exit["reason"], job.last_exit["signal"]) == ("signal", 9)
+    assert "illegal memory access" in job.last_exit["last_words"]
     assert transitions(workshop, job_id) == ["claim", "requeue", "claim", "fail"]
 
 
 def test_an_exception_nobody_foresaw_is_a_crash(workshop: Workshop) -> None:
     job = workshop.run(workshop.job(), "raise RuntimeError('oops')")
     assert job.state == JobState.QUEUED
-    message = workshop.events(job.id)[-1].message
-    assert "ended with status 1" in message
-    assert "RuntimeError: oops" in message
+    message = "an error that the trainer did not expect: RuntimeError: oops"
+    assert workshop.events(job.id)[-1].message == message
+    assert job.last_exit is not None
+    assert job.last_exit["reason"] == "exception"
+    assert "Traceback" in job.last_exit["last_words"]
 
 
 def test_lines_that_are_no_events_do_no_harm(workshop: Workshop) -> None:
@@ -162,7 +168,7 @@ def test_cancel_stops_the_trainer_gently(workshop: Workshop) -> None:
     thread = workshop.start(job_id, program)
     workshop.until_step(job_id, 1)
     with workshop.database.session() as session:
-        assert cancel_job(session, job_id).state == JobState.CANCELLING
+        assert cancel_job(session, DEFAULT_PROJECT, job_id).state == JobState.CANCELLING
     thread.join(60)
     assert workshop.look(job_id).state == JobState.CANCELLED
     assert (workshop.settings.data_dir / "scratch/gently").exists()
@@ -174,7 +180,7 @@ def test_a_stubborn_trainer_is_killed_with_all_its_children(workshop: Workshop) 
     thread = workshop.start(job_id, STUBBORN, cancel_grace_seconds=0.5)
     workshop.until_step(job_id, 1)
     with workshop.database.session() as session:
-        cancel_job(session, job_id)
+        cancel_job(session, DEFAULT_PROJECT, job_id)
     thread.join(60)
     assert workshop.look(job_id).state == JobState.CANCELLED
     assert [is_alive(pid) for pid in pids(workshop)] == [False, False]
@@ -419,8 +425,9 @@ def test_folders_of_dead_workers_are_cleaned_up(workshop: Workshop) -> None:
     supervisor.clean_scratch()
     assert sorted(scratch.iterdir()) == sorted(kept)
     with workshop.database.session() as session:
-        release(session, held, "its worker is gone")
-    supervisor.run("job_none")
+        release(session, held)
+    workshop.stopping.set()
+    supervisor.clean_scratch()
     assert sorted(scratch.iterdir()) == sorted(kept[1:])
 
 
@@ -465,7 +472,7 @@ def test_the_last_transaction_of_a_replaced_worker_lists_nothing(
     with workshop.database.reading() as session:
         for table in (Checkpoint, Report, Artifact, ModelAlias):
             assert session.scalars(select(table)).all() == []
-        assert get_job(session, job_id).state == JobState.RUNNING
+        assert find(session, job_id).state == JobState.RUNNING
     assert [
         path for path in (workshop.settings.data_dir / "artifacts").rglob("*/*") if path.is_file()
     ] == []
@@ -476,7 +483,7 @@ def test_a_cancel_at_the_last_moment_lists_nothing(workshop: Workshop, results: 
     with workshop.database.session() as session:
         held = claim(session, job_id, "first", 60)
         assert held is not None
-        cancel_job(session, job_id)
+        cancel_job(session, DEFAULT_PROJECT, job_id)
     late = Results(workshop.database, workshop.artifacts, held, results, check=lambda: None)
     with pytest.raises(IllegalTransition):
         late.keep(Materials())

@@ -1,0 +1,13 @@
+"""Queues: which workers may take a job."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+QueueName = Literal["cpu", "gpu"]
+QUEUES: tuple[QueueName, ...] = ("gpu", "cpu")
+
+
+def broker_queue(queue: str) -> str:
+    """The name under which the broker knows a queue."""
+    return f"carot.{queue}"
