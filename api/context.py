@@ -12,9 +12,12 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
+from api.hosts import Hosts
 from api.inference.engine import Engine
 from api.measures import Measures
+from api.rates import Rates
 from api.settings import ApiSettings
+from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
@@ -32,6 +35,9 @@ class Context:
     doorbell: Doorbell
     engine: Engine
     measures: Measures
+    targets: Targets
+    rates: Rates
+    hosts: Hosts
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)
 

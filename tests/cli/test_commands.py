@@ -43,7 +43,7 @@ def test_help_names_the_commands_and_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
     shown = carot("--help").stdout
     commands = ("up", "demo", "train", "evaluate", "run", "predict")
-    for name in (*commands, "datasets", "jobs", "models", "presets"):
+    for name in (*commands, "datasets", "jobs", "models", "presets", "webhooks"):
         assert name in shown
 
 
@@ -70,6 +70,7 @@ def test_up_refuses_other_interfaces(tmp_path: Path) -> None:
     done = carot("up", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "d"))
     assert done.returncode == 1
     assert "--insecure" in done.stderr
+    assert "carot keys create" in " ".join(done.stderr.split())
     assert not (tmp_path / "d").exists()
 
 
