@@ -7,6 +7,7 @@ as an upper bound that reading enforces.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import re
@@ -313,7 +314,7 @@ def _reading(what: str) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except OSError as error:
-        if error.errno is not None:  # the disk, not the bytes
+        if error.errno not in (None, errno.EINVAL):  # the disk; an offset that is none is not
             raise
         raise _refused(f"{what}: damaged or cut short ({error})") from error
     except Exception as error:

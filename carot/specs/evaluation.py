@@ -106,7 +106,9 @@ class PromptSpec(Spec):
         "ImageNet's classes the 80 of CLIP), else `a photo of a {}.`",
     )
     class_names: dict[ShortText, ShortText] | None = Field(
-        default=None, max_length=25_000, description="A caption name for a class whose folder name reads badly."
+        default=None,
+        max_length=25_000,
+        description="A caption name for a class whose folder name reads badly.",
     )
 
     @field_validator("templates")

@@ -372,6 +372,15 @@ def test_a_truncated_zip(tmp_path: Path) -> None:
     refused(path, "damaged or cut short")
 
 
+def test_a_zip_whose_directory_would_begin_before_the_file(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", two_classes())
+    content = bytearray(path.read_bytes())
+    at = content.rfind(b"PK\x05\x06") + 16
+    content[at : at + 4] = struct.pack("<I", 0x0FFFFFF0)
+    path.write_bytes(content)
+    refused(path, "damaged or cut short")
+
+
 def test_flipped_bytes_in_a_zip_member(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", two_classes())
     content = bytearray(path.read_bytes())

@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.hostile import pictures, tars, zips
+from tests.hostile import pictures, tars, texts, wires, zips
 from tests.hostile.cases import Case, Sent
 from tests.hostile.conftest import Served, peak, reset_peak
 
 pytestmark = pytest.mark.slow
-CASES = [*zips.CASES, *tars.CASES, *pictures.CASES]
+CASES = [*zips.CASES, *tars.CASES, *pictures.CASES, *texts.CASES, *wires.CASES]
 MOST_MEMORY = 128 << 20
 """What one request may add to the service's memory at any moment, the client's share included."""
 MOST_DESCRIPTORS = 6
@@ -104,8 +104,8 @@ def parse(link: socket.socket) -> httpx.Response:
             if not found:
                 continue
             lines = head.decode("latin-1").split("\r\n")
-            headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
-            length = int({k.lower(): v for k, v in headers}.get("content-length", 0))
+            headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+            length = int(headers.get("content-length", 0))
             if len(rest) >= length:
                 status = int(lines[0].split()[1])
                 return httpx.Response(status, headers=headers, content=rest[:length])
