@@ -141,7 +141,7 @@ def _middleware(settings: ApiSettings, measures: Measures, door: Door) -> list[M
     return [
         Middleware(RequestContext, measures=measures),
         Middleware(DoorCheck, door=door),
-        Middleware(BodyLimit, limit_for=limit_for),
+        Middleware(BodyLimit, limit_for=limit_for, pause_seconds=settings.body_pause_seconds),
     ]
 
 

@@ -57,6 +57,9 @@ class ApiSettings(Settings):
         ge=1024,
         description="Largest request body, in bytes, of everything but predictions and uploads.",
     )
+    body_pause_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="How long a request's body may pause."
+    )
     max_image_bytes: int = Field(
         default=20 << 20, ge=1024, description="Largest encoded image of a prediction, in bytes."
     )

@@ -62,7 +62,10 @@ class EvaluationSpec(Spec):
         "HTTP it is relative to the server's data set root, which is `.`, and lies beneath it.",
     )
     severities: tuple[Severity, ...] = Field(
-        default=(3,), min_length=1, max_length=5, description="Of the shifts and corruptions of a suite."
+        default=(3,),
+        min_length=1,
+        max_length=5,
+        description="Of the shifts and corruptions of a suite.",
     )
     batch_size: int = Field(default=256, ge=1, le=8192)
 

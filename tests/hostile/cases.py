@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+HUNG_UP = 599
+"""In place of a status: the server closed the connection without a word."""
 Check = Callable[[httpx.Response], None]
 
 
@@ -17,7 +19,6 @@ class Sent:
 
     Attributes:
         raw: pieces for a socket; None stands for closing the sending half.
-        setup: called with the server's data set root before.
     """
 
     method: str = "POST"

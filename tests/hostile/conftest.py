@@ -29,6 +29,7 @@ from tests.api.test_predict import Brightness
 from tests.hostile.pictures import MODEL
 
 MAX_UPLOAD = 8 << 20
+PAUSE_SECONDS = 2.0
 PARTS = ("scratch", "artifacts", "cache")
 
 
@@ -59,7 +60,12 @@ class Served:
                 for table in Base.metadata.sorted_tables
             }
         data = self.context.settings.data_dir
-        files = {str(p.relative_to(data)) for part in PARTS for p in (data / part).rglob("*")}
+        files = {
+            str(Path(folder, name).relative_to(data))
+            for part in PARTS
+            for folder, folders, names in os.walk(data / part)  # bears files that go meanwhile
+            for name in (*folders, *names)
+        }
         temporary = frozenset(os.listdir(self.folder / "tmp"))  # noqa: PTH208
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         return State(rows, frozenset(files), temporary, descriptors)
@@ -97,6 +103,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         decode_memory_bytes=256 << 20,
         ingest_memory_bytes=256 << 20,
         rate_per_minute=0,
+        body_pause_seconds=PAUSE_SECONDS,
     )
     settings.data_dir.mkdir()
     database = Database(settings.database_url)

@@ -232,7 +232,8 @@ CASES = [
     unreadable("one-byte", lambda: b"\x89", NOT_ONE),
     unreadable("ico", lambda: encoded(noise(), "ICO"), NOT_ONE),
     unreadable("icns", lambda: b"icns" + struct.pack(">I", 2**31 - 1) + bytes(64), NOT_ONE),
-    unreadable("psd", lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 3), NOT_ONE),
+    unreadable("psd", lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 3),
+               NOT_ONE),
     unreadable("eps", lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NOT_ONE),
     unreadable("fits", lambda: b"SIMPLE  =                    T".ljust(2880), NOT_ONE),
     unreadable("svg", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><image "

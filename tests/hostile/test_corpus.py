@@ -6,6 +6,7 @@ Afterwards memory has grown by little, rows and files are what they were, and th
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ import httpx
 import pytest
 
 from tests.hostile import pictures, tars, texts, wires, zips
-from tests.hostile.cases import Case, Sent
-from tests.hostile.conftest import Served, peak, reset_peak
+from tests.hostile.cases import HUNG_UP, Case, Sent
+from tests.hostile.conftest import PAUSE_SECONDS, Served, State, peak, reset_peak
 
 pytestmark = pytest.mark.slow
 CASES = [*zips.CASES, *tars.CASES, *pictures.CASES, *texts.CASES, *wires.CASES]
@@ -44,18 +45,27 @@ def test_hostile(served: Served, case: Case) -> None:
     if case.problem and case.status >= 400:
         check_problem(served, case, answer)
     assert grown < MOST_MEMORY
-    after = served.state()
+    after = settled(served)
     for name, count in before.rows.items():
         allowed = 1 if name in case.kept else 0
         assert after.rows[name] - count == allowed, name
     if not case.kept:
         assert after.files == before.files
-    assert not [name for name in after.files if name.startswith("scratch/")]
     assert after.temporary == before.temporary
     assert after.descriptors - before.descriptors <= MOST_DESCRIPTORS
     assert not Path(zips.MARKER).exists()
     assert served.client.get("/health/live").status_code == 200
     assert served.client.get("/jobs").status_code == 200
+
+
+def settled(served: Served) -> State:
+    """The state once no request is at work any more."""
+    for _ in range(200):
+        state = served.state()
+        if not any(name.startswith("scratch/") for name in state.files):
+            return state
+        time.sleep(0.05)
+    raise AssertionError("an upload has left files in the scratch folder")
 
 
 def check_problem(served: Served, case: Case, answer: httpx.Response) -> None:
@@ -111,4 +121,34 @@ def parse(link: socket.socket) -> httpx.Response:
                 return httpx.Response(status, headers=headers, content=rest[:length])
     except OSError:
         pass
-    return httpx.Response(599, content=content)
+    return httpx.Response(HUNG_UP, content=content)
+
+
+def test_bodies_that_trickle_hold_up_nobody_and_are_given_up(served: Served) -> None:
+    """Forty at once, each silent after a few bytes."""
+    before = served.state()
+    head = wires.post(wires.TYPE, wires.length(b"5000"))
+    links = [socket.create_connection(("127.0.0.1", served.port), 10) for _ in range(40)]
+    try:
+        for link in links:
+            link.sendall(head + b"PK\3\4")
+        assert served.client.get("/jobs").status_code == 200
+        answers = [parse(link) for link in links]
+    finally:
+        for link in links:
+            link.close()
+    assert {answer.status_code for answer in answers} == {408}
+    assert {answer.json()["code"] for answer in answers} == {"request_timeout"}
+    assert settled(served).files == before.files
+
+
+def test_who_waits_for_an_answer_may_be_silent(served: Served) -> None:
+    """The limit on pauses is for bodies, not for the event streams behind them."""
+    job = served.client.post("/jobs", json=texts.SPEC).json()["id"]
+    cancel = threading.Timer(1.5 * PAUSE_SECONDS, served.client.post, (f"/jobs/{job}/cancel",))
+    cancel.start()
+    with served.client.stream("GET", f"/jobs/{job}/events/stream") as stream:
+        said = b"".join(stream.iter_bytes())
+    cancel.join()
+    assert stream.status_code == 200
+    assert b"cancelled" in said
