@@ -15,6 +15,7 @@ from starlette.routing import compile_path
 
 from carot import errors as carot
 from store import errors as store
+from store.artifacts.base import NO_SPACE
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger("api")
@@ -170,6 +171,8 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         code = HTTP_CODES.get(error.status_code, "bad_request")
         return Problem(error.status_code, code, str(error.detail), headers=error.headers)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return Problem(507, "no_space", "no space left on this server")
     return Problem(500, "internal", "Something went wrong here; the request id finds it in the log")
 
 
