@@ -43,6 +43,7 @@ class Training:
 def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     """Train from the start, or from the snapshot in the run's folder."""
     context.reporter.report(PhaseStarted(phase="preparing"))
+    _check_share(spec, context.ranks)
     with context.ranks:
         training = _prepare(context, spec)
         model, captions, method = training.model, training.captions, training.method
@@ -68,6 +69,7 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
 
 def train_along(context: Context, spec: FinetuneSpec) -> None:
     """What another process than the first does in a run: its share of the training."""
+    _check_share(spec, context.ranks)
     with context.ranks:
         _fit(context, spec, _prepare(context, spec))
 
@@ -77,7 +79,6 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     model = load_model(spec.model, ranks.device)
     source = open_dataset(spec.dataset, "train")
     _check_training_set(spec, source)
-    _check_share(spec, ranks)
     synchronise_statistics(model, ranks, spec.training)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
     torch.manual_seed(spec.training.seed)
