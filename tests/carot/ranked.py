@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from carot.distributed import Ranks
 from carot.encoder import StepEncoder
 from carot.errors import Interrupted, RankLost
 from carot.events import Warning
+from carot.run import assist, execute
 from carot.specs import (
     AnchorSpec,
     CarotMethod,
     FinetuneMethod,
+    FinetuneSpec,
     FlypMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
@@ -30,6 +33,7 @@ from carot.specs import (
     TracerMethod,
 )
 from carot.trainer import look
+from tests.carot.run.listener import Listener
 from tests.carot.training import CAROT, Run
 
 PATIENCE_SECONDS = 90
@@ -55,12 +59,16 @@ CASES: dict[str, Case] = {
 }
 
 
-def on_ranks(count: int, folder: Path, work: Callable[..., None], *arguments: Any) -> None:
+def on_ranks(
+    count: int, folder: Path, work: Callable[..., None], *arguments: Any, joined: bool = True
+) -> None:
     """Call `work(ranks, *arguments)` on each of `count` processes; all of them have to succeed."""
-    context = multiprocessing.get_context("spawn")
+    # One process loads torch, and the others are forked from it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     folder.mkdir(parents=True, exist_ok=True)
     processes = [
-        context.Process(target=_joined, args=(rank, count, folder, work, arguments), daemon=True)
+        context.Process(target=_work, args=(rank, count, folder, work, arguments, joined))
         for rank in range(count)
     ]
     for process in processes:
@@ -74,12 +82,18 @@ def on_ranks(count: int, folder: Path, work: Callable[..., None], *arguments: An
     assert codes == [0] * count
 
 
-def _joined(
-    rank: int, count: int, folder: Path, work: Callable[..., None], arguments: tuple[Any, ...]
+def _work(
+    rank: int,
+    count: int,
+    folder: Path,
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+    joined: bool,
 ) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    with Ranks(rank, count, store=folder / "store") as ranks:
+    ranks = Ranks(rank, count, store=folder / "store")
+    with ranks if joined else nullcontext():
         work(ranks, *arguments)
 
 
@@ -214,3 +228,34 @@ def check_agreement(ranks: Ranks, folder: Path) -> None:
     nn.init.constant_(module.weight, float(ranks.rank))
     ranks.align([module])
     assert float(module.weight.detach().abs().sum()) == 0.0
+
+
+def stop_while_it_chooses(ranks: Ranks, spec: FinetuneSpec, folder: Path) -> None:
+    """A run that is stopped while the first process evaluates a candidate, behind 4 of 8 steps."""
+    if not ranks.first:
+        try:
+            assist(spec, folder, ranks=ranks)
+        except Interrupted:
+            return
+        raise AssertionError("not stopped")
+    listener, asked = Listener(), iter(range(1, 1000))
+    try:
+        # Asked before each of 4 steps, and then before each batch of the selection split.
+        execute(spec, folder, listener, should_stop=lambda: next(asked) > 4, ranks=ranks)
+    except Interrupted:
+        assert len(listener.steps()) == 3
+        assert listener.types()[-1] == "snapshot_saved"
+        assert "candidate_measured" not in listener.types()
+    else:
+        raise AssertionError("not stopped")
+
+
+def run_to_the_end(ranks: Ranks, spec: FinetuneSpec, folder: Path, first_step: int) -> None:
+    """A run of which the first process leaves the report, and the others leave nothing."""
+    if not ranks.first:
+        assist(spec, folder, ranks=ranks)
+        return
+    listener = Listener()
+    execute(spec, folder, listener, ranks=ranks)
+    assert listener.types().count("candidate_measured") == 2
+    assert listener.steps() == list(range(first_step, 9))

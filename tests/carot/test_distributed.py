@@ -6,6 +6,7 @@ batch's gradients apart from any wrong factor, share or caption.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from carot.run import assist, execute
 from carot.specs import FinetuneSpec, FlypMethod, TrainingSpec
 from tests.carot import ranked
 from tests.carot.ranked import ANCHORED, CASES, float64_gradient, gradients, on_ranks
+from tests.carot.run.listener import finetune
 from tests.carot.tiny import CONFIG, save_tiny, write_images
 from tests.carot.training import Run
 
@@ -117,6 +119,24 @@ def check_close(found: dict[str, Tensor], expected: dict, start: dict) -> None:
         if key.endswith("in_proj_bias"):
             off, way = (torch.cat([each.chunk(3)[0], each.chunk(3)[2]]) for each in (off, way))
         assert float(off.norm()) <= 1e-3 * float(way.norm()) + 1e-6, key
+
+
+@slow
+def test_a_stop_while_the_first_evaluates_a_candidate(tmp_path: Path) -> None:
+    for split in ("train", "validation", "calibration", "test"):
+        write_images(tmp_path / "images" / split, each=16 if split == "train" else 4)
+    save_tiny(tmp_path / "model")
+    selection = {"rule": "nll", "candidates": 2}
+    spec = finetune(tmp_path / "model", tmp_path / "images", selection=selection)
+    stopped, straight = tmp_path / "stopped", tmp_path / "straight"
+    on_ranks(2, tmp_path / "1", ranked.stop_while_it_chooses, spec, stopped, joined=False)
+    on_ranks(2, tmp_path / "2", ranked.run_to_the_end, spec, stopped, 5, joined=False)
+    on_ranks(2, tmp_path / "3", ranked.run_to_the_end, spec, straight, 1, joined=False)
+    reports = [json.loads((run / "report.json").read_text()) for run in (stopped, straight)]
+    assert reports[0]["candidates"] == reports[1]["candidates"]
+    name = "checkpoint/open_clip_model.safetensors"
+    found, expected = load_file(stopped / name), load_file(straight / name)
+    assert all(torch.equal(value, expected[key]) for key, value in found.items())
 
 
 @slow
