@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from worker.heartbeat import Heartbeat, Verdict
 from worker.materialise import Materialiser, Materials
 from worker.relay import Note, Relay
 from worker.results import Results
-from worker.trainer_process import TrainerProcess
+from worker.trainer_process import Command, TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -51,7 +51,7 @@ class Attempt:
     """A claimed job in the hands of this worker.
 
     Args:
-        command: the trainer; `folder` is added to it.
+        command: of the trainer, for a number of processes; `folder` is added to it.
         stopping: set when this process is to end.
         folder: where everything of this attempt lies.
     """
@@ -61,7 +61,7 @@ class Attempt:
         settings: Settings,
         database: Database,
         artifacts: ArtifactStore,
-        command: Sequence[str],
+        command: Command,
         stopping: threading.Event,
         held: Claim,
         folder: Path,
@@ -110,7 +110,9 @@ class Attempt:
                 f"starting anew, as the snapshot cannot be used: {materials.snapshot_lost}",
             )
         kills = oom_kills()
-        trainer = TrainerProcess(self._command, self._folder, self._relay.on_line)
+        trainer = TrainerProcess(
+            self._command(self._held.processes), self._folder, self._relay.on_line
+        )
         try:
             code = self._watch(trainer)
         finally:

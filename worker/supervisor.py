@@ -6,7 +6,6 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from store.artifacts import ArtifactStore
@@ -17,7 +16,7 @@ from store.moves import find
 from store.settings import Settings
 from store.states import HELD
 from worker.attempt import Attempt
-from worker.trainer_process import COMMAND
+from worker.trainer_process import Command, trainer_command
 
 SCRATCH = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ class Supervisor:
 
     Args:
         worker: a name for people.
-        command: the trainer; the folder of the attempt is added to it.
+        command: of the trainer, for a number of processes; the folder of the attempt is added to it.
         stopping: set when this process is to end; the job is then given back.
     """
 
@@ -39,7 +38,7 @@ class Supervisor:
         artifacts: ArtifactStore,
         *,
         worker: str,
-        command: Sequence[str] = COMMAND,
+        command: Command = trainer_command,
         stopping: threading.Event | None = None,
     ) -> None:
         self._settings = settings

@@ -18,6 +18,7 @@ from typing import IO
 import worker
 from worker.child import PARENT
 
+Command = Callable[[int], Sequence[str]]
 COMMAND = (sys.executable, "-m", "worker.child")
 RANKS_COMMAND = (sys.executable, "-m", "worker.ranks")
 MAX_LINE = 4 << 20
