@@ -27,7 +27,7 @@ class Supervisor:
 
     Args:
         worker: a name for people.
-        command: of the trainer, for a number of processes; the folder of the attempt is added to it.
+        command: of the trainer, for a number of processes; the attempt's folder is added.
         stopping: set when this process is to end; the job is then given back.
     """
 
