@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from tests.programs import VARIABLES, Unavailable
 from tests.services import ensure, stop_all
@@ -48,6 +49,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             PostgresServer(url, folder).forget()
         stop_all(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Without this an error is drawn with the values of all variables, which takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+    )
 
 
 def server_url(kind: str) -> str:
