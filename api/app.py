@@ -125,8 +125,7 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     hosts = Hosts(settings.allowed_hosts, settings.host)
     doorbell = Doorbell(settings)
     readiness = Readiness(database, doorbell, settings.data_dir, settings.min_free_bytes)
-    measures.registry.register(Collected(settings, database, readiness, engine, measures.served))
-    return Context(
+    context = Context(
         settings,
         database,
         artifacts,
@@ -138,6 +137,8 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         hosts,
         readiness,
     )
+    measures.registry.register(Collected(context))
+    return context
 
 
 def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:

@@ -15,12 +15,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.context import Context
 from api.inference.engine import Engine
-from api.readiness import OK, Readiness
+from api.readiness import OK
 from api.schemas.jobs import KindName
-from api.served import Served
-from api.settings import ApiSettings
-from store.database import Database
 from store.exits import ExitReason
 from store.queues import QUEUES
 from store.states import TERMINAL, JobState
@@ -39,25 +37,14 @@ class Collected(Collector):
     the others are still there.
     """
 
-    def __init__(
-        self,
-        settings: ApiSettings,
-        database: Database,
-        readiness: Readiness,
-        engine: Engine,
-        served: Served,
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._readiness = readiness
-        self._engine = engine
-        self._served = served
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._ledger = Ledger()
         self._models = Models()
 
     def collect(self) -> Iterator[Metric]:
         """Every family, with all of its labels, so that none appears only when it matters."""
-        checks = self._readiness.check()
+        checks = self._context.readiness.check()
         yield _gauge(
             "carot_check_ok",
             "1 when a check of readiness passes",
@@ -65,22 +52,24 @@ class Collected(Collector):
             [((name,), float(answer == OK)) for name, answer in checks.items()],
         )
         if checks["disk"] == OK:
-            free = self._readiness.free_bytes()
+            free = self._context.readiness.free_bytes()
             yield _gauge("carot_disk_free_bytes", "Room in the data folder", [], [((), free)])
-        yield from _memory(self._engine)
+        yield from _memory(self._context.engine)
         if checks["database"] == OK:
             yield from self._stored()
 
     def _stored(self) -> Iterator[Metric]:
         try:
-            with self._database.reading() as session:
-                standing = look(session, self._settings)
+            with self._context.database.reading() as session:
+                standing = look(session, self._context.settings)
                 totals = self._ledger.read(session)
                 models = self._models.read(session)
         except SQLAlchemyError:
             log.exception("no_statistics")
             return
-        self._served.keep({(each.project, each.alias): each.checkpoint for each in models})
+        self._context.measures.served.keep(
+            {(each.project, each.alias): each.checkpoint for each in models}
+        )
         yield from _standing(standing)
         yield from _totals(totals)
         yield from _measured(models)
