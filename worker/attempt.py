@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -40,7 +40,7 @@ from worker.trainer_process import Command, TrainerProcess
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 MAX_MESSAGE = 4000
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 
 
 class GivenUp(Exception):
@@ -99,7 +99,7 @@ class Attempt:
             except (ArtifactError, NotFound, NotBeneathRoot, DataError, SpecError) as error:
                 self._fail(_code(type(error).__name__), str(error))
             except Exception as error:
-                log.exception("%s: the worker failed", self._held.job_id)
+                log.exception("worker_failed")
                 self._lose(Exit(ExitReason.WORKER_ERROR, f"the worker failed: {error!r}"))
 
     def _run(self) -> None:
@@ -168,7 +168,7 @@ class Attempt:
         except StaleFence:
             raise
         except Exception as error:
-            log.exception("%s: a snapshot was not kept", self._held.job_id)
+            log.exception("snapshot_not_kept", step=event.step)
             self._warn("snapshot_not_kept", f"the snapshot of step {event.step}: {error}")
 
     def _give_up(self) -> None:
@@ -242,7 +242,7 @@ class Attempt:
             except OperationalError as error:
                 if self._heartbeat.verdict is Verdict.STALE:
                     raise StaleFence(f"{self._held.job_id}: the database was away") from error
-                log.warning("%s: %s; trying again", self._held.job_id, error)
+                log.warning("database_away", error=str(error))
                 time.sleep(RETRY_SECONDS)
             else:
                 return

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import threading
 from pathlib import Path
 
+import structlog
+
 from store.artifacts import ArtifactStore
-from store.claims import claim_next
+from store.claims import Claim, claim_next
 from store.database import Database
 from store.errors import NotFound, StaleFence
+from store.logs import bound
 from store.moves import find
 from store.settings import Settings
 from store.states import HELD
@@ -19,7 +21,7 @@ from worker.attempt import Attempt
 from worker.trainer_process import Command, trainer_command
 
 SCRATCH = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 
 
 class Supervisor:
@@ -67,8 +69,18 @@ class Supervisor:
             )
         if held is None:
             return False
-        job_id = held.job_id
-        log.info("%s: attempt %d, fence %d", job_id, held.attempt, held.fence)
+        with bound(job_id=held.job_id, fence=held.fence, attempt=held.attempt, worker=held.worker):
+            self._attempt(held)
+        return True
+
+    def clean_scratch(self) -> None:
+        """Delete the folders of attempts that are over: their workers were killed."""
+        for folder in self._scratch.glob("job_*"):
+            if not self._is_live(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _attempt(self, held: Claim) -> None:
+        log.info("job_claimed", kind=held.kind)
         folder = self._scratch / f"{held.job_id}-{held.fence}"
         try:
             Attempt(
@@ -81,16 +93,11 @@ class Supervisor:
                 folder,
             ).run()
         except StaleFence as error:
-            log.warning("%s: %s; nothing more is written", job_id, error)
+            log.warning("job_taken_away", reason=str(error))
+        else:
+            log.info("attempt_over")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return True
-
-    def clean_scratch(self) -> None:
-        """Delete the folders of attempts that are over: their workers were killed."""
-        for folder in self._scratch.glob("job_*"):
-            if not self._is_live(folder):
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _is_live(self, folder: Path) -> bool:
         match = SCRATCH.fullmatch(folder.name)

@@ -124,35 +124,8 @@ def test_large_bodies_are_refused_whatever_they_claim(start: Start) -> None:
 # Health and measurements ----------------------------------------------------------------------
 
 
-def test_health(client: TestClient) -> None:
+def test_alive(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
-    ready = client.get("/health/ready")
-    assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": "ok", "data_dir": "ok"}
-
-
-def test_not_ready_without_tables(start: Start, tmp_path: object) -> None:
-    from tests.api.helpers import context_of
-
-    client = start()
-    context = context_of(client)
-    with context.database.session() as session:
-        from sqlalchemy import text
-
-        for table in ("job_events", "job_metrics", "reports", "alias_changes"):
-            session.execute(text(f"DROP TABLE {table}"))
-        session.execute(text("ALTER TABLE jobs RENAME TO elsewhere"))
-    answer = client.get("/health/ready")
-    assert answer.status_code == 503
-    assert answer.json()["errors"][0]["field"] == "database"
-    assert "retry-after" in answer.headers
-
-
-def test_measurements(client: TestClient) -> None:
-    client.get("/jobs/job_x")
-    text = client.get("/metrics").text
-    assert 'carot_jobs{state="queued"} 0.0' in text
-    assert 'route="/jobs/{job_id}",status="404"' in text
 
 
 def test_the_index_leads_on(client: TestClient) -> None:
