@@ -22,4 +22,4 @@ if __name__ == "__main__":
             sweep_once(database, settings, doorbell.ring)
         except SQLAlchemyError as error:
             print(error, flush=True)
-        time.sleep(0.01)
+        time.sleep(0.05)
