@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from api import logs
 from api.app import create_app
 from api.context import Context
+from api.exposure import has_keys, is_loopback, refusal
 from api.settings import ApiSettings
 
 GRACE_SECONDS = 10
@@ -32,21 +35,43 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = ApiSettings()
     logs.configure(settings.log_level)
+    sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
+    host = arguments.host or settings.host
+    for listening in [host] if sockets is None else map(_address, sockets):
+        _refuse_strangers(settings, listening)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=arguments.host or settings.host,
+        host=host,
         port=settings.port if arguments.port is None else arguments.port,
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = Server(config)
     context: Context = app.state.context
     context.stopping = server.stopping
-    sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
     server.run(sockets=sockets)
+
+
+def _address(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    return "127.0.0.1" if listener.family is socket.AF_UNIX else str(name[0])
+
+
+def _refuse_strangers(settings: ApiSettings, host: str) -> None:
+    """Leave when other machines can reach `host`, nobody needs a key, and nobody allowed that."""
+    if is_loopback(host) or settings.insecure:
+        return
+    try:
+        closed = has_keys(settings.database_url)
+    except SQLAlchemyError as error:
+        kind = type(error).__name__  # its text may hold the database's address
+        sys.exit(f"cannot ask the database whether there are keys ({kind}), so {host} stays closed")
+    if not closed:
+        sys.exit(refusal(host))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
+from api.hosts import Hosts
 from api.inference.engine import Engine
 from api.measures import Measures
+from api.rates import Rates
 from api.settings import ApiSettings
 from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
@@ -33,6 +35,8 @@ class Context:
     engine: Engine
     measures: Measures
     targets: Targets
+    rates: Rates
+    hosts: Hosts
     stopping: Callable[[], bool] = lambda: False
 
     @property

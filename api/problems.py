@@ -88,6 +88,7 @@ def invalid(field: str, message: str, *, code: str = "invalid_request") -> Probl
 TITLES = {
     "bad_request": "Bad request",
     "invalid_json": "Body is not JSON",
+    "unauthenticated": "Not signed in",
     "forbidden": "Forbidden",
     "not_found": "Not found",
     "method_not_allowed": "Method not allowed",
@@ -104,6 +105,7 @@ TITLES = {
     "class_mismatch": "Class lists differ",
     "key_reused": "Idempotency key used for another request",
     "invalid_model": "Model that cannot be used",
+    "too_many_requests": "Too many requests",
     "internal": "Internal error",
     "unavailable": "Temporarily unavailable",
     "busy": "Too busy",
@@ -136,6 +138,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = {
 
 HTTP_CODES = {
     400: "bad_request",
+    401: "unauthenticated",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
@@ -144,6 +147,7 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     421: "misdirected_request",
+    429: "too_many_requests",
     503: "unavailable",
 }
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy import func, select, text
 
+from api.callers import Admin, AnyKey, Anyone
 from api.context import Context, Ctx
 from api.openapi import version
 from api.problems import Problem
@@ -41,20 +42,21 @@ class Index(BaseModel):
 
 
 @router.get("/", summary="Index")
-async def index() -> Index:
+async def index(caller: AnyKey) -> Index:
     """Where to go from here."""
-    nouns = ("datasets", "jobs", "checkpoints", "reports", "models", "predict", "metrics")
-    links = {noun: f"/{noun}" for noun in nouns}
+    nouns = ("datasets", "jobs", "checkpoints", "reports", "models", "predict")
+    more = ("keys", "session", "metrics")
+    links = {noun: f"/{noun}" for noun in (*nouns, *more)}
     return Index(version=version(), links=links | {"openapi": "/openapi.json"})
 
 
-@router.get("/health/live")
+@router.get("/health/live", dependencies=[Anyone])
 async def live() -> Live:
     """The process answers."""
     return Live()
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", dependencies=[Anyone])
 def ready(context: Ctx) -> Ready:
     """Database and data folder can be used; 503 names what cannot."""
     checks = {"database": _database(context), "data_dir": _data_dir(context)}
@@ -72,7 +74,7 @@ def ready(context: Ctx) -> Ready:
     response_class=Response,
     responses={200: {"description": "Prometheus' text format.", "content": {PROMETHEUS: {}}}},
 )
-def metrics(context: Ctx) -> Response:
+def metrics(context: Ctx, caller: Admin) -> Response:
     """Measurements for Prometheus."""
     with context.database.reading() as session:
         rows = session.execute(select(Job.state, func.count()).group_by(Job.state)).all()

@@ -56,7 +56,7 @@ def submit(
         if mine.replay is not None:
             return mine.replay
         with context.database.session() as session:
-            spec = checked(session, body.spec(), context.settings.dataset_root)
+            spec = checked(session, caller.project, body.spec(), context.settings.dataset_root)
             job = store.create_job(
                 session,
                 spec,

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.callers import Predicting
 from api.context import Context, Ctx, RequestId, known_shape
 from api.inference.batcher import Busy
 from api.inference.engine import Encoded, Outcome
@@ -48,7 +49,9 @@ BODY: dict[str, Any] = {
 
 
 @router.post("/predict", openapi_extra=BODY)
-async def predict(request: Request, context: Ctx, request_id: RequestId) -> Predictions:
+async def predict(
+    request: Request, context: Ctx, caller: Predicting, request_id: RequestId
+) -> Predictions:
     """Classify images with a model (an alias) or a checkpoint.
 
     Send files in `images` fields of a form, or base64 text in JSON. An image that cannot be read
@@ -58,7 +61,7 @@ async def predict(request: Request, context: Ctx, request_id: RequestId) -> Pred
     asked, images = await _read(request, context)
     if (asked.model is None) == (asked.checkpoint is None):
         raise invalid("model", "give exactly one of model and checkpoint")
-    checkpoint = await to_thread.run_sync(_checkpoint, context, asked)
+    checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
     try:
         outcome = await context.engine.predict(checkpoint, images)
     except Busy:
@@ -80,11 +83,12 @@ async def predict(request: Request, context: Ctx, request_id: RequestId) -> Pred
     )
 
 
-def _checkpoint(context: Context, asked: PredictRequest) -> str:
+def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
     if asked.model is not None:
-        return checkpoint_of(context, asked.model)
+        return checkpoint_of(context, project, asked.model)
     with context.database.reading() as session:
-        return get_checkpoint(session, known_shape("checkpoint", asked.checkpoint or "")).id
+        wanted = known_shape("checkpoint", asked.checkpoint or "")
+        return get_checkpoint(session, project, wanted).id
 
 
 async def _read(request: Request, context: Context) -> tuple[PredictRequest, list[Encoded]]:

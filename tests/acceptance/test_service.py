@@ -22,6 +22,7 @@ from store.bundles import pack
 from store.database import Database
 from store.datasets import create_dataset
 from store.settings import Settings
+from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import (
     CLASSES,
     EACH,
@@ -291,6 +292,7 @@ def _store_unreadable(deployment: Deployment, folder: Path) -> str:
         with database.session() as session:
             row = create_dataset(
                 session,
+                DEFAULT_PROJECT,
                 name="torn",
                 source={"source": "upload"},
                 classes=sorted(CLASSES),

@@ -74,11 +74,11 @@ def test_success_lists_everything_at_once(workshop: Workshop, results: Path) -> 
         curves = list_metrics(session, job_id)
         assert [step for step, _ in curves["loss"]] == list(range(1, 11))
         assert curves["loss.contrastive"][0] == (1, 0.5)
-        checkpoint = get_checkpoint(session, str(job.checkpoint_id))
-        assert get_alias(session, "mine").checkpoint_id == checkpoint.id
+        checkpoint = get_checkpoint(session, DEFAULT_PROJECT, str(job.checkpoint_id))
+        assert get_alias(session, DEFAULT_PROJECT, "mine").checkpoint_id == checkpoint.id
         assert (checkpoint.classes, checkpoint.templates) == (["a", "b", "c"], ["a {}."])
         assert checkpoint.metrics["in_distribution"]["accuracy"] > 0
-        report = get_report(session, str(job.report_id))
+        report = get_report(session, DEFAULT_PROJECT, str(job.report_id))
         assert report.checkpoint_id == checkpoint.id
         assert report.document["spec"] == job.spec
         key = checkpoint.artifact.ref
@@ -299,11 +299,13 @@ def test_data_sets_and_checkpoints_are_laid_out_beside_the_spec(
     with workshop.database.session() as session:
         bundle = commit(session, workshop.artifacts, stored)
         dataset_id = create_dataset(
-            session, name="own", source={}, classes=["犬"], splits={}, images=1, bytes=8,
+            session, DEFAULT_PROJECT,
+            name="own", source={}, classes=["犬"], splits={}, images=1, bytes=8,
             artifact=bundle,
         ).id  # fmt: skip
         bundled_id = create_dataset(
-            session, name="digits", source={"source": "builtin:digits"}, classes=["0"], splits={},
+            session, DEFAULT_PROJECT,
+            name="digits", source={"source": "builtin:digits"}, classes=["0"], splits={},
             images=1, bytes=0, artifact=None,
         ).id  # fmt: skip
     made = workshop.run(workshop.job(), "results()")
@@ -330,7 +332,7 @@ def test_data_sets_and_checkpoints_are_laid_out_beside_the_spec(
     job = workshop.run(job_id, program)
     assert job.state == JobState.SUCCEEDED, workshop.events(job_id)[-1].message
     with workshop.database.reading() as session:
-        document = get_report(session, str(job.report_id)).document
+        document = get_report(session, DEFAULT_PROJECT, str(job.report_id)).document
     assert document["datasets"][1]["dataset"] == document["dataset"] == dataset_id
     assert str(tmp_path) not in json.dumps(document)
 
@@ -344,6 +346,7 @@ def test_a_data_set_that_is_gone_or_damaged_fails_the_job(workshop: Workshop) ->
         bundle = commit(session, workshop.artifacts, stored)
         dataset_id = create_dataset(
             session,
+            DEFAULT_PROJECT,
             name="bad",
             source={},
             classes=[],
