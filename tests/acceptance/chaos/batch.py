@@ -123,6 +123,8 @@ class Batch:
                 return call()
             except ServiceError as error:
                 status = None if error.problem is None else error.problem["status"]
+                if status == 500:  # it can know what is down, and say 503
+                    self.refusals.append(f"{error}")
                 conflict = status == 409 and "in_flight" not in str(error.problem)
                 if conflict:  # it has ended, or is being cancelled, already
                     return None

@@ -113,7 +113,7 @@ def record(found: Job, checkpoints: int = 1, reports: int = 1, *moves: str) -> R
     told = [JobEvent(type="state", data={"transition": way}) for way in moves]
     return Record(
         {JOB: found}, {JOB: told}, {JOB: [Checkpoint(id="ckpt")] * checkpoints},
-        {JOB: [Report(id="rep")] * reports}, [], {}, [],
+        {JOB: [Report(id="rep")] * reports}, {}, [],
     )  # fmt: skip
 
 
