@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from cli.client import Client, Document, ServiceError
 from store.states import TERMINAL
@@ -84,7 +85,7 @@ class Batch:
             error = jobs[order.id].error if order.id in jobs else None
             if order.id is not None and error and error["code"] == code != order.code:
                 path = f"/jobs/{order.id}/retry"
-                self._insist(lambda path=path: self.world.client.post(path))
+                self._insist(partial(self.world.client.post, path))
                 order.retried += 1
                 found += 1
         return found

@@ -123,7 +123,8 @@ def results_are_single(job: Job, record: Record) -> list[str]:
     wrong = []
     if (len(reports), len(checkpoints)) != wanted:
         wrong.append(f"{job.id} ({job.state}) has reports {reports}, checkpoints {checkpoints}")
-    if [job.report_id] != (reports or [None]) or [job.checkpoint_id] != (checkpoints or [None]):
+    named = [i for i in (job.report_id, job.checkpoint_id) if i is not None]
+    if named != reports + checkpoints:
         wrong.append(f"{job.id} names other results than it has")
     return wrong
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-from typing import Any
-
-import redis
 from sqlalchemy import make_url
 
 from tests.programs import find_programs
@@ -35,6 +32,7 @@ class OwnServer:
         self.kind = kind
         self._data = make_folder(kind)
         programs = find_programs(kind)
+        self._server: Server
         if kind == "postgres":
             self._server, self.url = start_postgres(programs, self._data, DURABLE)
         else:
@@ -54,11 +52,7 @@ class OwnServer:
 
     def start_again(self) -> None:
         """Redis comes back empty, Postgres with its data."""
-        self._server: Server = start_again(self._server, self._cwd, self.port, kind=self.kind)
-
-    def client(self) -> redis.Redis[Any]:
-        """A client of Redis."""
-        return redis.Redis.from_url(self.url)
+        self._server = start_again(self._server, self._cwd, self.port, kind=self.kind)
 
     def close(self) -> None:
         """End it and forget its data."""
