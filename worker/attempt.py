@@ -161,7 +161,11 @@ class Attempt:
         if event is None or event.step == self._stored_step:
             return
         before, self._stored_step = self._stored_step, event.step
+        lease = self._settings.lease_seconds
         try:
+            # First the curves up to it: a worker killed in between would leave a gap that no later
+            # attempt fills, as it goes on behind the snapshot.
+            self._relay.flush(self._database, self._held, lease, due=False)
             self._results.keep_snapshot(event)
         except GivenUp:
             self._stored_step = before

@@ -25,6 +25,7 @@ from store.reports import get_report
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, ModelAlias, Report
 from tests.worker.conftest import Workshop, is_alive
+from worker import heartbeat
 from worker.materialise import Materials
 from worker.results import Results
 
@@ -276,6 +277,27 @@ def test_snapshots_are_kept_while_it_runs_and_replace_each_other(workshop: Works
     with workshop.database.reading() as session:
         assert session.scalars(select(Artifact.id)).all() == [job.snapshot_artifact_id]
     assert "ended by signal 6" in workshop.events(job_id)[-1].message
+
+
+def test_no_snapshot_is_ahead_of_the_curves(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The heartbeat, which usually writes the curves, is slow here: as slow as when a worker is
+    # killed before its next beat.
+    monkeypatch.setattr(heartbeat, "TICK_SECONDS", 30.0)
+    job_id = workshop.job()
+    program = """
+    step(1); step(2); snapshot(2); results()
+    while not (folder / "go").exists(): time.sleep(0.05)
+    """
+    thread = workshop.start(job_id, program)
+    workshop.until(lambda: workshop.look(job_id).snapshot_step == 2)
+    with workshop.database.reading() as session:
+        assert [step for step, _ in list_metrics(session, job_id)["loss"]] == [1, 2]
+    [folder] = (workshop.settings.data_dir / "scratch").glob("job_*")
+    (folder / "go").touch()
+    thread.join(timeout=60)
+    assert workshop.look(job_id).state == JobState.SUCCEEDED
 
 
 def test_a_damaged_snapshot_costs_time_but_no_result(workshop: Workshop) -> None:
