@@ -15,7 +15,7 @@ from api.served import Served
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # When each series began is a series more for each, and asked for by nobody.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
