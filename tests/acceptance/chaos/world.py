@@ -184,7 +184,11 @@ class World(Deployment):
             succeed(session, held, checkpoint_id=self.model)
             classes = ["bright", "dark"]
             self.torn = create_dataset(
-                session, project=DEFAULT_PROJECT, name="torn", source={"source": "upload"}, classes=classes,
+                session,
+                DEFAULT_PROJECT,
+                name="torn",
+                source={"source": "upload"},
+                classes=classes,
                 splits={s: dict.fromkeys(classes, n) for s, n in SPLITS.items()},
                 images=2 * sum(SPLITS.values()), bytes=torn.blob.size,
                 artifact=commit(session, self.artifacts, torn),
