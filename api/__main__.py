@@ -1,29 +1,61 @@
-"""`python -m api`: the API process. Ends open event streams when told to stop."""
+"""`python -m api`: the API process. Drains before it stops."""
 
 from __future__ import annotations
 
 import argparse
 import socket
 import sys
+import time
+from types import FrameType
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import logs
 from api.app import create_app
 from api.context import Context
 from api.exposure import has_keys, is_loopback, refusal
 from api.settings import ApiSettings
+from store import logs
 
 GRACE_SECONDS = 10
 
 
 class Server(uvicorn.Server):
-    """Knows when it is stopping, which uvicorn tells the application only afterwards."""
+    """Drains before it stops, and ends with status 0 when it was asked to end.
+
+    The first signal begins the drain, in which everything is still answered but readiness says no.
+    When that is over, or with a second signal, it stops: it accepts nothing more, finishes what is
+    under way, and ends event streams. A third signal ends it at once.
+
+    Args:
+        drain_seconds: how long a drain takes; 0 for none.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float = 0.0) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+        self._drained_at: float | None = None
+
+    def draining(self) -> bool:
+        """Whether a signal to stop has come."""
+        return self._drained_at is not None
 
     def stopping(self) -> bool:
-        """Whether a signal to stop has come."""
+        """Whether what is under way is to end."""
         return bool(self.should_exit)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn would send itself the signal again at the end, and not end with status 0.
+        if self.should_exit:
+            self.force_exit = True
+        elif self._drained_at is not None or self._drain_seconds == 0:
+            self.should_exit = True
+        self._drained_at = self._drained_at or time.monotonic() + self._drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drained_at is not None and time.monotonic() >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def main() -> None:
@@ -34,7 +66,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that was inherited")
     arguments = parser.parse_args()
     settings = ApiSettings()
-    logs.configure(settings.log_level)
+    logs.configure("api", settings.log_level, settings.log_format)
     sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]
     host = arguments.host or settings.host
     for listening in [host] if sockets is None else map(_address, sockets):
@@ -50,9 +82,9 @@ def main() -> None:
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = Server(config)
+    server = Server(config, settings.drain_seconds)
     context: Context = app.state.context
-    context.stopping = server.stopping
+    context.draining, context.stopping = server.draining, server.stopping
     server.run(sockets=sockets)
 
 

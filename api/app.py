@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 
-from api import logs, openapi, problems
+from api import openapi, problems
 from api.callers import OpenRoutes
+from api.collector import Collected
 from api.context import Context
 from api.door import Door, DoorCheck
 from api.doorbell import Doorbell
@@ -22,6 +23,7 @@ from api.inference.engine import Engine
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
 from api.rates import Rates
+from api.readiness import Readiness
 from api.routes import (
     checkpoints,
     datasets,
@@ -42,6 +44,7 @@ from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
 from carot.data.decoding import DecodeLimits
+from store import logs
 from store.artifacts import open_store
 from store.database import Database
 from store.settings import Settings
@@ -74,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     chosen = _api_settings(settings)
     if settings is None:
-        logs.configure(chosen.log_level)
+        logs.configure("api", chosen.log_level, chosen.log_format)
     context = _context(chosen, Measures())
     door = Door(context.database, context.rates, context.hosts, insecure=chosen.insecure)
     app = FastAPI(
@@ -85,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=_middleware(chosen, context.measures, door),
+        middleware=_middleware(chosen, context, door),
         separate_input_output_schemas=True,
     )
     app.state.context = context
@@ -119,15 +122,30 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         decoders=settings.decode_processes,
         decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
         on_batch=measures.batch,
+        on_wait=measures.wait_seconds.observe,
     )
     targets = Targets(Allowed.of(settings.webhook_allow))
     rates = Rates(settings.rate_per_minute, settings.failures_per_minute)
     hosts = Hosts(settings.allowed_hosts, settings.host)
     doorbell = Doorbell(settings)
-    return Context(settings, database, artifacts, doorbell, engine, measures, targets, rates, hosts)
+    readiness = Readiness(database, doorbell, settings.data_dir, settings.min_free_bytes)
+    context = Context(
+        settings,
+        database,
+        artifacts,
+        doorbell,
+        engine,
+        measures,
+        targets,
+        rates,
+        hosts,
+        readiness,
+    )
+    measures.registry.register(Collected(context))
+    return context
 
 
-def _middleware(settings: ApiSettings, measures: Measures, door: Door) -> list[Middleware]:
+def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:
     def limit_for(path: str, media_type: str) -> int:
         match path.rstrip("/"):
             case "/datasets" if media_type != "application/json":
@@ -139,7 +157,7 @@ def _middleware(settings: ApiSettings, measures: Measures, door: Door) -> list[M
         return min(settings.max_json_bytes, settings.max_body_bytes)
 
     return [
-        Middleware(RequestContext, measures=measures),
+        Middleware(RequestContext, measures=context.measures, draining=context.leaving),
         Middleware(DoorCheck, door=door),
         Middleware(BodyLimit, limit_for=limit_for, pause_seconds=settings.body_pause_seconds),
     ]
@@ -150,6 +168,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     context: Context = app.state.context
     with suppress(SQLAlchemyError):  # else it looks again at the first request
         await to_thread.run_sync(app.state.door.look)
+    await to_thread.run_sync(context.doorbell.prepare)
     sweeper = Sweeper(context.database, context.settings, context.doorbell.ring)
     # Its own look-ups: whoever makes webhooks with names that hang holds up no sending.
     targets = Targets(Allowed.of(context.settings.webhook_allow))

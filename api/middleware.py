@@ -22,9 +22,12 @@ log = structlog.get_logger("api.access")
 class RequestContext:
     """Gives a request its id, measures it, logs it, and answers what nobody else caught."""
 
-    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+    def __init__(
+        self, app: ASGIApp, measures: Measures, draining: Callable[[], bool] = lambda: False
+    ) -> None:
         self.app = app
         self.measures = measures
+        self.draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,6 +46,10 @@ class RequestContext:
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers.setdefault("x-content-type-options", "nosniff")
+                if self.draining():
+                    # The client comes back on a new connection, which may lead elsewhere, instead
+                    # of losing this one in the middle of a request.
+                    headers["connection"] = "close"
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -99,10 +99,21 @@ class ApiSettings(Settings):
     ingest_seconds: float = Field(
         default=3600.0, gt=0, le=86_400, description="How long checking one upload may take."
     )
+    min_free_bytes: int = Field(
+        default=256 << 20,
+        ge=0,
+        description="Readiness fails when the data folder has less room than this, in bytes.",
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="From a signal to stop, how long everything is still answered while readiness "
+        "says no, so that a load balancer can go elsewhere.",
+    )
     device: str = Field(
         default="auto", description="Device of predictions: `auto`, `cpu`, `cuda`, `cuda:1`, …"
     )
-    log_level: str = Field(default="INFO", description="Least severe level that is logged.")
     webhook_allow: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
         description="Names, addresses and networks, comma separated, that webhooks may lead to "

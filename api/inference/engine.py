@@ -80,6 +80,7 @@ class Engine:
         decoders: images decoded at the same time, each in a process of its own.
         decoding: what one image may take.
         on_batch: told (images, seconds) after each model pass.
+        on_wait: see `Batcher`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Engine:
         decoders: int = 2,
         decoding: DecodeLimits | None = None,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
+        on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._load = load
         self._models = models
@@ -103,7 +105,7 @@ class Engine:
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
         self.decoders = Decoders(decoders, decoding or DecodeLimits())
         self._batcher: Batcher[tuple[Predictor, Any], NDArray[np.float32]] = Batcher(
-            self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity
+            self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity, on_wait=on_wait
         )
 
     async def predict(self, checkpoint_id: str, images: Sequence[Encoded]) -> Outcome:
@@ -131,6 +133,17 @@ class Engine:
         return Outcome(
             predictor, [p if isinstance(p, UnreadableImage) else next(logits) for p in prepared]
         )
+
+    @property
+    def pending(self) -> int:
+        """Images being decoded or waiting for a model."""
+        return self._pending
+
+    def models(self) -> tuple[int, int]:
+        """How many checkpoints are in memory, and how many on their way. Any thread may ask."""
+        futures = list(self._loaded.values())
+        loaded = sum(future.done() for future in futures)
+        return loaded, len(futures) - loaded
 
     def close(self) -> None:
         """Finish what the model has under way; end threads and decoders."""

@@ -63,16 +63,22 @@ async def predict(
     if (asked.model is None) == (asked.checkpoint is None):
         raise invalid("model", "give exactly one of model and checkpoint")
     checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
+    measures = context.measures
     try:
         outcome = await context.engine.predict(checkpoint, images)
     except Busy:
+        measures.refused.labels("busy").inc(len(images))
         raise Problem(
             503, "busy", "too many images are waiting already", headers={"Retry-After": "1"}
         ) from None
     predictions = _answers(outcome, images, asked.top_k)
+    measures.refused.labels("unreadable").inc(sum(p.error is not None for p in predictions))
     if all(prediction.error for prediction in predictions):
         errors = [(p.error.field, p.error.message) for p in predictions if p.error]
         raise Problem(422, "invalid_data", "no image could be read", errors=errors)
+    tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
+    seconds = time.perf_counter() - started
+    measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
     return Predictions(
         model=asked.model,
         checkpoint=checkpoint,
@@ -80,7 +86,7 @@ async def predict(
         temperature=outcome.predictor.temperature,
         predictions=predictions,
         request_id=request_id,
-        milliseconds=round(1000 * (time.perf_counter() - started), 2),
+        milliseconds=round(1000 * seconds, 2),
     )
 
 
@@ -109,6 +115,7 @@ async def _read(request: Request, context: Context) -> tuple[PredictRequest, lis
         raise Problem(415, "unsupported_media_type", "send multipart/form-data or application/json")
     for i, image in enumerate(images):
         if len(image.content) > context.settings.max_image_bytes:
+            context.measures.refused.labels("too_large").inc()
             raise invalid(f"images.{i}", f"more than {context.settings.max_image_bytes} bytes")
     return asked, images
 

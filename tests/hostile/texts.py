@@ -152,6 +152,39 @@ def from_folder(path: str) -> Case:
     return refused(f"folder-{path[:20]}", lambda: dataset(source="folder", path=path), 422, "path")
 
 
+def dataset_name(name: str, text: str) -> Case:
+    """A data set may be called anything that can be shown."""
+
+    def check(answer: httpx.Response) -> None:
+        assert answer.json()["name"] == text
+
+    return Case(f"dataset-name-{name}", lambda: dataset(source="builtin:digits", name=text), 201,
+                kept=("datasets",), check=check)  # fmt: skip
+
+
+def row_name(name: str, text: str) -> Case:
+    """A row of a report may be called anything, too."""
+    rows = [{"name": text, "dataset": "builtin:digits"}]
+
+    def check(answer: httpx.Response) -> None:
+        assert answer.json()["spec"]["evaluation"]["datasets"][0]["name"] == text
+
+    document = changed("evaluation.datasets", rows)
+    return Case(f"row-name-{name}", lambda: job(document), 201, kept=JOB, check=check)
+
+
+def row_dataset(name: str, text: str) -> Case:
+    rows = [{"name": "x", "dataset": text}]
+    document = changed("evaluation.datasets", rows)
+    field = "evaluation.datasets.0.dataset"
+    return refused(f"row-dataset-{name}", lambda: job(document), 422, field)
+
+
+def webhook(url: str) -> Case:
+    body = {"json": {"url": url}}
+    return refused(f"webhook-{url[:30]}", lambda: Sent("POST", "/webhooks", body), 422, "url")
+
+
 def reference(text: str) -> Case:
     return refused(f"reference-{text[:40]}", lambda: job(changed("dataset", text)), 422, "dataset")
 
@@ -219,6 +252,13 @@ CASES = [
     kept("class-names", "prompts.class_names", {s: s for s in SCRIPTS}),
     *in_field("alias"),
     *in_field("dataset"),
+    *(dataset_name(name, text) for name, text in SAMPLES.items()),
+    *(row_name(name, text) for name, text in SAMPLES.items()),
+    *(row_dataset(name, text) for name, text in SAMPLES.items()),
+    *in_field("resources.queue"),
+    *map(webhook, ("http://169.254.169.254/latest", "https://127.0.0.1/", "https://[::1]/", "x",
+                   "file:///etc/passwd", "javascript:alert(1)", "https://user:secret@example.com/",
+                   "https://0x7f000001/", "gopher://10.0.0.1:6379/_FLUSHALL")),
     *in_field("preset"),
     *in_field("evaluation.suite"),
     *in_field("model.checkpoint"),
