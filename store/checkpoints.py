@@ -66,8 +66,8 @@ def get_checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:
 def list_checkpoints(
     session: Session, *, job_id: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[Checkpoint]:
-    """Checkpoints, newest first."""
-    query = select(Checkpoint)
+    """Checkpoints that can be used, newest first."""
+    query = select(Checkpoint).where(Checkpoint.deleted_at.is_(None))
     if job_id is not None:
         query = query.where(Checkpoint.job_id == job_id)
     return fetch_page(session, query, Checkpoint.id, cursor=cursor, limit=limit)

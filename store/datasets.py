@@ -56,5 +56,6 @@ def get_dataset(session: Session, dataset_id: str) -> Dataset:
 
 
 def list_datasets(session: Session, *, cursor: str | None = None, limit: int = 50) -> Page[Dataset]:
-    """Data sets, newest first."""
-    return fetch_page(session, select(Dataset), Dataset.id, cursor=cursor, limit=limit)
+    """Data sets that can be used, newest first."""
+    query = select(Dataset).where(Dataset.deleted_at.is_(None))
+    return fetch_page(session, query, Dataset.id, cursor=cursor, limit=limit)

@@ -77,3 +77,9 @@ def abandon(session: Session, key: str, route: str) -> None:
             IdempotencyRecord.response.is_(None),
         )
     )
+
+
+def forget_old(session: Session, seconds: float) -> None:
+    """Forget keys that were taken so long ago: whoever uses one again makes something new."""
+    old = IdempotencyRecord.created_at < database_now(-seconds)
+    session.execute(delete(IdempotencyRecord).where(old))

@@ -70,6 +70,18 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="How long a job may wait before workers are told again."
     )
 
+    keep_checkpoints: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of each project and data set keep so many of the newest checkpoints, of the "
+        "most accurate and of the best calibrated, and whatever is needed; by default all.",
+    )
+    keep_snapshot_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="How long a job that failed or was cancelled can go on from its snapshot.",
+    )
+
     @field_validator("queues", mode="before")
     @classmethod
     def _split_queues(cls, value: object) -> object:

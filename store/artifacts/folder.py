@@ -13,6 +13,7 @@ from store.artifacts.base import (
     CHUNK_BYTES,
     Blob,
     Readable,
+    Reserve,
     Sum,
     bounds,
     checked,
@@ -38,7 +39,7 @@ class FolderBlobs:
         self._root = root
         self._aside = root / ASIDE
 
-    def put(self, content: Iterable[bytes] | Readable) -> Blob:
+    def put(self, content: Iterable[bytes] | Readable, reserve: Reserve | None = None) -> Blob:
         """See `ArtifactStore.put`."""
         with saying_no_space("an artifact"):
             self._aside.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,8 @@ class FolderBlobs:
                         seen.add(chunk)
                     os.fsync(file.fileno())
                 key = f"{seen.sha256[:2]}/{seen.sha256}"
+                if reserve is not None:
+                    reserve(key)
                 final = self._root / key
                 final.parent.mkdir(exist_ok=True)
                 # Replaces an equal file, if there is one, and makes it young again.
