@@ -90,6 +90,7 @@ TITLES = {
     "invalid_json": "Body is not JSON",
     "forbidden": "Forbidden",
     "not_found": "Not found",
+    "gone": "Deleted",
     "method_not_allowed": "Method not allowed",
     "conflict": "Conflict",
     "illegal_transition": "Not possible in this state",
@@ -114,6 +115,7 @@ TITLES = {
 
 # Exception class -> (status, code). The first class in the exception's own order of bases wins.
 TABLE: Mapping[type[Exception], tuple[int, str]] = {
+    store.Gone: (410, "gone"),
     store.NotFound: (404, "not_found"),
     store.BadCursor: (422, "invalid_request"),
     store.IdempotencyInFlight: (409, "request_in_flight"),

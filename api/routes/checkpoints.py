@@ -1,4 +1,4 @@
-"""Checkpoints: look at, download."""
+"""Checkpoints: look at, download, delete."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from api.callers import JobsWriter
 from api.context import Ctx, known_shape
 from api.ranges import chosen_range
 from api.schemas.common import Cursor, Limit, Page
 from api.schemas.models import CheckpointView
 from store import checkpoints as store
+from store import deletion
 from store.tables import Checkpoint
 
 router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
@@ -27,7 +29,7 @@ def list_checkpoints(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[CheckpointView]:
-    """Checkpoints, newest first."""
+    """Checkpoints that were not deleted, newest first."""
     wanted = known_shape("job", job_id) if job_id is not None else None
     with context.database.reading() as session:
         page = store.list_checkpoints(session, job_id=wanted, cursor=cursor, limit=limit)
@@ -39,6 +41,15 @@ def get_checkpoint(checkpoint_id: str, context: Ctx) -> CheckpointView:
     """One checkpoint."""
     with context.database.reading() as session:
         return _view(store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id)))
+
+
+@router.delete("/{checkpoint_id}", status_code=204)
+def delete_checkpoint(checkpoint_id: str, context: Ctx, caller: JobsWriter) -> None:
+    """Delete its weights; what is known of it stays. Not while an alias or a job needs it."""
+    with context.database.session() as session:
+        row = store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id))
+        artifact = deletion.delete(session, row)
+    deletion.finish(context.database, context.artifacts, artifact)
 
 
 @router.get(
@@ -60,6 +71,7 @@ def download(
     """The checkpoint's files as a tar, in open_clip's layout. Ranges resume a broken download."""
     with context.database.reading() as session:
         row = store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id))
+        deletion.check_there(row)
         reference, size = row.artifact.ref, row.artifact.size or 0
         name, etag = row.id, f'"{row.artifact.sha256}"'
     headers = {

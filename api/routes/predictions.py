@@ -22,6 +22,7 @@ from api.routes.models import checkpoint_of
 from api.schemas.predictions import Guess, Prediction, Predictions, PredictRequest
 from carot.errors import UnreadableImage
 from store.checkpoints import get_checkpoint
+from store.deletion import check_there
 
 router = APIRouter(tags=["predictions"])
 TEXT = {"type": "string"}
@@ -84,7 +85,9 @@ def _checkpoint(context: Context, asked: PredictRequest) -> str:
     if asked.model is not None:
         return checkpoint_of(context, asked.model)
     with context.database.reading() as session:
-        return get_checkpoint(session, known_shape("checkpoint", asked.checkpoint or "")).id
+        row = get_checkpoint(session, known_shape("checkpoint", asked.checkpoint or ""))
+        check_there(row)
+        return row.id
 
 
 async def _read(request: Request, context: Context) -> tuple[PredictRequest, list[Encoded]]:
