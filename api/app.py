@@ -26,14 +26,20 @@ from api.routes import (
     presets,
     reports,
     streams,
+    webhooks,
 )
 from api.settings import ApiSettings
+from api.webhooks.addresses import Allowed
+from api.webhooks.sender import Sender
+from api.webhooks.targets import Targets
 from store.artifacts import open_store
 from store.database import Database
 from store.settings import Settings
 from store.sweeper import Sweeper
 
-NOUNS = (datasets, jobs, streams, presets, checkpoints, reports, models, predictions, health)
+NOUNS = (
+    datasets, jobs, streams, presets, checkpoints, reports, models, predictions, webhooks, health,
+)  # fmt: skip
 WILDCARDS = ("0.0.0.0", "::")
 MULTIPART_ROOM = 1 << 16
 
@@ -87,7 +93,8 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         capacity=settings.predict_queue,
         on_batch=measures.batch,
     )
-    return Context(settings, database, artifacts, Doorbell(settings), engine, measures)
+    targets = Targets(Allowed.of(settings.webhook_allow))
+    return Context(settings, database, artifacts, Doorbell(settings), engine, measures, targets)
 
 
 def _middleware(settings: ApiSettings, measures: Measures) -> list[Middleware]:
@@ -107,11 +114,18 @@ def _middleware(settings: ApiSettings, measures: Measures) -> list[Middleware]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     context: Context = app.state.context
     sweeper = Sweeper(context.database, context.settings, context.doorbell.ring)
+    # Its own look-ups: whoever makes webhooks with names that hang holds up no sending.
+    targets = Targets(Allowed.of(context.settings.webhook_allow))
+    sender = Sender(context.database, context.settings, targets)
     sweeper.start()
+    sender.start()
     try:
         yield {}
     finally:
+        sender.stop()
         sweeper.stop()
+        for each in (targets, context.targets):
+            each.close()
         context.engine.close()
         context.doorbell.close()
         context.database.close()

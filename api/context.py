@@ -14,6 +14,7 @@ from api.doorbell import Doorbell
 from api.inference.engine import Engine
 from api.measures import Measures
 from api.settings import ApiSettings
+from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
@@ -31,6 +32,7 @@ class Context:
     doorbell: Doorbell
     engine: Engine
     measures: Measures
+    targets: Targets
     stopping: Callable[[], bool] = lambda: False
 
     @property

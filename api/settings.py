@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
+from api.webhooks.addresses import Allowed
 from store.settings import Settings
 
 
@@ -44,10 +46,54 @@ class ApiSettings(Settings):
         default="auto", description="Device of predictions: `auto`, `cpu`, `cuda`, `cuda:1`, …"
     )
     log_level: str = Field(default="INFO", description="Least severe level that is logged.")
+    webhook_allow: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="Names, addresses and networks, comma separated, that webhooks may lead to "
+        "although they are not public: on any port, and without TLS.",
+    )
+    webhook_ca_file: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) of authorities that receivers of webhooks may have theirs "
+        "from, besides the public ones.",
+    )
+    webhook_retry_seconds: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(5.0, 30.0, 120.0, 600.0, 3600.0, 14_400.0, 43_200.0, 86_400.0),
+        description="Waits before the second and each later attempt of a delivery, comma "
+        "separated, each give or take a fifth; after the last one it is given up.",
+    )
+    webhook_timeout_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="Time of one attempt, from the name to the answer."
+    )
+    webhook_disable_seconds: float = Field(
+        default=3 * 86_400.0,
+        ge=0,
+        description="How long all attempts must have failed before a webhook is disabled.",
+    )
+    webhook_poll_seconds: float = Field(
+        default=1.0, gt=0, description="How often deliveries that are due are looked for."
+    )
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "webhook_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _readable(cls, value: frozenset[str]) -> frozenset[str]:
+        Allowed.of(value)
+        return value
+
+    @field_validator("webhook_retry_seconds", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("webhook_retry_seconds")
+    @classmethod
+    def _not_negative(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 <= seconds < float("inf") for seconds in value):
+            raise ValueError("waits are at least 0")
         return value

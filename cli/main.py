@@ -21,7 +21,7 @@ COMMANDS = {
     "run": ("cli.local", "run"),
     "predict": ("cli.predict", "predict"),
 }
-GROUPS = ("datasets", "jobs", "models", "presets")
+GROUPS = ("datasets", "jobs", "models", "presets", "webhooks")
 TERMINATED = 143
 
 app = typer.Typer(

@@ -22,6 +22,7 @@ from store.pages import Page, fetch_page
 from store.queues import QueueName
 from store.states import TERMINAL, JobState, Transition
 from store.tables import Job, JobEvent
+from store.webhooks import announce
 
 DEFAULT_MAX_ATTEMPTS = 2
 
@@ -81,6 +82,7 @@ def create_job(
     data = {"state": job.state}
     session.add(JobEvent(job_id=job.id, seq=1, type="state", message="", data=data))
     session.flush()
+    announce(session, job.id, 1, job.state)
     session.refresh(job)
     return job
 

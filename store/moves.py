@@ -12,6 +12,7 @@ from store.database import database_now
 from store.errors import NotFound
 from store.states import JobState, Transition
 from store.tables import Job, JobEvent
+from store.webhooks import announce
 
 NO_LEASE: dict[str, Any] = {"lease_expires_at": None, "worker": None, "not_responding_since": None}
 
@@ -61,6 +62,7 @@ def move(
         )
     )
     session.flush()
+    announce(session, job_id, row.event_seq, change.target)
     return True
 
 

@@ -308,7 +308,10 @@ class IdempotencyRecord(Base):
 
 
 class Webhook(Base):
-    """Somewhere that wants to hear of the jobs of a project."""
+    """Somewhere that wants to hear of the jobs of a project.
+
+    `failing_since` is the first of its failures since it last took something.
+    """
 
     __tablename__ = "webhooks"
 
@@ -318,22 +321,30 @@ class Webhook(Base):
     secret: Mapped[str] = mapped_column(String(100))
     states: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(default=database_now())
+    failing_since: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None] = mapped_column(Words())
 
 
 class WebhookDelivery(Base):
-    """One event of a job on its way to one webhook; to be tried while `next_attempt_at` is set."""
+    """One event on its way to one webhook; to be tried while `next_attempt_at` is set.
+
+    An event of a job has the job's `seq`; one that only tests a webhook has no job.
+    """
 
     __tablename__ = "webhook_deliveries"
-    __table_args__ = (UniqueConstraint("webhook_id", "job_id", "seq"),)
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "job_id", "seq"),
+        Index("ix_webhook_deliveries_webhook_id_next_attempt_at", "webhook_id", "next_attempt_at"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     webhook_id: Mapped[str] = mapped_column(Id, ForeignKey("webhooks.id"))
-    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id"))
+    job_id: Mapped[str | None] = mapped_column(Id, ForeignKey("jobs.id"), index=True)
     seq: Mapped[int] = mapped_column(Integer)
     payload: Mapped[dict[str, Any]]
     attempts: Mapped[int] = mapped_column(Integer, default=0)
-    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
+    next_attempt_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     status: Mapped[int | None] = mapped_column(Integer)
     error: Mapped[str | None] = mapped_column(Words())

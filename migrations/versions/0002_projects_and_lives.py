@@ -120,7 +120,9 @@ def _webhooks() -> None:
         sa.Column("secret", sa.String(length=100), nullable=False),
         sa.Column("states", DOCUMENT, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("failing_since", MOMENT, nullable=True),
         sa.Column("disabled_at", MOMENT, nullable=True),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name="fk_webhooks_project_id_projects"
         ),
@@ -131,7 +133,7 @@ def _webhooks() -> None:
         "webhook_deliveries",
         sa.Column("id", ID, nullable=False),
         sa.Column("webhook_id", ID, nullable=False),
-        sa.Column("job_id", ID, nullable=False),
+        sa.Column("job_id", ID, nullable=True),
         sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("payload", DOCUMENT, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -149,8 +151,11 @@ def _webhooks() -> None:
             "webhook_id", "job_id", "seq", name="uq_webhook_deliveries_webhook_id_job_id_seq"
         ),
     )
+    op.create_index("ix_webhook_deliveries_job_id", "webhook_deliveries", ["job_id"])
     op.create_index(
-        "ix_webhook_deliveries_next_attempt_at", "webhook_deliveries", ["next_attempt_at"]
+        "ix_webhook_deliveries_webhook_id_next_attempt_at",
+        "webhook_deliveries",
+        ["webhook_id", "next_attempt_at"],
     )
 
 

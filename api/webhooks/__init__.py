@@ -1,0 +1,1 @@
+"""Tells others, over HTTP, what became of a project's jobs."""

@@ -1,0 +1,97 @@
+"""`carot webhooks`: create, list, test, enable, delete, and what was sent."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+import typer
+
+from cli.client import Client
+from cli.options import DEFAULT_URL, AsJson, Url
+from cli.output import emit, err, out, table
+
+app = typer.Typer(help="Who is told when jobs change their state.", no_args_is_help=True)
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="A webhook's id.")]
+Limit = Annotated[int, typer.Option(min=1)]
+
+
+@app.command()
+def create(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="URL that events are sent to.")],
+    states: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="A state to hear of, repeatable; by default all."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Send an event to a URL whenever a job changes its state; prints the secret, once."""
+    body = {"url": target, "states": states or []}
+    with Client(url) as client:
+        # Should the answer get lost, the same key again gives the same secret.
+        webhook = client.post("/webhooks", body, key=uuid.uuid4().hex)
+    if as_json:
+        emit(webhook)
+        return
+    rows = [(name, webhook[name]) for name in ("id", "url", "secret")]
+    out.print(table(None, ("", ""), rows))
+    err.print("The secret is not shown again.")
+
+
+@app.command("list")
+def list_(limit: Limit = 50, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """The webhooks, newest first."""
+    with Client(url) as client:
+        webhooks = client.pages("/webhooks", limit=limit)
+    if as_json:
+        emit(webhooks)
+        return
+    rows = [
+        (w["id"], w["url"], ", ".join(w["states"]) or "all", w["disabled_reason"]) for w in webhooks
+    ]
+    out.print(table(None, ("id", "url", "states", "disabled"), rows))
+
+
+@app.command("test")
+def try_(webhook: WebhookId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Send an event that says nothing; `deliveries` tells how it went."""
+    with Client(url) as client:
+        delivery = client.post(f"/webhooks/{webhook}/test")
+    if as_json:
+        emit(delivery)
+        return
+    out.print(f"{delivery['id']} is on its way", highlight=False)
+
+
+@app.command()
+def enable(webhook: WebhookId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Let a webhook that was disabled hear of what happens from now on."""
+    with Client(url) as client:
+        document = client.post(f"/webhooks/{webhook}/enable")
+    if as_json:
+        emit(document)
+        return
+    out.print(f"{document['id']} is enabled", highlight=False)
+
+
+@app.command()
+def delete(webhook: WebhookId, url: Url = DEFAULT_URL) -> None:
+    """Remove a webhook, and everything that was on its way to it."""
+    with Client(url) as client:
+        client.delete(f"/webhooks/{webhook}")
+
+
+@app.command()
+def deliveries(
+    webhook: WebhookId, limit: Limit = 50, url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """What was sent to a webhook, or is to be, newest first."""
+    with Client(url) as client:
+        found = client.pages(f"/webhooks/{webhook}/deliveries", limit=limit)
+    if as_json:
+        emit(found)
+        return
+    columns = ("id", "event", "job", "state", ">attempts", ">status", "next attempt", "error")
+    keys = ("id", "type", "job_id", "state", "attempts", "status", "next_attempt_at", "error")
+    out.print(table(None, columns, [[each[key] for key in keys] for each in found]))
