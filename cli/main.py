@@ -20,6 +20,8 @@ COMMANDS = {
     "evaluate": ("cli.local", "evaluate"),
     "run": ("cli.local", "run"),
     "predict": ("cli.predict", "predict"),
+    "backup": ("cli.backup", "backup"),
+    "restore": ("cli.backup", "restore"),
 }
 GROUPS = ("datasets", "jobs", "models", "presets", "webhooks")
 TERMINATED = 143

@@ -84,7 +84,7 @@ class FolderBlobs:
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""
-        if key.startswith(f"{ASIDE}/"):
+        if is_aside(key):
             (self._aside / Path(key).name).unlink(missing_ok=True)
         else:
             self._path(key).unlink(missing_ok=True)
@@ -117,6 +117,11 @@ class FolderBlobs:
                     yield piece
         except FileNotFoundError as error:
             raise ArtifactMissing(f"{key}: no such file in the artifact folder") from error
+
+
+def is_aside(name: str) -> bool:
+    """Whether a name that `FolderBlobs.abandoned` gave is that of a file not yet whole."""
+    return name.startswith(f"{ASIDE}/")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
