@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, exists, select, text, true
@@ -17,10 +18,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from store.artifacts import ArtifactStore
-from store.artifacts.base import DAY_SECONDS, Sum, checked
+from store.artifacts.base import DAY_SECONDS, Sum, checked, saying_no_space
 from store.artifacts.folder import is_aside
 from store.artifacts.rows import COMMITTED, PENDING, Stored, discard, store_pending
-from store.backup_file import ARTIFACTS, MANIFEST, NOT_KEPT, ROWS, Archive, Manifest, Progress
+from store.backup_file import (
+    ARTIFACTS,
+    MANIFEST,
+    NOT_KEPT,
+    ROWS,
+    Archive,
+    Content,
+    Manifest,
+    Progress,
+)
 from store.claims import Claim, mark_cancelled, mark_paused, release
 from store.database import Database
 from store.dumps import Loader, Schema, reflect
@@ -145,17 +155,12 @@ def _load(
     if set(tables) != set(manifest.tables):
         raise BackupDamaged(f"{MANIFEST} does not name the tables of revision {manifest.revision}")
     for name, content in manifest.tables.items():
-        seen = Sum()
-        place = f"{ROWS}{name}.jsonl"
-        lines = _lines(archive.rows(name), seen, place)
-        if name == Artifact.__tablename__:
-            lines = (_placed(line, stored) for line in lines)
-        try:
-            count = loader.load(tables[name], lines)
-        except ValueError as error:
-            raise BackupDamaged(f"{place} is not what was written: {error}") from error
-        if (count, seen.size, seen.sha256) != (content.rows, content.bytes, content.sha256):
-            raise BackupDamaged(f"{place} is not what was written")
+        with TemporaryFile() as spool:
+            _check_rows(archive, name, content, spool)
+            lines: Iterator[dict[str, Any]] = map(json.loads, spool)
+            if name == Artifact.__tablename__:
+                lines = (_placed(line, stored) for line in lines)
+            loader.load(tables[name], lines)
     loader.finish()
     for table in schema.tables:
         loader.count_on(table)
@@ -182,22 +187,16 @@ def _placed(line: dict[str, Any], stored: dict[str, Stored]) -> dict[str, Any]:
     return line | {"blob_key": stored[line["sha256"]].blob.key}
 
 
-def _lines(pieces: Iterator[bytes], seen: Sum, place: str) -> Iterator[dict[str, Any]]:
-    rest = b""
-    for piece in pieces:
-        seen.add(piece)
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield _parsed(line, place)
-    if rest:
-        raise BackupDamaged(f"{place} is cut short")
-
-
-def _parsed(line: bytes, place: str) -> dict[str, Any]:
-    document = json.loads(line)
-    if not isinstance(document, dict):
-        raise BackupDamaged(f"{place} is not what was written")
-    return document
+def _check_rows(archive: Archive, name: str, content: Content, spool: IO[bytes]) -> None:
+    """Put the lines of a table aside, and let none through unless all are what was written."""
+    seen = Sum()
+    with saying_no_space("the rows of the backup, in the folder for temporary files"):
+        for piece in archive.rows(name):
+            spool.write(piece)
+            seen.add(piece)
+        spool.seek(0)
+    if (seen.size, seen.sha256) != (content.bytes, content.sha256):
+        raise BackupDamaged(f"{ROWS}{name}.jsonl is not what was written")
 
 
 def _clear(database: Database, artifacts: ArtifactStore) -> None:
