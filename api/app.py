@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from anyio import to_thread
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 
-from api import logs, openapi, problems
+from api import openapi, problems
+from api.callers import OpenRoutes
+from api.collector import Collected
 from api.context import Context
+from api.door import Door, DoorCheck
 from api.doorbell import Doorbell
+from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
 from api.inference.engine import Engine
 from api.measures import Measures
-from api.middleware import LOOPBACK, BodyLimit, HostCheck, RequestContext
+from api.middleware import BodyLimit, RequestContext
+from api.rates import Rates
+from api.readiness import Readiness
 from api.routes import (
     checkpoints,
     datasets,
     health,
     jobs,
+    keys,
     models,
     predictions,
     presets,
     reports,
+    session,
     streams,
     webhooks,
 )
@@ -32,16 +42,29 @@ from api.settings import ApiSettings
 from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
+from store import logs
 from store.artifacts import open_store
 from store.database import Database
 from store.settings import Settings
 from store.sweeper import Sweeper
 
 NOUNS = (
-    datasets, jobs, streams, presets, checkpoints, reports, models, predictions, webhooks, health,
-)  # fmt: skip
-WILDCARDS = ("0.0.0.0", "::")
+    datasets,
+    jobs,
+    streams,
+    presets,
+    checkpoints,
+    reports,
+    models,
+    predictions,
+    webhooks,
+    keys,
+    session,
+    health,
+)
 MULTIPART_ROOM = 1 << 16
+STRANGERS_BYTES = 1 << 12
+"""What those who have shown no key yet may send, to sign in."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -52,8 +75,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     chosen = _api_settings(settings)
     if settings is None:
-        logs.configure(chosen.log_level)
-    measures = Measures()
+        logs.configure("api", chosen.log_level, chosen.log_format)
+    context = _context(chosen, Measures())
+    door = Door(context.database, context.rates, context.hosts, insecure=chosen.insecure)
     app = FastAPI(
         title="CaRot",
         summary="Calibrated fine-tuning of CLIP models, and calibrated predictions.",
@@ -62,13 +86,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=_middleware(chosen, measures),
+        middleware=_middleware(chosen, context, door),
         separate_input_output_schemas=True,
     )
-    app.state.context = _context(chosen, measures)
+    app.state.context = context
+    app.state.door = door
     problems.install(app)
     for noun in NOUNS:
         app.include_router(noun.router)
+    door.open_routes = OpenRoutes(app)
     openapi.install(app)
     return app
 
@@ -92,27 +118,51 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
         on_batch=measures.batch,
+        on_wait=measures.wait_seconds.observe,
     )
     targets = Targets(Allowed.of(settings.webhook_allow))
-    return Context(settings, database, artifacts, Doorbell(settings), engine, measures, targets)
+    rates = Rates(settings.rate_per_minute, settings.failures_per_minute)
+    hosts = Hosts(settings.allowed_hosts, settings.host)
+    doorbell = Doorbell(settings)
+    readiness = Readiness(database, doorbell, settings.data_dir, settings.min_free_bytes)
+    context = Context(
+        settings,
+        database,
+        artifacts,
+        doorbell,
+        engine,
+        measures,
+        targets,
+        rates,
+        hosts,
+        readiness,
+    )
+    measures.registry.register(Collected(context))
+    return context
 
 
-def _middleware(settings: ApiSettings, measures: Measures) -> list[Middleware]:
+def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:
     def limit_for(path: str) -> int:
-        uploads = path.rstrip("/") == "/datasets"
-        return settings.max_upload_bytes + MULTIPART_ROOM if uploads else settings.max_body_bytes
+        match path.rstrip("/"):
+            case "/datasets":
+                return settings.max_upload_bytes + MULTIPART_ROOM
+            case "/session":
+                return STRANGERS_BYTES
+        return settings.max_body_bytes
 
-    layers = [Middleware(RequestContext, measures=measures)]
-    hosts = settings.allowed_hosts | LOOPBACK | {settings.host.lower()} - set(WILDCARDS)
-    if not settings.insecure:
-        layers.append(Middleware(HostCheck, hosts=frozenset(hosts)))
-    layers.append(Middleware(BodyLimit, limit_for=limit_for))
-    return layers
+    return [
+        Middleware(RequestContext, measures=context.measures, draining=context.leaving),
+        Middleware(DoorCheck, door=door),
+        Middleware(BodyLimit, limit_for=limit_for),
+    ]
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     context: Context = app.state.context
+    with suppress(SQLAlchemyError):  # else it looks again at the first request
+        await to_thread.run_sync(app.state.door.look)
+    await to_thread.run_sync(context.doorbell.prepare)
     sweeper = Sweeper(context.database, context.settings, context.doorbell.ring)
     # Its own look-ups: whoever makes webhooks with names that hang holds up no sending.
     targets = Targets(Allowed.of(context.settings.webhook_allow))

@@ -60,28 +60,29 @@ def bundled_digits() -> Contents:
     )
 
 
-def checked(session: Session, spec: AnySpec, root: Path | None = None) -> AnySpec:
+def checked(session: Session, project: str, spec: AnySpec, root: Path | None = None) -> AnySpec:
     """The spec as the job keeps it: what was left to the service to find out is written into it.
 
     Args:
+        project: whose data sets and checkpoints may be named; no other exists for it.
         root: the folder beneath which files of the server may be named.
 
     Raises:
         Problem: 422 that names the field of a spec that cannot succeed.
     """
     _check_text(spec)
-    spec = checked_models(session, spec)
-    contents = _contents(session, spec.dataset, "dataset", root)
+    spec = checked_models(session, project, spec)
+    contents = _contents(session, project, spec.dataset, "dataset", root)
     if isinstance(spec, FinetuneSpec):
         _check_training(spec, contents)
     else:
-        _check_classes(session, spec, contents)
+        _check_classes(session, project, spec, contents)
     if isinstance(spec, InterpolateSpec | SelectSpec):
         _check_split(spec.split, contents, "split")
     if spec.evaluation.suite is not None:
-        _check_suite(session, spec, spec.evaluation.suite, contents, root)
+        _check_suite(session, project, spec, spec.evaluation.suite, contents, root)
     else:
-        _check_rows(session, spec, contents, root)
+        _check_rows(session, project, spec, contents, root)
     return spec
 
 
@@ -95,7 +96,9 @@ def _check_text(spec: AnySpec) -> None:
         raise invalid("body", "text must not contain null characters")
 
 
-def _contents(session: Session, reference: str, field: str, root: Path | None) -> Contents:
+def _contents(
+    session: Session, project: str, reference: str, field: str, root: Path | None
+) -> Contents:
     if reference == DIGITS:
         return bundled_digits()
     if is_path(reference):
@@ -111,7 +114,7 @@ def _contents(session: Session, reference: str, field: str, root: Path | None) -
             f"where SCHEME is one of {', '.join(PATH_SCHEMES)}",
         )
     try:
-        row = get_dataset(session, reference)
+        row = get_dataset(session, project, reference)
         keep_there(session, row)
     except Gone:
         raise invalid(field, f"{reference} has been deleted") from None
@@ -138,9 +141,10 @@ def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
         )
 
 
-def _check_classes(session: Session, spec: AnySpec, contents: Contents) -> None:
+def _check_classes(session: Session, project: str, spec: AnySpec, contents: Contents) -> None:
     """A checkpoint that is measured, unlike one that is trained further, keeps its classes."""
-    known = [(field, tuple(row.classes)) for field, row in named_checkpoints(session, spec).items()]
+    rows = named_checkpoints(session, project, spec)
+    known = [(field, tuple(row.classes)) for field, row in rows.items()]
     if not known:
         return
     first, classes = known[0]
@@ -154,10 +158,12 @@ def _check_split(split: str, contents: Contents, field: str) -> None:
         raise invalid(field, f"the data set has no images in {split!r} to choose by")
 
 
-def _check_rows(session: Session, spec: AnySpec, training: Contents, root: Path | None) -> None:
+def _check_rows(
+    session: Session, project: str, spec: AnySpec, training: Contents, root: Path | None
+) -> None:
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
-        contents = _contents(session, row.dataset, f"{field}.dataset", root)
+        contents = _contents(session, project, row.dataset, f"{field}.dataset", root)
         if row.shift == "printed" and row.dataset != DIGITS:
             raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
         if contents.lacks(row.split):
@@ -168,7 +174,12 @@ def _check_rows(session: Session, spec: AnySpec, training: Contents, root: Path 
 
 
 def _check_suite(
-    session: Session, spec: AnySpec, name: str, training: Contents, root: Path | None
+    session: Session,
+    project: str,
+    spec: AnySpec,
+    name: str,
+    training: Contents,
+    root: Path | None,
 ) -> None:
     field = "evaluation.suite"
     try:
@@ -181,7 +192,7 @@ def _check_suite(
         raise invalid(error.field or field, error.message) from None
     place = "evaluation.root" if chosen.wants("root") else field
     for row in {row.dataset: row for row in rows}.values():
-        contents = _contents(session, row.dataset, place, root)
+        contents = _contents(session, project, row.dataset, place, root)
         _check_row_classes(row, contents.classes, training.classes, place)
 
 

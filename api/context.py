@@ -11,8 +11,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
+from api.hosts import Hosts
 from api.inference.engine import Engine
 from api.measures import Measures
+from api.rates import Rates
+from api.readiness import Readiness
 from api.settings import ApiSettings
 from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
@@ -24,7 +27,12 @@ ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 
 @dataclass
 class Context:
-    """The parts of one running API process."""
+    """The parts of one running API process.
+
+    Attributes:
+        draining: whether it is about to stop, and only those who ask are to know.
+        stopping: whether it is ending what is under way.
+    """
 
     settings: ApiSettings
     database: Database
@@ -33,7 +41,15 @@ class Context:
     engine: Engine
     measures: Measures
     targets: Targets
+    rates: Rates
+    hosts: Hosts
+    readiness: Readiness
+    draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
+
+    def leaving(self) -> bool:
+        """Whether this process was told to stop."""
+        return self.draining() or self.stopping()
 
     @property
     def scratch(self) -> Path:

@@ -35,6 +35,15 @@ class Doorbell:
         except Exception as error:  # noqa: BLE001
             log.warning("doorbell_failed", job_id=job_id, error=str(error))
 
+    def prepare(self) -> None:
+        """Load what ringing needs, so that the first job does not wait for it."""
+        self._celery()
+
+    def reach(self) -> None:
+        """Connect to the broker once; raises what its driver does when it cannot be reached."""
+        with self._celery().connection_for_write() as connection:
+            connection.connect()
+
     def close(self) -> None:
         """Let go of the broker."""
         if self._producer is not None:

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Header, Response
+from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from api.callers import known_caller
 from api.context import Context
 from store import idempotency as store
 
-IdempotencyKey = Annotated[
+Given = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -28,6 +29,22 @@ IdempotencyKey = Annotated[
         "again; with another request 422; while the first is still being answered 409.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class ProjectKey:
+    """An idempotency key; the same text means another thing in another project."""
+
+    project: str
+    text: str
+
+
+def _key(request: Request, given: Given = None) -> ProjectKey | None:
+    caller = known_caller(request)
+    return None if given is None or caller is None else ProjectKey(caller.project, given)
+
+
+IdempotencyKey = Annotated[ProjectKey | None, Depends(_key)]
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class Answer:
 class Turn:
     """One request's turn at a key. `replay` is the answer that was given before, if one was."""
 
-    key: str | None
+    key: ProjectKey | None
     route: str
     replay: Response | None = None
 
@@ -57,7 +74,7 @@ class Turn:
         if self.key is not None:
             body = answer.body.model_dump(mode="json")
             response = {"status": answer.status, "body": body, "headers": answer.headers}
-            store.finish(session, self.key, self.route, response)
+            store.finish(session, self.key.project, self.key.text, self.route, response)
 
 
 def fingerprint(body: BaseModel) -> str:
@@ -67,7 +84,7 @@ def fingerprint(body: BaseModel) -> str:
 
 
 @contextmanager
-def turn(context: Context, key: str | None, route: str, print_: str) -> Iterator[Turn]:
+def turn(context: Context, key: ProjectKey | None, route: str, print_: str) -> Iterator[Turn]:
     """Take the key for the block; when the block raises, the key is free again.
 
     Raises:
@@ -78,7 +95,7 @@ def turn(context: Context, key: str | None, route: str, print_: str) -> Iterator
         yield Turn(None, route)
         return
     with context.database.session() as session:
-        stored = store.begin(session, key, route, print_)
+        stored = store.begin(session, key.project, key.text, route, print_)
     if stored is not None:
         headers = {**stored["headers"], "Idempotent-Replayed": "true"}
         replay = JSONResponse(stored["body"], status_code=stored["status"], headers=headers)
@@ -88,5 +105,5 @@ def turn(context: Context, key: str | None, route: str, print_: str) -> Iterator
         yield Turn(key, route)
     except BaseException:
         with context.database.session() as session:
-            store.abandon(session, key, route)
+            store.abandon(session, key.project, key.text, route)
         raise

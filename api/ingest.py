@@ -36,11 +36,12 @@ class Draft:
     bytes: int
     stored: Stored | None
 
-    def record(self, session: Session, artifacts: ArtifactStore) -> Dataset:
+    def record(self, session: Session, project: str, artifacts: ArtifactStore) -> Dataset:
         """Commit the bytes and write the row, in the caller's transaction."""
         bundle = None if self.stored is None else commit(session, artifacts, self.stored)
         return create_dataset(
             session,
+            project,
             name=self.name,
             source=self.source,
             classes=self.classes,

@@ -1,16 +1,31 @@
-"""What Prometheus is told."""
+"""What Prometheus is told of this process. docs/operations.md lists every measurement."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from api.served import Served
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# When each series began is a series more for each, and asked for by nobody.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Measures:
-    """One registry per application, so that two in one process do not collide."""
+    """One registry per application, so that two in one process do not collide.
+
+    Attributes:
+        refused: images that were not classified: `unreadable`, `too_large` or `busy`.
+        served: predictions by model.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -24,8 +39,19 @@ class Measures:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.jobs = Gauge("carot_jobs", "Jobs by state", ["state"], registry=self.registry)
         self.predictions = Counter("carot_predictions", "Images classified", registry=self.registry)
+        self.refused = Counter(
+            "carot_prediction_images_refused",
+            "Images not classified",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.wait_seconds = Histogram(
+            "carot_prediction_wait_seconds",
+            "Time that a decoded image waits for its pass of a model",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self.batch_sizes = Histogram(
             "carot_prediction_batch_images",
             "Images in one pass of a model",
@@ -38,6 +64,9 @@ class Measures:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.served = Served(self.registry, SECONDS)
+        for reason in ("unreadable", "too_large", "busy"):
+            self.refused.labels(reason)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -50,11 +79,6 @@ class Measures:
         self.predictions.inc(images)
         self.batch_sizes.observe(images)
         self.batch_seconds.observe(seconds)
-
-    def job_states(self, counts: dict[str, int]) -> None:
-        """Take over how many jobs are in each state."""
-        for state, count in counts.items():
-            self.jobs.labels(state).set(count)
 
     def text(self) -> bytes:
         """The page in Prometheus' text format."""

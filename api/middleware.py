@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, its host, the size of its body."""
+"""What happens around every request: its id, its log line, the size of its body."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,18 +14,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.measures import Measures
 from api.problems import Problem, problem_of, response_of
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 log = structlog.get_logger("api.access")
 
 
 class RequestContext:
     """Gives a request its id, measures it, logs it, and answers what nobody else caught."""
 
-    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+    def __init__(
+        self, app: ASGIApp, measures: Measures, draining: Callable[[], bool] = lambda: False
+    ) -> None:
         self.app = app
         self.measures = measures
+        self.draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,6 +45,10 @@ class RequestContext:
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers.setdefault("x-content-type-options", "nosniff")
+                if self.draining():
+                    # The client comes back on a new connection, which may lead elsewhere, instead
+                    # of losing this one in the middle of a request.
+                    headers["connection"] = "close"
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -70,38 +74,6 @@ class RequestContext:
             status=status,
             milliseconds=round(1000 * seconds, 2),
         )
-
-
-class HostCheck:
-    """Refuses names that are not this server's, so that no web page can rebind its own to it."""
-
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self.app = app
-        self.hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            refusal = self._refusal(headers.get("host", ""), headers.get("origin"), scope["method"])
-            if refusal is not None:
-                await response_of(refusal, scope)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-    def _refusal(self, host: str, origin: str | None, method: str) -> Problem | None:
-        if _hostname(f"//{host}") not in self.hosts:
-            return Problem(
-                421,
-                "misdirected_request",
-                f"this server does not answer as {host[:100]!r}; CAROT_ALLOWED_HOSTS adds names",
-            )
-        if (
-            origin is not None
-            and method not in SAFE_METHODS
-            and _hostname(origin) not in self.hosts
-        ):
-            return Problem(403, "forbidden", "requests from other sites' pages are refused")
-        return None
 
 
 class BodyLimit:
@@ -144,10 +116,3 @@ def too_large(limit: int) -> Problem:
         f"the body is larger than the {limit} bytes that are accepted here",
         headers={"Connection": "close"},
     )
-
-
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

@@ -23,31 +23,31 @@ from store.moves import find
 from store.tables import Checkpoint
 
 
-def checked_models(session: Session, spec: AnySpec) -> AnySpec:
+def checked_models(session: Session, project: str, spec: AnySpec) -> AnySpec:
     """The spec with the start of its checkpoints named, where that is needed and was left out.
 
     Raises:
         Problem: 422 that names the field of a model that is unknown or does not go with the others.
     """
     for field, model in _subjects(spec):
-        _check_model(session, model, field)
+        _check_model(session, project, model, field)
     if not isinstance(spec, InterpolateSpec | MergeSpec | SelectSpec):
         return spec
     _check_checkpoints(spec)
     if isinstance(spec, SelectSpec):
         return spec
     if spec.start is not None:
-        _check_model(session, spec.start, "start")
-    found = named_checkpoints(session, spec)
-    spec = _with_start(session, spec, [row.id for row in found.values()])
-    _check_one_architecture(session, spec, found)
+        _check_model(session, project, spec.start, "start")
+    found = named_checkpoints(session, project, spec)
+    spec = _with_start(session, project, spec, [row.id for row in found.values()])
+    _check_one_architecture(session, project, spec, found)
     return spec
 
 
-def named_checkpoints(session: Session, spec: AnySpec) -> dict[str, Checkpoint]:
+def named_checkpoints(session: Session, project: str, spec: AnySpec) -> dict[str, Checkpoint]:
     """The checkpoints that `model` or `models` name, by their fields."""
     return {
-        field: get_checkpoint(session, model.checkpoint)
+        field: get_checkpoint(session, project, model.checkpoint)
         for field, model in _subjects(spec)
         if model.checkpoint is not None
     }
@@ -59,12 +59,12 @@ def _subjects(spec: AnySpec) -> list[tuple[str, ModelSpec]]:
     return [("model", spec.model)]
 
 
-def _check_model(session: Session, model: ModelSpec, field: str) -> None:
+def _check_model(session: Session, project: str, model: ModelSpec, field: str) -> None:
     if model.folder is not None:
         raise invalid(f"{field}.folder", "folders of the server cannot be named over HTTP")
     if model.checkpoint is not None:
         try:
-            keep_there(session, get_checkpoint(session, model.checkpoint))
+            keep_there(session, get_checkpoint(session, project, model.checkpoint))
         except Gone:
             raise invalid(f"{field}.checkpoint", f"{model.checkpoint} has been deleted") from None
         except NotFound:
@@ -97,14 +97,14 @@ def _check_checkpoints(spec: InterpolateSpec | MergeSpec | SelectSpec) -> None:
 
 
 def _check_one_architecture(
-    session: Session, spec: InterpolateSpec | MergeSpec, found: dict[str, Checkpoint]
+    session: Session, project: str, spec: InterpolateSpec | MergeSpec, found: dict[str, Checkpoint]
 ) -> None:
     """Weights are averaged one by one, so there must be the same ones everywhere."""
     first, *others = ((f"{field}.checkpoint", row.architecture) for field, row in found.items())
     if spec.start is not None:
         started = spec.start.architecture
         if spec.start.checkpoint is not None:
-            started = get_checkpoint(session, spec.start.checkpoint).architecture
+            started = get_checkpoint(session, project, spec.start.checkpoint).architecture
         others.append(("start", str(started)))
     for field, architecture in others:
         if architecture != first[1]:
@@ -116,25 +116,26 @@ def _check_one_architecture(
 
 
 def _with_start(
-    session: Session, spec: InterpolateSpec | MergeSpec, checkpoints: Iterable[str]
+    session: Session, project: str, spec: InterpolateSpec | MergeSpec, checkpoints: Iterable[str]
 ) -> InterpolateSpec | MergeSpec:
     needed = isinstance(spec, InterpolateSpec) or isinstance(spec.method, ModelStock)
     if spec.start is not None or not needed:
         return spec
-    starts = _starts(session, checkpoints)
+    starts = _starts(session, project, checkpoints)
     if len(starts) > 1:
         names = ", ".join(sorted(_name(start) for start in starts))
         raise invalid("start", f"say which: the checkpoints started from several models ({names})")
     return spec.model_copy(update={"start": starts.pop()})
 
 
-def _starts(session: Session, checkpoints: Iterable[str]) -> set[ModelSpec]:
+def _starts(session: Session, project: str, checkpoints: Iterable[str]) -> set[ModelSpec]:
     """The models that checkpoints were fine-tuned from; of a soup, those of what went into it."""
     starts: set[ModelSpec] = set()
     waiting = list(checkpoints)
     seen = set(waiting)
     while waiting:
-        job = find(session, get_checkpoint(session, waiting.pop()).job_id)
+        checkpoint = get_checkpoint(session, project, waiting.pop())
+        job = find(session, checkpoint.job_id)
         start = job.spec["model"] if job.kind == "finetune" else job.spec["start"]
         if start is not None:
             starts.add(ModelSpec.model_validate(start))

@@ -1,4 +1,4 @@
-"""The OpenAPI document: every operation may answer with a problem."""
+"""The OpenAPI document: what every operation may answer is said once, who may use it at each."""
 
 from __future__ import annotations
 
@@ -7,13 +7,44 @@ from importlib.metadata import version as installed
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
+from api.callers import declared_scopes, is_open
 from api.problems import MEDIA_TYPE, ProblemDocument
 
-PROBLEM = {
-    "description": "A problem, as RFC 9457 describes it.",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+PROBLEM = {"description": "A problem, as RFC 9457 describes it.", "content": CONTENT}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+CHALLENGE = {"WWW-Authenticate": _header("What is missing, as RFC 6750 says it.")}
+RESPONSES: dict[str, dict[str, Any]] = {
+    "401": {
+        "description": "No key, or one that is unknown, wrong, revoked or expired; or the session "
+        "has ended.",
+        "headers": CHALLENGE,
+        "content": CONTENT,
+    },
+    "403": {
+        "description": "The key lacks the scope that this needs, or the request of a session lacks "
+        "its CSRF token or comes from another site.",
+        "headers": CHALLENGE,
+        "content": CONTENT,
+    },
+    "429": {
+        "description": "Too many requests, or too many wrong keys, from here within a minute.",
+        "headers": {
+            "Retry-After": _header("Seconds to wait."),
+            "RateLimit": _header("What is left, and until when."),
+            "RateLimit-Policy": _header("How much there is, of which window in seconds."),
+        },
+        "content": CONTENT,
+    },
 }
+NAMES = {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
 
 
 def version() -> str:
@@ -37,11 +68,30 @@ def install(app: FastAPI) -> None:
             problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem.pop("$defs", {}))
             schemas["ProblemDocument"] = problem
+            responses = {NAMES[status]: RESPONSES[status] for status in NAMES}
+            schema["components"]["responses"] = responses
             for path in schema["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)
                     operation["responses"]["default"] = PROBLEM
+            _say_who_may(app, schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _say_who_may(app: FastAPI, schema: dict[str, Any]) -> None:
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            operation = schema["paths"].get(route.path, {}).get(method.lower())
+            if operation is None:
+                continue
+            for status in NAMES if not is_open(route) else ("429",):
+                reference = {"$ref": f"#/components/responses/{NAMES[status]}"}
+                operation["responses"].setdefault(status, reference)
+            scopes = sorted(scope for scope in declared_scopes(route) if scope is not None)
+            if scopes:
+                # Only OAuth knows scopes here; other schemes may name roles (OpenAPI 3.1).
+                for scheme in operation["security"]:
+                    scheme.update(dict.fromkeys(scheme, scopes))

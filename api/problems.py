@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -88,6 +89,7 @@ def invalid(field: str, message: str, *, code: str = "invalid_request") -> Probl
 TITLES = {
     "bad_request": "Bad request",
     "invalid_json": "Body is not JSON",
+    "unauthenticated": "Not signed in",
     "forbidden": "Forbidden",
     "not_found": "Not found",
     "gone": "Deleted",
@@ -105,6 +107,7 @@ TITLES = {
     "class_mismatch": "Class lists differ",
     "key_reused": "Idempotency key used for another request",
     "invalid_model": "Model that cannot be used",
+    "too_many_requests": "Too many requests",
     "internal": "Internal error",
     "unavailable": "Temporarily unavailable",
     "busy": "Too busy",
@@ -138,6 +141,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = {
 
 HTTP_CODES = {
     400: "bad_request",
+    401: "unauthenticated",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
@@ -146,6 +150,7 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     421: "misdirected_request",
+    429: "too_many_requests",
     503: "unavailable",
 }
 
@@ -163,6 +168,9 @@ def problem_of(error: Exception) -> Problem:
             errors = [(field, message)] if field else []
             errors += [(field or "file", name) for name in (names or [])[:100]]
             return Problem(status, code, message, errors=errors)
+    if isinstance(error, OperationalError):
+        detail = "the database cannot be reached or used just now; try again"
+        return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
     if isinstance(error, HTTPException):
         code = HTTP_CODES.get(error.status_code, "bad_request")
         return Problem(error.status_code, code, str(error.detail), headers=error.headers)
@@ -199,7 +207,9 @@ def install(app: FastAPI) -> None:
         problem = problem_of(error)
         if problem.status == 405:
             problem.headers = {**(problem.headers or {}), "Allow": _allowed(request)}
-        if problem.status >= 500 and problem.code not in ("busy", "unavailable"):
+        if isinstance(error, OperationalError):
+            log.warning("database_away", path=request.url.path, error=str(error.orig))
+        elif problem.status >= 500 and problem.code not in ("busy", "unavailable"):
             log.error("request_failed", path=request.url.path, exc_info=error)
         return response_of(problem, request.scope)
 
@@ -208,7 +218,7 @@ def install(app: FastAPI) -> None:
         return response_of(_problem_of_validation(request, error), request.scope)
 
     app.add_exception_handler(RequestValidationError, on_invalid)
-    for kind in (HTTPException, carot.CarotError, store.StoreError):
+    for kind in (HTTPException, carot.CarotError, store.StoreError, OperationalError):
         app.add_exception_handler(kind, on_error)
 
 

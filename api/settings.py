@@ -18,12 +18,33 @@ class ApiSettings(Settings):
     allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
         description="Names, comma separated, that requests may call this server by, besides those "
-        "of the loopback interface and `host`.",
+        "of the loopback interface and `host`. Without any: only those while there are no keys, "
+        "and every name once there are.",
     )
     insecure: bool = Field(
         default=False,
-        description="Answer anybody under any name. There are no keys: whoever reaches the port "
-        "may do everything.",
+        description="While there are no keys, answer anybody under any name: whoever reaches the "
+        "port may do everything. Once there are keys, it changes nothing.",
+    )
+    rate_per_minute: int = Field(
+        default=3000,
+        ge=0,
+        description="Requests a minute of each key, and of each address without one; more are "
+        "answered 429. 0: any number. Each API process counts for itself.",
+    )
+    failures_per_minute: int = Field(
+        default=30,
+        ge=0,
+        description="Wrong keys a minute from one address, beyond which it may not try any. "
+        "0: any number.",
+    )
+    session_hours: float = Field(
+        default=12.0, gt=0, le=24 * 365, description="How long a browser stays signed in."
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="Addresses or networks, comma separated, of proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed.",
     )
     max_body_bytes: int = Field(
         default=64 << 20,
@@ -42,10 +63,21 @@ class ApiSettings(Settings):
         default=512, ge=1, description="Images that may wait for a model; more are answered 503."
     )
     predict_models: int = Field(default=3, ge=1, description="Checkpoints kept in memory.")
+    min_free_bytes: int = Field(
+        default=256 << 20,
+        ge=0,
+        description="Readiness fails when the data folder has less room than this, in bytes.",
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="From a signal to stop, how long everything is still answered while readiness "
+        "says no, so that a load balancer can go elsewhere.",
+    )
     device: str = Field(
         default="auto", description="Device of predictions: `auto`, `cpu`, `cuda`, `cuda:1`, …"
     )
-    log_level: str = Field(default="INFO", description="Least severe level that is logged.")
     webhook_allow: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
         description="Names, addresses and networks, comma separated, that webhooks may lead to "

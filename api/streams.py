@@ -14,6 +14,7 @@ from fastapi.sse import ServerSentEvent
 from api.context import Context
 from api.schemas.jobs import EventView, JobView
 from store.events import list_events
+from store.keys import is_valid
 from store.moves import find
 from store.states import TERMINAL
 
@@ -28,16 +29,20 @@ class _Look:
 
 
 async def job_stream(
-    context: Context, job_id: str, after_seq: int
+    context: Context, job_id: str, after_seq: int, *, key_id: str | None = None
 ) -> AsyncIterator[ServerSentEvent]:
     """Events behind `after_seq`, then new ones, with the progress between them, until the end.
+
+    It also ends when the key that asked for it does.
 
     Events carry their `seq` as id, so that a client that comes back with `Last-Event-ID` misses
     none. Progress carries no id: it is a state, and the next one replaces it.
     """
     progress: dict[str, Any] | None = None
     while not context.stopping():
-        look = await to_thread.run_sync(_look, context, job_id, after_seq)
+        look = await to_thread.run_sync(_look, context, job_id, after_seq, key_id)
+        if look is None:
+            return
         for event in look.events:
             after_seq = event.seq
             yield ServerSentEvent(
@@ -55,10 +60,13 @@ async def job_stream(
             await anyio.sleep(POLL_SECONDS)
 
 
-def _look(context: Context, job_id: str, after_seq: int) -> _Look:
+def _look(context: Context, job_id: str, after_seq: int, key_id: str | None) -> _Look | None:
+    """What there is to tell; None when the key has ended."""
     # The job is read before its events: a terminal state then implies that all events are seen
     # once a later look finds none.
     with context.database.reading() as session:
+        if key_id is not None and not is_valid(session, key_id):
+            return None
         job = JobView.model_validate(find(session, job_id))
         rows = list_events(session, job_id, after_seq=after_seq, limit=PAGE)
         return _Look([EventView.model_validate(row) for row in rows], job)

@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import httpx
 
+from cli.credentials import api_key
+
 Document = dict[str, Any]
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 MEDIA_TYPES = {".zip": "application/zip", ".tar": "application/x-tar"}
@@ -26,11 +28,20 @@ class ServiceError(Exception):
 
 
 class Client:
-    """One service. Every method returns the decoded JSON body or raises `ServiceError`."""
+    """One service. Every method returns the decoded JSON body or raises `ServiceError`.
 
-    def __init__(self, url: str, *, timeout: float = 60.0) -> None:
+    Args:
+        key: shown with each request; by default what `cli.credentials` finds.
+    """
+
+    def __init__(self, url: str, *, key: str | None = None, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=httpx.Timeout(timeout, connect=5.0))
+        shown = key or api_key()
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {shown}"} if shown else {},
+            timeout=httpx.Timeout(timeout, connect=5.0),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -197,6 +208,8 @@ def _raise(response: httpx.Response) -> None:
         lines = [f"{problem['title']} ({problem['status']}): {problem['detail']}"]
         others = [e for e in problem.get("errors", []) if e["message"] not in problem["detail"]]
         lines += [f"  {e['field']}: {e['message']}" for e in others[:20]]
+        if problem["status"] == 401:
+            lines.append("  set CAROT_API_KEY, or name a file that holds the key with --key-file")
     except (ValueError, KeyError, TypeError):
         problem, lines = None, [f"{response.status_code} from {response.url}"]
     raise ServiceError("\n".join(lines), problem)

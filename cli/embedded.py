@@ -20,6 +20,8 @@ from cli.client import Client
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
+KEYS = ("CAROT_API_KEY", "CAROT_API_KEY_FILE")
+"""Variables for clients, which servers need not know."""
 ELSEWHERE = ("CAROT_DATABASE_URL", "CAROT_BROKER_URL", "CAROT_ARTIFACTS_URL")
 """Variables that would make an embedded service use somebody else's servers."""
 
@@ -178,9 +180,8 @@ class Embedded:
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
-        if self.private:
-            for name in ELSEWHERE:
-                environment.pop(name, None)
+        for name in KEYS + (ELSEWHERE if self.private else ()):
+            environment.pop(name, None)
         environment |= {
             "CAROT_DATA_DIR": str(self.data_dir),
             "CAROT_HOST": self.host,

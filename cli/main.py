@@ -8,9 +8,12 @@ from __future__ import annotations
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from cli.credentials import KeyFile, NoKeyInFile
 from cli.options import INTERRUPTED
 
 COMMANDS = {
@@ -23,7 +26,7 @@ COMMANDS = {
     "backup": ("cli.backup", "backup"),
     "restore": ("cli.backup", "restore"),
 }
-GROUPS = ("datasets", "jobs", "models", "presets", "webhooks")
+GROUPS = ("datasets", "jobs", "keys", "models", "presets", "webhooks")
 TERMINATED = 143
 
 app = typer.Typer(
@@ -34,6 +37,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _options(
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A file that holds the key to show the service; else CAROT_API_KEY is the key, or "
+            "CAROT_API_KEY_FILE the file.",
+        ),
+    ] = None,
+) -> None:
+    KeyFile.chosen = key_file
 
 
 def _build() -> None:
@@ -63,7 +80,7 @@ def main() -> None:
         named = error.field is None or error.message.startswith(error.field)
         where = "" if named else f"{error.field}: "
         fail(where + error.message)
-    except (ServiceError, CannotStart) as error:
+    except (ServiceError, CannotStart, NoKeyInFile) as error:
         fail(str(error))
     except BrokenPipeError:
         sys.stderr.close()

@@ -11,8 +11,6 @@ from cli.embedded import CannotStart, Embedded
 from cli.options import AsJson, DataDir
 from cli.output import emit, err, out
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def up(
     data_dir: DataDir = Path(".carot"),
@@ -24,16 +22,12 @@ def up(
         typer.Option(envvar="CAROT_PORT", min=0, max=65535, help="0 picks a free port."),
     ] = 8000,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen for other machines without asking for keys.")
+        bool, typer.Option("--insecure", help="Listen for other machines even without keys.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the service on this machine: API, worker and database under one folder."""
-    if host not in LOOPBACK and not insecure:
-        raise CannotStart(
-            f"{host} can be reached from other machines, and without keys anybody there could do "
-            "everything; use 127.0.0.1, or --insecure if that is what you want"
-        )
+    _refuse_strangers(data_dir, host, insecure)
     service = Embedded(data_dir, host=host, port=port, insecure=insecure)
     with err.status("starting the service"):
         service.__enter__()
@@ -42,6 +36,23 @@ def up(
     finally:
         with err.status("stopping the service"):
             service.stop()
+
+
+def _refuse_strangers(data_dir: Path, host: str, insecure: bool) -> None:
+    """The API would refuse as well; here nothing has been started or written yet."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from api.exposure import has_keys, is_loopback, refusal
+    from store.settings import Settings
+
+    if is_loopback(host) or insecure:
+        return
+    try:
+        closed = has_keys(Settings(data_dir=data_dir).database_url)
+    except SQLAlchemyError as error:
+        raise CannotStart(f"the database cannot be asked for keys: {error}") from error
+    if not closed:
+        raise CannotStart(refusal(host))
 
 
 def _announce(service: Embedded, as_json: bool) -> None:

@@ -39,10 +39,13 @@ def newest_revision() -> str:
 def main() -> None:
     """Upgrade the database that the first argument or the settings name."""
     # The settings belong to store, which may use this module: hence here.
+    from store import logs
     from store.database import Database
     from store.settings import Settings
 
-    url = sys.argv[1] if len(sys.argv) > 1 else Settings().database_url
+    settings = Settings()
+    logs.configure("migrate", settings.log_level, settings.log_format)
+    url = sys.argv[1] if len(sys.argv) > 1 else settings.database_url
     database = Database(url)
     database.upgrade()
     database.close()

@@ -51,8 +51,23 @@ def create_checkpoint(
     return checkpoint
 
 
-def get_checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:
+def get_checkpoint(session: Session, project: str, checkpoint_id: str) -> Checkpoint:
     """The checkpoint with this id.
+
+    Raises:
+        NotFound: the project has none.
+    """
+    query = select(Checkpoint).where(
+        Checkpoint.id == checkpoint_id, Checkpoint.project_id == project
+    )
+    checkpoint = session.scalar(query)
+    if checkpoint is None:
+        raise NotFound("checkpoint", checkpoint_id)
+    return checkpoint
+
+
+def find_checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:
+    """The checkpoint with this id, whose ever it is: for one that was looked up before.
 
     Raises:
         NotFound: there is none.
@@ -64,10 +79,17 @@ def get_checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:
 
 
 def list_checkpoints(
-    session: Session, *, job_id: str | None = None, cursor: str | None = None, limit: int = 50
+    session: Session,
+    project: str,
+    *,
+    job_id: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Page[Checkpoint]:
-    """Checkpoints that can be used, newest first."""
-    query = select(Checkpoint).where(Checkpoint.deleted_at.is_(None))
+    """Checkpoints of a project that can be used, newest first."""
+    query = select(Checkpoint).where(
+        Checkpoint.project_id == project, Checkpoint.deleted_at.is_(None)
+    )
     if job_id is not None:
         query = query.where(Checkpoint.job_id == job_id)
     return fetch_page(session, query, Checkpoint.id, cursor=cursor, limit=limit)

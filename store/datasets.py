@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import DEFAULT_PROJECT, Artifact, Dataset
+from store.tables import Artifact, Dataset
 
 
 def create_dataset(
     session: Session,
+    project: str,
     *,
     name: str,
     source: Mapping[str, Any],
@@ -28,7 +29,7 @@ def create_dataset(
     """A new data set; `artifact` is its bundle, just committed, or None for a bundled one."""
     dataset = Dataset(
         id=new_id("ds"),
-        project_id=DEFAULT_PROJECT,
+        project_id=project,
         name=name,
         source=dict(source),
         classes=list(classes),
@@ -43,19 +44,22 @@ def create_dataset(
     return dataset
 
 
-def get_dataset(session: Session, dataset_id: str) -> Dataset:
+def get_dataset(session: Session, project: str, dataset_id: str) -> Dataset:
     """The data set with this id.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the project has none.
     """
-    dataset = session.get(Dataset, dataset_id)
+    query = select(Dataset).where(Dataset.id == dataset_id, Dataset.project_id == project)
+    dataset = session.scalar(query)
     if dataset is None:
         raise NotFound("dataset", dataset_id)
     return dataset
 
 
-def list_datasets(session: Session, *, cursor: str | None = None, limit: int = 50) -> Page[Dataset]:
-    """Data sets that can be used, newest first."""
-    query = select(Dataset).where(Dataset.deleted_at.is_(None))
+def list_datasets(
+    session: Session, project: str, *, cursor: str | None = None, limit: int = 50
+) -> Page[Dataset]:
+    """Data sets of a project that can be used, newest first."""
+    query = select(Dataset).where(Dataset.project_id == project, Dataset.deleted_at.is_(None))
     return fetch_page(session, query, Dataset.id, cursor=cursor, limit=limit)

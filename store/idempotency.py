@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from store.database import database_now
 from store.errors import IdempotencyConflict, IdempotencyInFlight
-from store.tables import DEFAULT_PROJECT, IdempotencyRecord
+from store.tables import IdempotencyRecord
 
 ABANDONED_SECONDS = 600.0
 """A request without an answer for so long belonged to a process that died."""
 
 
-def begin(session: Session, key: str, route: str, fingerprint: str) -> dict[str, Any] | None:
-    """Take the key for a request; the stored response when it was answered before.
+def begin(
+    session: Session, project: str, key: str, route: str, fingerprint: str
+) -> dict[str, Any] | None:
+    """Take the key for a request of a project; the stored response when it was answered before.
 
     Raises:
         IdempotencyConflict: the key belongs to a request with another fingerprint.
@@ -28,7 +30,7 @@ def begin(session: Session, key: str, route: str, fingerprint: str) -> dict[str,
     taken = session.scalar(
         dialect.insert(IdempotencyRecord)
         .values(
-            project_id=DEFAULT_PROJECT,
+            project_id=project,
             key=key,
             route=route,
             fingerprint=fingerprint,
@@ -39,7 +41,7 @@ def begin(session: Session, key: str, route: str, fingerprint: str) -> dict[str,
     )
     if taken is not None:
         return None
-    record = session.get(IdempotencyRecord, (DEFAULT_PROJECT, key, route), populate_existing=True)
+    record = session.get(IdempotencyRecord, (project, key, route), populate_existing=True)
     if record is None or record.fingerprint != fingerprint:
         raise IdempotencyConflict("this Idempotency-Key was used for another request")
     if record.response is not None:
@@ -47,8 +49,7 @@ def begin(session: Session, key: str, route: str, fingerprint: str) -> dict[str,
     again = session.scalar(
         update(IdempotencyRecord)
         .where(
-            IdempotencyRecord.key == key,
-            IdempotencyRecord.route == route,
+            *_record(project, key, route),
             IdempotencyRecord.created_at < database_now(-ABANDONED_SECONDS),
         )
         .values(created_at=database_now())
@@ -59,21 +60,22 @@ def begin(session: Session, key: str, route: str, fingerprint: str) -> dict[str,
     return None
 
 
-def finish(session: Session, key: str, route: str, response: Mapping[str, Any]) -> None:
+def finish(
+    session: Session, project: str, key: str, route: str, response: Mapping[str, Any]
+) -> None:
     """Keep the answer for whoever asks again."""
     session.execute(
         update(IdempotencyRecord)
-        .where(IdempotencyRecord.key == key, IdempotencyRecord.route == route)
+        .where(*_record(project, key, route))
         .values(response=dict(response))
     )
 
 
-def abandon(session: Session, key: str, route: str) -> None:
+def abandon(session: Session, project: str, key: str, route: str) -> None:
     """Free a key whose request made nothing."""
     session.execute(
         delete(IdempotencyRecord).where(
-            IdempotencyRecord.key == key,
-            IdempotencyRecord.route == route,
+            *_record(project, key, route),
             IdempotencyRecord.response.is_(None),
         )
     )
@@ -83,3 +85,11 @@ def forget_old(session: Session, seconds: float) -> None:
     """Forget keys that were taken so long ago: whoever uses one again makes something new."""
     old = IdempotencyRecord.created_at < database_now(-seconds)
     session.execute(delete(IdempotencyRecord).where(old))
+
+
+def _record(project: str, key: str, route: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        IdempotencyRecord.project_id == project,
+        IdempotencyRecord.key == key,
+        IdempotencyRecord.route == route,
+    )

@@ -55,8 +55,13 @@ def create_job(
     name: str | None = None,
     alias: str | None = None,
     wishes: Wishes | None = None,
+    request_id: str | None = None,
 ) -> Job:
-    """A new job, queued, with its first event."""
+    """A new job, queued, with its first event.
+
+    Args:
+        request_id: of the request that asked for it; the event keeps it.
+    """
     wishes = wishes or Wishes()
     job = Job(
         id=new_id("job"),
@@ -79,7 +84,7 @@ def create_job(
     )
     session.add(job)
     session.flush()
-    data = {"state": job.state}
+    data = {"state": job.state} | ({"request_id": request_id} if request_id else {})
     session.add(JobEvent(job_id=job.id, seq=1, type="state", message="", data=data))
     session.flush()
     announce(session, job.id, 1, job.state)

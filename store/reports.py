@@ -42,23 +42,29 @@ def create_report(
     return report
 
 
-def get_report(session: Session, report_id: str) -> Report:
+def get_report(session: Session, project: str, report_id: str) -> Report:
     """The report with this id.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the project has none.
     """
-    report = session.get(Report, report_id)
+    query = select(Report).where(Report.id == report_id, Report.project_id == project)
+    report = session.scalar(query)
     if report is None:
         raise NotFound("report", report_id)
     return report
 
 
 def list_reports(
-    session: Session, *, job_id: str | None = None, cursor: str | None = None, limit: int = 50
+    session: Session,
+    project: str,
+    *,
+    job_id: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Page[Report]:
-    """Reports, newest first."""
-    query = select(Report)
+    """Reports of a project, newest first."""
+    query = select(Report).where(Report.project_id == project)
     if job_id is not None:
         query = query.where(Report.job_id == job_id)
     return fetch_page(session, query, Report.id, cursor=cursor, limit=limit)

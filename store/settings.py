@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from store.logs import LogFormat, LogLevel
 from store.queues import QUEUES, QueueName
 
 DATABASE_ARTIFACTS = "database:"
@@ -69,6 +70,17 @@ class Settings(BaseSettings):
     ring_seconds: float = Field(
         default=30.0, gt=0, description="How long a job may wait before workers are told again."
     )
+    log_level: LogLevel = Field(default="INFO", description="Least severe level that is logged.")
+    log_format: LogFormat = Field(
+        default="auto",
+        description="`json`, one object a line; `console`, for people; `auto`, the latter on a "
+        "terminal.",
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     keep_checkpoints: int | None = Field(
         default=None,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
+import structlog
 from sqlalchemy import ColumnElement, or_, select, update
 
 from store.artifacts import open_store
@@ -17,7 +17,7 @@ from store.settings import Settings
 from store.states import HELD, JobState
 from store.tables import Job
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("sweeper")
 PER_SWEEP = 100
 RUNG_FOR = 10
 """Only so many of the oldest queued jobs are rung for: while every worker is busy, messages would
@@ -41,11 +41,11 @@ def sweep_once(
         with database.session() as session:
             state = expire(session, job_id)
         if state is not None:
-            log.warning("%s: its worker fell silent; now %s", job_id, state)
+            log.warning("worker_lost", job_id=job_id, state=state)
     for job_id in _held(database, settings.late_seconds, Job.not_responding_since.is_(None)):
         with database.session() as session:
             if mark_not_responding(session, job_id, settings.late_seconds):
-                log.warning("%s: its worker has not been heard for a while", job_id)
+                log.warning("worker_not_responding", job_id=job_id)
     return _ring(database, settings, ring)
 
 
@@ -86,14 +86,24 @@ def _ring(database: Database, settings: Settings, ring: Callable[[str, str], obj
 
 
 class Sweeper:
-    """A thread that sweeps until it is stopped."""
+    """A thread that sweeps until it is stopped.
+
+    Args:
+        ring: called with a job's id and queue.
+        after: called behind every sweep, whether it went well or not.
+    """
 
     def __init__(
-        self, database: Database, settings: Settings, ring: Callable[[str, str], object]
+        self,
+        database: Database,
+        settings: Settings,
+        ring: Callable[[str, str], object],
+        after: Callable[[], object] = lambda: None,
     ) -> None:
         self._database = database
         self._settings = settings
         self._ring = ring
+        self._after = after
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -123,5 +133,6 @@ class Sweeper:
             # The database, the broker or the artifact store is away, each with errors of its own;
             # the next sweep sees whether it is back.
             except Exception:
-                log.exception("a sweep failed")
+                log.exception("sweep_failed")
             sweeps += 1
+            self._after()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from tests.programs import VARIABLES, Unavailable
 from tests.services import ensure, stop_all
@@ -48,6 +52,52 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             PostgresServer(url, folder).forget()
         stop_all(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Without this an error is drawn with the values of all variables, which takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+    )
+
+
+class Lines:
+    """What was logged, as a process of the service would write it."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def all(self, **wanted: object) -> list[dict[str, Any]]:
+        """Lines with these values."""
+        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [line for line in found if wanted.items() <= line.items()]
+
+    def one(self, **wanted: object) -> dict[str, Any]:
+        """The only such line."""
+        [line] = self.all(**wanted)
+        return line
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """Logging as in the service, into memory."""
+    from store import logs
+
+    root, names = logging.getLogger(), list(logs.QUIET)
+    handlers, level = list(root.handlers), root.level
+    levels = {name: logging.getLogger(name).level for name in names}
+    before = structlog.get_config()
+    lines = Lines()
+    logs.configure("test", "DEBUG", stream=lines.stream)
+    structlog.configure(cache_logger_on_first_use=False)
+    yield lines
+    logging.captureWarnings(False)
+    structlog.configure(**before)
+    root.handlers = handlers
+    root.setLevel(level)
+    for name in names:
+        logging.getLogger(name).setLevel(levels[name])
 
 
 def server_url(kind: str) -> str:

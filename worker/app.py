@@ -12,19 +12,21 @@ training has a process of its own.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
 from typing import Any
 
+import structlog
 from celery import Celery, signals
 
+from store import logs
 from store.artifacts import open_store
 from store.database import Database
 from store.queues import broker_queue
 from store.settings import Settings
 from store.sweeper import Sweeper
+from worker.alive import alive_file, touch
 from worker.supervisor import Supervisor
 
 TASK = "carot.run_job"
@@ -32,12 +34,11 @@ MAILBOX = "worker.mailbox:Transport"
 OPTIONS = (
     "--pool=threads",
     "--concurrency=1",
-    "--loglevel=INFO",
     "--without-gossip",
     "--without-mingle",
     "--without-heartbeat",
 )
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 
 
 def create_app(settings: Settings) -> Celery:
@@ -66,9 +67,9 @@ def create_app(settings: Settings) -> Celery:
 
 def serve(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a job in progress is given back with its snapshot."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure("worker", settings.log_level, settings.log_format)
+    # Whoever listens to it has set up logging, and Celery leaves it as it is.
+    signals.setup_logging.connect(_logging_is_set_up)
     database = Database(settings.database_url)
     stopping = threading.Event()
     app = create_app(settings)
@@ -80,7 +81,7 @@ def serve(settings: Settings) -> None:
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         # Whichever job is first in line, and then the next: messages may be lost or late.
-        log.info("rung for %s", job_id)
+        log.info("rung", job_id=job_id)
         supervisor.run()
 
     def ring(job_id: str, queue: str) -> None:
@@ -89,21 +90,33 @@ def serve(settings: Settings) -> None:
                 TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
             )
         except Exception as error:  # noqa: BLE001 - brokers raise what they like; it rings again
-            log.warning("cannot ring for %s: %s", job_id, error)
+            log.warning("ring_failed", job_id=job_id, error=str(error))
 
     def on_shutdown(**_: Any) -> None:
         stopping.set()
 
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
-    sweeper = Sweeper(database, settings, ring)
+
+    def say_alive() -> None:
+        touch(settings.data_dir)
+
+    sweeper = Sweeper(database, settings, ring, after=say_alive)
+    say_alive()
     sweeper.start()
     try:
         queues = ",".join(map(broker_queue, settings.queues))
-        app.worker_main(["worker", f"--hostname={_name()}", f"--queues={queues}", *OPTIONS])
+        app.worker_main(
+            ["--quiet", "worker", f"--hostname={_name()}", f"--queues={queues}", *OPTIONS]
+        )
     finally:
         stopping.set()
         sweeper.stop()
+        alive_file(settings.data_dir).unlink(missing_ok=True)
         database.close()
+
+
+def _logging_is_set_up(**_: Any) -> None:
+    pass
 
 
 def _name() -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -35,12 +35,12 @@ from worker.heartbeat import Heartbeat, Verdict
 from worker.materialise import Materialiser, Materials
 from worker.relay import Note, Relay
 from worker.results import Results
-from worker.trainer_process import TrainerProcess
+from worker.trainer_process import Command, TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 MAX_MESSAGE = 4000
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 
 
 class GivenUp(Exception):
@@ -51,7 +51,7 @@ class Attempt:
     """A claimed job in the hands of this worker.
 
     Args:
-        command: the trainer; `folder` is added to it.
+        command: of the trainer, for a number of processes; `folder` is added to it.
         stopping: set when this process is to end.
         folder: where everything of this attempt lies.
     """
@@ -61,7 +61,7 @@ class Attempt:
         settings: Settings,
         database: Database,
         artifacts: ArtifactStore,
-        command: Sequence[str],
+        command: Command,
         stopping: threading.Event,
         held: Claim,
         folder: Path,
@@ -99,7 +99,7 @@ class Attempt:
             except (ArtifactError, NotFound, NotBeneathRoot, DataError, SpecError) as error:
                 self._fail(_code(type(error).__name__), str(error))
             except Exception as error:
-                log.exception("%s: the worker failed", self._held.job_id)
+                log.exception("worker_failed")
                 self._lose(Exit(ExitReason.WORKER_ERROR, f"the worker failed: {error!r}"))
 
     def _run(self) -> None:
@@ -110,7 +110,9 @@ class Attempt:
                 f"starting anew, as the snapshot cannot be used: {materials.snapshot_lost}",
             )
         kills = oom_kills()
-        trainer = TrainerProcess(self._command, self._folder, self._relay.on_line)
+        trainer = TrainerProcess(
+            self._command(self._held.processes), self._folder, self._relay.on_line
+        )
         try:
             code = self._watch(trainer)
         finally:
@@ -159,14 +161,18 @@ class Attempt:
         if event is None or event.step == self._stored_step:
             return
         before, self._stored_step = self._stored_step, event.step
+        lease = self._settings.lease_seconds
         try:
+            # First the curves up to it: a worker killed in between would leave a gap that no later
+            # attempt fills, as it goes on behind the snapshot.
+            self._relay.flush(self._database, self._held, lease, due=False)
             self._results.keep_snapshot(event)
         except GivenUp:
             self._stored_step = before
         except StaleFence:
             raise
         except Exception as error:
-            log.exception("%s: a snapshot was not kept", self._held.job_id)
+            log.exception("snapshot_not_kept", step=event.step)
             self._warn("snapshot_not_kept", f"the snapshot of step {event.step}: {error}")
 
     def _give_up(self) -> None:
@@ -240,7 +246,7 @@ class Attempt:
             except OperationalError as error:
                 if self._heartbeat.verdict is Verdict.STALE:
                     raise StaleFence(f"{self._held.job_id}: the database was away") from error
-                log.warning("%s: %s; trying again", self._held.job_id, error)
+                log.warning("database_away", error=str(error))
                 time.sleep(RETRY_SECONDS)
             else:
                 return

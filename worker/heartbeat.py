@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,19 +9,21 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from store.claims import Claim
 from store.database import Database
 from store.errors import StaleFence
+from store.logs import carrying
 from store.settings import Settings
 from store.states import JobState
 from store.tables import Job
 from worker.relay import Relay
 
 TICK_SECONDS = 0.3
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 
 
 class Verdict(StrEnum):
@@ -52,7 +53,7 @@ class Heartbeat:
         self._relay = relay
         self._stopping = threading.Event()
         self._last_beat = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=carrying(self._run), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -77,7 +78,7 @@ class Heartbeat:
         except StaleFence:
             self.verdict = Verdict.STALE
         except SQLAlchemyError as error:
-            log.warning("%s: no heartbeat: %s", self._held.job_id, error)
+            log.warning("no_heartbeat", error=str(error))
             if time.monotonic() - self._last_beat > self._settings.lease_seconds:
                 self.verdict = Verdict.STALE
 

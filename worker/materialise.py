@@ -90,13 +90,16 @@ class Materialiser:
             self._folder.mkdir(parents=True)
             spec: dict[str, Any] = json.loads(json.dumps(held.spec))
             _expand_suite(spec)
-            local = {name: self._dataset(name) for name in dict.fromkeys(datasets_in(spec))}
+            local = {
+                name: self._dataset(held.project_id, name)
+                for name in dict.fromkeys(datasets_in(spec))
+            }
             _rewrite(spec, local)
             materials.references = {mine: given for given, mine in local.items() if is_path(mine)}
             for model in checkpoints_in(spec):
                 folder = f"{layout.MODELS}/{model['checkpoint']}"
                 if folder not in materials.checkpoints:
-                    self._checkpoint(model["checkpoint"], folder)
+                    self._checkpoint(held.project_id, model["checkpoint"], folder)
                     materials.checkpoints[folder] = model["checkpoint"]
                 model |= {"checkpoint": None, "folder": folder}
             if held.snapshot_artifact_id is not None:
@@ -104,13 +107,13 @@ class Materialiser:
             (self._folder / layout.SPEC).write_text(json.dumps(spec), encoding="utf-8")
         return materials
 
-    def _dataset(self, reference: str) -> str:
+    def _dataset(self, project: str, reference: str) -> str:
         if is_path(reference):
             return self._files(reference)
         if not reference.startswith(DATASET_PREFIX):
             return reference
         with self._database.reading() as session:
-            dataset = get_dataset(session, reference)
+            dataset = get_dataset(session, project, reference)
             key = None if dataset.artifact is None else dataset.artifact.ref
             source = str(dataset.source.get("source", ""))
         if key is None:
@@ -130,9 +133,9 @@ class Materialiser:
         scheme, _, relative = reference.partition(":")
         return f"{scheme}:{layout.DATASETS}/{layout.ROOT}/{relative}"
 
-    def _checkpoint(self, checkpoint_id: str, target: str) -> None:
+    def _checkpoint(self, project: str, checkpoint_id: str, target: str) -> None:
         with self._database.reading() as session:
-            key = get_checkpoint(session, checkpoint_id).artifact.ref
+            key = get_checkpoint(session, project, checkpoint_id).artifact.ref
         self._fetch(key, target)
 
     def _snapshot(self, artifact_id: str) -> str | None:

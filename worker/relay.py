@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -29,7 +29,7 @@ from store.claims import Claim, beat, record_event, record_metrics
 from store.database import Database
 from store.states import JobState
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 MAX_WARNINGS = 1000
 MAX_NAME = 100
 
@@ -96,7 +96,7 @@ class Relay:
         try:
             event = EVENT.validate_json(line)
         except ValidationError:
-            log.warning("the trainer wrote something that is no event: %r", line[:200])
+            log.warning("no_event", line=line[:200].decode("utf-8", "replace"))
             return
         with self._lock:
             self._take(event)

@@ -110,7 +110,7 @@ class Results:
                     logits_artifact_id=None if logits is None else logits.artifact_id,
                 )
                 if given is not None and self._held.alias is not None:
-                    set_alias(session, self._held.alias, given)
+                    set_alias(session, self._held.project_id, self._held.alias, given)
                 succeed(session, self._held, checkpoint_id=given, report_id=row.id)
 
     def _list_checkpoint(self, session: Session, stored: Stored, report: Report) -> str:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from store.artifacts import ArtifactStore
-from store.claims import claim_next
+from store.claims import Claim, claim_next
 from store.database import Database
 from store.errors import NotFound, StaleFence
+from store.logs import bound
 from store.moves import find
 from store.settings import Settings
 from store.states import HELD
 from worker.attempt import Attempt
-from worker.trainer_process import COMMAND
+from worker.trainer_process import Command, trainer_command
 
 SCRATCH = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker")
 
 
 class Supervisor:
@@ -28,7 +29,7 @@ class Supervisor:
 
     Args:
         worker: a name for people.
-        command: the trainer; the folder of the attempt is added to it.
+        command: of the trainer, for a number of processes; the attempt's folder is added.
         stopping: set when this process is to end; the job is then given back.
     """
 
@@ -39,7 +40,7 @@ class Supervisor:
         artifacts: ArtifactStore,
         *,
         worker: str,
-        command: Sequence[str] = COMMAND,
+        command: Command = trainer_command,
         stopping: threading.Event | None = None,
     ) -> None:
         self._settings = settings
@@ -68,8 +69,18 @@ class Supervisor:
             )
         if held is None:
             return False
-        job_id = held.job_id
-        log.info("%s: attempt %d, fence %d", job_id, held.attempt, held.fence)
+        with bound(job_id=held.job_id, fence=held.fence, attempt=held.attempt, worker=held.worker):
+            self._attempt(held)
+        return True
+
+    def clean_scratch(self) -> None:
+        """Delete the folders of attempts that are over: their workers were killed."""
+        for folder in self._scratch.glob("job_*"):
+            if not self._is_live(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _attempt(self, held: Claim) -> None:
+        log.info("job_claimed", kind=held.kind)
         folder = self._scratch / f"{held.job_id}-{held.fence}"
         try:
             Attempt(
@@ -82,16 +93,11 @@ class Supervisor:
                 folder,
             ).run()
         except StaleFence as error:
-            log.warning("%s: %s; nothing more is written", job_id, error)
+            log.warning("job_taken_away", reason=str(error))
+        else:
+            log.info("attempt_over")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return True
-
-    def clean_scratch(self) -> None:
-        """Delete the folders of attempts that are over: their workers were killed."""
-        for folder in self._scratch.glob("job_*"):
-            if not self._is_live(folder):
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _is_live(self, folder: Path) -> bool:
         match = SCRATCH.fullmatch(folder.name)

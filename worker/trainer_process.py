@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
@@ -15,14 +14,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 import worker
+from store.logs import carrying
 from worker.child import PARENT
 
+Command = Callable[[int], Sequence[str]]
 COMMAND = (sys.executable, "-m", "worker.child")
+RANKS_COMMAND = (sys.executable, "-m", "worker.ranks")
 MAX_LINE = 4 << 20
 TAIL_LINES = 20
 TAIL_WIDTH = 500
-log = logging.getLogger(__name__)
+log = structlog.get_logger("worker.trainer")
+
+
+def trainer_command(processes: int) -> tuple[str, ...]:
+    """The trainer of a job that asks for so many processes, at least 1; the folder is added."""
+    return COMMAND if processes == 1 else (*RANKS_COMMAND, str(processes))
 
 
 class TrainerProcess:
@@ -52,7 +61,7 @@ class TrainerProcess:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [
-            threading.Thread(target=_each_line, args=(stream, handle), daemon=True)
+            threading.Thread(target=carrying(_each_line), args=(stream, handle), daemon=True)
             for stream, handle in (
                 (self._process.stdout, on_line),
                 (self._process.stderr, self._note),
@@ -122,7 +131,7 @@ class TrainerProcess:
     def _note(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip()
         if text:
-            log.info("trainer %d: %s", self.pid, text[:TAIL_WIDTH])
+            log.info("trainer", pid=self.pid, line=text[:TAIL_WIDTH])
             self._tail.append(text[:TAIL_WIDTH])
 
 

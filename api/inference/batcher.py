@@ -26,6 +26,7 @@ class _Waiting(Generic[T, R]):
     key: Hashable
     item: T
     future: Future[R]
+    since: float
 
 
 class Batcher(Generic[T, R]):
@@ -36,6 +37,7 @@ class Batcher(Generic[T, R]):
         batch: most items in one call.
         wait_seconds: how long the first item of a batch waits for others of its key.
         capacity: most items waiting; beyond it `submit` raises `Busy`.
+        on_wait: told for each item how many seconds it has waited when its batch begins.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Batcher(Generic[T, R]):
         batch: int,
         wait_seconds: float,
         capacity: int,
+        on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._run = run
         self._batch = batch
         self._wait_seconds = wait_seconds
         self._capacity = capacity
+        self._on_wait = on_wait
         self._queue: deque[_Waiting[T, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -62,7 +66,8 @@ class Batcher(Generic[T, R]):
         Raises:
             Busy: there is no room for them, or the batcher is closed.
         """
-        waiting: list[_Waiting[T, R]] = [_Waiting(key, item, Future()) for item in items]
+        now = time.monotonic()
+        waiting: list[_Waiting[T, R]] = [_Waiting(key, item, Future(), now) for item in items]
         with self._changed:
             if self._closed or len(self._queue) + len(waiting) > self._capacity:
                 raise Busy
@@ -83,6 +88,9 @@ class Batcher(Generic[T, R]):
             live = [w for w in batch if w.future.set_running_or_notify_cancel()]
             if not live:
                 continue
+            now = time.monotonic()
+            for w in live:
+                self._on_wait(now - w.since)
             try:
                 results = self._run(live[0].key, [w.item for w in live])
             # Whatever the model raises belongs to the requests, not to this thread.

@@ -10,7 +10,7 @@ from api.inference.engine import Predictor
 from api.settings import ApiSettings
 from store.artifacts import ArtifactStore
 from store.bundles import unpack
-from store.checkpoints import get_checkpoint
+from store.checkpoints import find_checkpoint
 from store.database import Database
 
 
@@ -38,7 +38,7 @@ class CheckpointCache:
     def folder(self, checkpoint_id: str) -> Path:
         """A folder with the checkpoint's files; unpacked aside first, so it is whole or absent."""
         with self._database.reading() as session:
-            artifact = get_checkpoint(session, checkpoint_id).artifact
+            artifact = find_checkpoint(session, checkpoint_id).artifact
             reference = artifact.ref
             target = self._root / str(artifact.sha256)
         if target.is_dir():

@@ -73,6 +73,7 @@ class Engine:
         batch, wait_seconds: see `Batcher`.
         capacity: images being decoded or waiting; beyond it `predict` raises `Busy`.
         on_batch: told (images, seconds) after each model pass.
+        on_wait: see `Batcher`.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Engine:
         wait_seconds: float = 0.003,
         capacity: int = 512,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
+        on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._load = load
         self._models = models
@@ -96,7 +98,7 @@ class Engine:
             min(8, os.cpu_count() or 1), thread_name_prefix="image-decoder"
         )
         self._batcher: Batcher[tuple[Predictor, Any], NDArray[np.float32]] = Batcher(
-            self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity
+            self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity, on_wait=on_wait
         )
 
     async def predict(self, checkpoint_id: str, images: Sequence[Encoded]) -> Outcome:
@@ -123,6 +125,17 @@ class Engine:
         return Outcome(
             predictor, [p if isinstance(p, UnreadableImage) else next(logits) for p in prepared]
         )
+
+    @property
+    def pending(self) -> int:
+        """Images being decoded or waiting for a model."""
+        return self._pending
+
+    def models(self) -> tuple[int, int]:
+        """How many checkpoints are in memory, and how many on their way. Any thread may ask."""
+        futures = list(self._loaded.values())
+        loaded = sum(future.done() for future in futures)
+        return loaded, len(futures) - loaded
 
     def close(self) -> None:
         """Finish what is under way and end the threads."""

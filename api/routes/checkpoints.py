@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.callers import JobsWriter
+from api.callers import JobsWriter, ModelsReader
 from api.context import Ctx, known_shape
 from api.ranges import chosen_range
 from api.schemas.common import Cursor, Limit, Page
@@ -25,6 +25,7 @@ BINARY = {"content": {TAR: {"schema": {"type": "string", "format": "binary"}}}}
 @router.get("")
 def list_checkpoints(
     context: Ctx,
+    caller: ModelsReader,
     job_id: Annotated[str | None, Query(max_length=100)] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
@@ -32,22 +33,27 @@ def list_checkpoints(
     """Checkpoints that were not deleted, newest first."""
     wanted = known_shape("job", job_id) if job_id is not None else None
     with context.database.reading() as session:
-        page = store.list_checkpoints(session, job_id=wanted, cursor=cursor, limit=limit)
+        page = store.list_checkpoints(
+            session, caller.project, job_id=wanted, cursor=cursor, limit=limit
+        )
         return Page(data=[_view(row) for row in page.data], next_cursor=page.next_cursor)
 
 
 @router.get("/{checkpoint_id}")
-def get_checkpoint(checkpoint_id: str, context: Ctx) -> CheckpointView:
+def get_checkpoint(checkpoint_id: str, context: Ctx, caller: ModelsReader) -> CheckpointView:
     """One checkpoint."""
     with context.database.reading() as session:
-        return _view(store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id)))
+        wanted = known_shape("checkpoint", checkpoint_id)
+        return _view(store.get_checkpoint(session, caller.project, wanted))
 
 
 @router.delete("/{checkpoint_id}", status_code=204)
 def delete_checkpoint(checkpoint_id: str, context: Ctx, caller: JobsWriter) -> None:
     """Delete its weights; what is known of it stays. Not while an alias or a job needs it."""
     with context.database.session() as session:
-        row = store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id))
+        row = store.get_checkpoint(
+            session, caller.project, known_shape("checkpoint", checkpoint_id)
+        )
         artifact = deletion.delete(session, row)
     deletion.finish(context.database, context.artifacts, artifact)
 
@@ -64,13 +70,15 @@ def delete_checkpoint(checkpoint_id: str, context: Ctx, caller: JobsWriter) -> N
 def download(
     checkpoint_id: str,
     context: Ctx,
+    caller: ModelsReader,
     range_: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
     if_range: Annotated[str | None, Header(max_length=200)] = None,
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Response:
     """The checkpoint's files as a tar, in open_clip's layout. Ranges resume a broken download."""
     with context.database.reading() as session:
-        row = store.get_checkpoint(session, known_shape("checkpoint", checkpoint_id))
+        wanted = known_shape("checkpoint", checkpoint_id)
+        row = store.get_checkpoint(session, caller.project, wanted)
         deletion.check_there(row)
         reference, size = row.artifact.ref, row.artifact.size or 0
         name, etag = row.id, f'"{row.artifact.sha256}"'

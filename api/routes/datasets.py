@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from api import ingest
-from api.callers import JobsWriter
+from api.callers import JobsReader, JobsWriter
 from api.context import Context, Ctx, known_shape
 from api.idempotency import Answer, IdempotencyKey, turn
 from api.problems import Problem, invalid
@@ -56,6 +56,7 @@ BODY: dict[str, Any] = {
 async def create(
     request: Request,
     context: Ctx,
+    caller: JobsWriter,
     name: Annotated[Name | None, Query(description="For people.")] = None,
     key: IdempotencyKey = None,
 ) -> Response:
@@ -67,7 +68,7 @@ async def create(
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        return await _from_json(request, context, name, key)
+        return await _from_json(request, context, caller.project, name, key)
     with scratch(context.scratch) as folder:
         if media_type == "multipart/form-data":
             upload, name = await _from_form(request, context, folder, name)
@@ -86,36 +87,43 @@ async def create(
             return ingest.from_file(context, upload.path, chosen, {"source": "upload"})
 
         print_ = f"{upload.sha256}:{chosen}"
-        return await to_thread.run_sync(_store, context, key, print_, make)
+        return await to_thread.run_sync(_store, context, caller.project, key, print_, make)
 
 
 @router.get("")
-def list_datasets(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page[DatasetView]:
+def list_datasets(
+    context: Ctx, caller: JobsReader, cursor: Cursor = None, limit: Limit = 50
+) -> Page[DatasetView]:
     """Data sets that were not deleted, newest first."""
     with context.database.reading() as session:
-        page = store.list_datasets(session, cursor=cursor, limit=limit)
+        page = store.list_datasets(session, caller.project, cursor=cursor, limit=limit)
         data = [ingest.view(row) for row in page.data]
         return Page(data=data, next_cursor=page.next_cursor)
 
 
 @router.get("/{dataset_id}")
-def get_dataset(dataset_id: str, context: Ctx) -> DatasetView:
+def get_dataset(dataset_id: str, context: Ctx, caller: JobsReader) -> DatasetView:
     """One data set."""
     with context.database.reading() as session:
-        return ingest.view(store.get_dataset(session, known_shape("dataset", dataset_id)))
+        wanted = known_shape("dataset", dataset_id)
+        return ingest.view(store.get_dataset(session, caller.project, wanted))
 
 
 @router.delete("/{dataset_id}", status_code=204)
 def delete_dataset(dataset_id: str, context: Ctx, caller: JobsWriter) -> None:
     """Delete its images; what is known of it stays. Not while a job needs it."""
     with context.database.session() as session:
-        row = store.get_dataset(session, known_shape("dataset", dataset_id))
+        row = store.get_dataset(session, caller.project, known_shape("dataset", dataset_id))
         artifact = deletion.delete(session, row)
     deletion.finish(context.database, context.artifacts, artifact)
 
 
 async def _from_json(
-    request: Request, context: Context, name: str | None, key: str | None
+    request: Request,
+    context: Context,
+    project: str,
+    name: str | None,
+    key: IdempotencyKey,
 ) -> Response:
     raw = await request.body()
     try:
@@ -136,18 +144,22 @@ async def _from_json(
         return ingest.from_bundled(body.source, chosen)
 
     print_ = json.dumps([body.source, body.path, chosen])
-    return await to_thread.run_sync(_store, context, key, print_, make)
+    return await to_thread.run_sync(_store, context, project, key, print_, make)
 
 
 def _store(
-    context: Context, key: str | None, print_: str, make: Callable[[], ingest.Draft]
+    context: Context,
+    project: str,
+    key: IdempotencyKey,
+    print_: str,
+    make: Callable[[], ingest.Draft],
 ) -> Response:
     with turn(context, key, "POST /datasets", print_) as mine:
         if mine.replay is not None:
             return mine.replay
         draft = make()
         with context.database.session() as session:
-            dataset = ingest.view(draft.record(session, context.artifacts))
+            dataset = ingest.view(draft.record(session, project, context.artifacts))
             answer = Answer(201, dataset, {"Location": f"/datasets/{dataset.id}"})
             mine.keep(session, answer)
     return answer.response()

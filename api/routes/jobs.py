@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Query, Response
 
 from api.callers import JobsReader, JobsWriter
 from api.checks import checked
-from api.context import Ctx, known_shape
+from api.context import Ctx, RequestId, known_shape
 from api.idempotency import Answer, IdempotencyKey, fingerprint, turn
 from api.schemas.common import Cursor, Limit, Page, Time
 from api.schemas.jobs import (
@@ -29,6 +30,7 @@ from store.states import JobState
 from store.tables import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+log = structlog.get_logger("api.jobs")
 ASKED: dict[int | str, dict[str, Any]] = {
     202: {"model": JobView, "description": "The run is being asked to stop."}
 }
@@ -36,7 +38,11 @@ ASKED: dict[int | str, dict[str, Any]] = {
 
 @router.post("", status_code=201, response_model=JobView)
 def submit(
-    body: JobRequest, context: Ctx, caller: JobsWriter, key: IdempotencyKey = None
+    body: JobRequest,
+    context: Ctx,
+    caller: JobsWriter,
+    request_id: RequestId,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Queue a run: `finetune` trains, evaluates and calibrates; `evaluate` only measures.
 
@@ -56,7 +62,7 @@ def submit(
         if mine.replay is not None:
             return mine.replay
         with context.database.session() as session:
-            spec = checked(session, body.spec(), context.settings.dataset_root)
+            spec = checked(session, caller.project, body.spec(), context.settings.dataset_root)
             job = store.create_job(
                 session,
                 spec,
@@ -65,10 +71,12 @@ def submit(
                 name=body.name,
                 alias=body.alias,
                 wishes=wishes,
+                request_id=request_id,
             )
             view = _view(job)
             answer = Answer(201, view, {"Location": f"/jobs/{view.id}"})
             mine.keep(session, answer)
+    log.info("job_created", job_id=view.id, kind=view.kind, project=caller.project)
     # After the commit: a worker that is faster than this line finds the row.
     context.doorbell.ring(view.id, view.queue)
     return answer.response()

@@ -6,6 +6,7 @@ import re
 
 from fastapi import APIRouter
 
+from api.callers import JobsWriter, ModelsReader
 from api.context import Context, Ctx, known_shape
 from api.problems import invalid
 from api.schemas.common import Alias, Cursor, Limit, Page
@@ -21,39 +22,41 @@ SHAPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @router.put("/{alias}")
-def put_alias(alias: Alias, body: AliasRequest, context: Ctx) -> AliasView:
+def put_alias(alias: Alias, body: AliasRequest, context: Ctx, caller: JobsWriter) -> AliasView:
     """Point an alias at a checkpoint, new or not. Requests under way finish on the old one."""
     with context.database.session() as session:
         try:
             wanted = known_shape("checkpoint", body.checkpoint)
-            keep_there(session, get_checkpoint(session, wanted))
+            keep_there(session, get_checkpoint(session, caller.project, wanted))
         except Gone:
             raise invalid("checkpoint", f"{body.checkpoint} has been deleted") from None
         except NotFound:
             raise invalid("checkpoint", f"no checkpoint {body.checkpoint!a}") from None
-        return view(store.set_alias(session, alias, body.checkpoint))
+        return view(store.set_alias(session, caller.project, alias, body.checkpoint))
 
 
 @router.get("")
-def list_aliases(context: Ctx, cursor: Cursor = None, limit: Limit = 50) -> Page[AliasView]:
+def list_aliases(
+    context: Ctx, caller: ModelsReader, cursor: Cursor = None, limit: Limit = 50
+) -> Page[AliasView]:
     """Aliases by name."""
     with context.database.reading() as session:
-        page = store.list_aliases(session, cursor=cursor, limit=limit)
+        page = store.list_aliases(session, caller.project, cursor=cursor, limit=limit)
         return Page(data=[view(row) for row in page.data], next_cursor=page.next_cursor)
 
 
 @router.get("/{alias}")
-def get_alias(alias: str, context: Ctx) -> AliasView:
+def get_alias(alias: str, context: Ctx, caller: ModelsReader) -> AliasView:
     """Where an alias points."""
     with context.database.reading() as session:
-        return view(store.get_alias(session, known_alias(alias)))
+        return view(store.get_alias(session, caller.project, known_alias(alias)))
 
 
 @router.delete("/{alias}", status_code=204)
-def delete_alias(alias: str, context: Ctx) -> None:
+def delete_alias(alias: str, context: Ctx, caller: JobsWriter) -> None:
     """Remove an alias; its checkpoint stays."""
     with context.database.session() as session:
-        store.delete_alias(session, known_alias(alias))
+        store.delete_alias(session, caller.project, known_alias(alias))
 
 
 def known_alias(alias: str) -> str:
@@ -67,14 +70,14 @@ def known_alias(alias: str) -> str:
     return alias
 
 
-def checkpoint_of(context: Context, alias: str) -> str:
-    """The checkpoint that an alias points to.
+def checkpoint_of(context: Context, project: str, alias: str) -> str:
+    """The checkpoint that an alias of a project points to.
 
     Raises:
         NotFound: no such alias.
     """
     with context.database.reading() as session:
-        return store.get_alias(session, known_alias(alias)).checkpoint_id
+        return store.get_alias(session, project, known_alias(alias)).checkpoint_id
 
 
 def view(row: ModelAlias) -> AliasView:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.callers import Predicting
 from api.context import Context, Ctx, RequestId, known_shape
 from api.inference.batcher import Busy
 from api.inference.engine import Encoded, Outcome
@@ -49,7 +50,9 @@ BODY: dict[str, Any] = {
 
 
 @router.post("/predict", openapi_extra=BODY)
-async def predict(request: Request, context: Ctx, request_id: RequestId) -> Predictions:
+async def predict(
+    request: Request, context: Ctx, caller: Predicting, request_id: RequestId
+) -> Predictions:
     """Classify images with a model (an alias) or a checkpoint.
 
     Send files in `images` fields of a form, or base64 text in JSON. An image that cannot be read
@@ -59,17 +62,23 @@ async def predict(request: Request, context: Ctx, request_id: RequestId) -> Pred
     asked, images = await _read(request, context)
     if (asked.model is None) == (asked.checkpoint is None):
         raise invalid("model", "give exactly one of model and checkpoint")
-    checkpoint = await to_thread.run_sync(_checkpoint, context, asked)
+    checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
+    measures = context.measures
     try:
         outcome = await context.engine.predict(checkpoint, images)
     except Busy:
+        measures.refused.labels("busy").inc(len(images))
         raise Problem(
             503, "busy", "too many images are waiting already", headers={"Retry-After": "1"}
         ) from None
     predictions = _answers(outcome, images, asked.top_k)
+    measures.refused.labels("unreadable").inc(sum(p.error is not None for p in predictions))
     if all(prediction.error for prediction in predictions):
         errors = [(p.error.field, p.error.message) for p in predictions if p.error]
         raise Problem(422, "invalid_data", "no image could be read", errors=errors)
+    tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
+    seconds = time.perf_counter() - started
+    measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
     return Predictions(
         model=asked.model,
         checkpoint=checkpoint,
@@ -77,15 +86,16 @@ async def predict(request: Request, context: Ctx, request_id: RequestId) -> Pred
         temperature=outcome.predictor.temperature,
         predictions=predictions,
         request_id=request_id,
-        milliseconds=round(1000 * (time.perf_counter() - started), 2),
+        milliseconds=round(1000 * seconds, 2),
     )
 
 
-def _checkpoint(context: Context, asked: PredictRequest) -> str:
+def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
     if asked.model is not None:
-        return checkpoint_of(context, asked.model)
+        return checkpoint_of(context, project, asked.model)
     with context.database.reading() as session:
-        row = get_checkpoint(session, known_shape("checkpoint", asked.checkpoint or ""))
+        wanted = known_shape("checkpoint", asked.checkpoint or "")
+        row = get_checkpoint(session, project, wanted)
         check_there(row)
         return row.id
 
@@ -107,6 +117,7 @@ async def _read(request: Request, context: Context) -> tuple[PredictRequest, lis
         raise Problem(415, "unsupported_media_type", "send multipart/form-data or application/json")
     for i, image in enumerate(images):
         if len(image.content) > context.settings.max_image_bytes:
+            context.measures.refused.labels("too_large").inc()
             raise invalid(f"images.{i}", f"more than {context.settings.max_image_bytes} bytes")
     return asked, images
 

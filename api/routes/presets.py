@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from api.callers import JobsReader
 from api.schemas.common import Page
 from api.schemas.presets import PresetView
 from carot.specs import preset, preset_names
@@ -13,13 +14,13 @@ router = APIRouter(prefix="/presets", tags=["presets"])
 
 
 @router.get("")
-def list_presets() -> Page[PresetView]:
+def list_presets(caller: JobsReader) -> Page[PresetView]:
     """Every preset, by name. There are few: the list has one page."""
     return Page(data=[view(name) for name in preset_names()])
 
 
 @router.get("/{name}")
-def get_preset(name: str) -> PresetView:
+def get_preset(name: str, caller: JobsReader) -> PresetView:
     """One preset: method and training constants by one word."""
     if name not in preset_names():
         raise NotFound("preset", ascii(name[:100])[1:-1])

@@ -26,6 +26,7 @@ def _existing(job_id: str, context: Ctx, caller: JobsReader) -> str:
 async def stream(
     job: Annotated[str, Depends(_existing)],
     context: Ctx,
+    caller: JobsReader,
     after_seq: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,9}$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
@@ -35,5 +36,5 @@ async def stream(
     `progress` events have no id.
     """
     after = int(last_event_id) if last_event_id else after_seq
-    async for event in job_stream(context, job, after):
+    async for event in job_stream(context, job, after, key_id=caller.key_id):
         yield event

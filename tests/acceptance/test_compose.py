@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cli.client import Client
+from cli.client import Client, ServiceError
 from tests.acceptance import compose
 from tests.acceptance.harness import (
     CLASSES,
@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 SECRETS = {"POSTGRES_PASSWORD": "postgressecret", "REDIS_PASSWORD": "redissecret"}
 OWN = ("migrate", "api", "worker")
+FIRST_KEY = ("carot", "keys", "create", "--name", "admin", "--scope", "admin")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,11 @@ def test_redis_neither_evicts_nor_forgets(document: dict[str, Any]) -> None:
     assert options["--maxmemory-policy"] == "noeviction"
     assert options["--appendonly"] == "yes"
     assert options["--requirepass"] == SECRETS["REDIS_PASSWORD"]
+
+
+def test_the_file_says_how_the_first_key_is_made() -> None:
+    told = f"docker compose run --rm migrate {' '.join(FIRST_KEY)}"
+    assert told in FILE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("given", ["", "/srv/data sets"])
@@ -143,6 +149,21 @@ class Composed:
         self.processes.append(process)
         return process
 
+    def run(self, name: str, *command: str) -> str:
+        """What a command prints in a service's environment: `docker compose run --rm NAME …`."""
+        environment = self.environment(name)
+        done = subprocess.run(
+            command,
+            env=environment,
+            executable=shutil.which(command[0], path=environment["PATH"]),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def is_healthy(self, name: str) -> bool:
         """What the service's own health check says."""
         kind, *command = self.services[name]["healthcheck"]["test"]
@@ -171,11 +192,22 @@ def composed(
 @pytest.mark.services
 @pytest.mark.timeout(300)
 def test_services_of_the_file_do_a_job(composed: Composed, tmp_path: Path) -> None:
+    api = composed.start("api")
+    assert api.finish(60) == 1
+    assert "carot keys create" in api.tail(), "without a key it listens to nobody"
+    key = composed.run("migrate", *FIRST_KEY).strip()
     assert composed.start("migrate").finish(60) == 0
     api = composed.start("api")
     assert not composed.is_healthy("api"), "it cannot be ready yet: the check checks nothing"
     worker = composed.start("worker")
-    with Client(f"http://127.0.0.1:{composed.port}") as client:
+    url = f"http://127.0.0.1:{composed.port}"
+    with Client(url) as stranger:
+        assert stranger.wait_until_ready(60), api.tail()
+        with pytest.raises(ServiceError) as refused:
+            stranger.get("/jobs")
+        assert refused.value.problem is not None
+        assert refused.value.problem["status"] == 401
+    with Client(url, key=key) as client:
         assert client.wait_until_ready(60), api.tail()
         assert composed.is_healthy("api")
         dataset = client.upload(write_digits(tmp_path / "digits.zip"), "digits")

@@ -22,6 +22,7 @@ from store.bundles import pack
 from store.database import Database
 from store.datasets import create_dataset
 from store.settings import Settings
+from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import (
     CLASSES,
     EACH,
@@ -230,6 +231,21 @@ def _assert_went_on(deployment: Deployment, job: Document) -> None:
     assert loss["steps"] == list(range(1, 81))
 
 
+def test_two_processes_train_what_one_does(
+    deployment: Deployment, dataset: Document, job: Document
+) -> None:
+    wanted = training(dataset["id"]) | {"resources": {"processes": 2}}
+    ended = deployment.await_end(deployment.client.post("/jobs", wanted))
+    assert ended["state"] == "succeeded", f"{ended['error']}\n{deployment.logs()}"
+    assert ended["processes"] == 2
+    alone, together = (
+        deployment.client.get(f"/jobs/{each['id']}/metrics", names="loss")["data"][0]
+        for each in (job, ended)
+    )
+    assert together["steps"] == alone["steps"]
+    assert together["values"] == pytest.approx(alone["values"], rel=1e-3)
+
+
 def test_killed_trainer_costs_an_attempt(deployment: Deployment, dataset: Document) -> None:
     job = _submit_and_await_snapshot(deployment, dataset)
     os.kill(deployment.trainer(), signal.SIGKILL)
@@ -291,6 +307,7 @@ def _store_unreadable(deployment: Deployment, folder: Path) -> str:
         with database.session() as session:
             row = create_dataset(
                 session,
+                DEFAULT_PROJECT,
                 name="torn",
                 source={"source": "upload"},
                 classes=sorted(CLASSES),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from fastapi.testclient import TestClient
 
 from api.app import create_app
@@ -16,14 +15,6 @@ from store.database import Database
 from tests.api.helpers import Start
 
 FILE = "carot.db"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _plain_logs() -> None:
-    """Without this an error is drawn with the values of all variables, which takes seconds."""
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
-    )
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from api.context import Context
+from store.keys import create_key
+from store.projects import ensure_project
+from store.scopes import SCOPES, Scope
 
 Start = Callable[..., TestClient]
 
@@ -20,6 +23,21 @@ def context_of(client: TestClient) -> Context:
     context = client.app.state.context  # type: ignore[attr-defined]
     assert isinstance(context, Context)
     return context
+
+
+def new_key(
+    client: TestClient, *scopes: Scope, project: str = "default", expires: float | None = None
+) -> str:
+    """The token of a new key; without scopes it has all but `admin`."""
+    given = scopes or tuple(scope for scope in SCOPES if scope != "admin")
+    with context_of(client).database.session() as session:
+        owner = ensure_project(session, project)
+        return create_key(session, owner.id, given, expires_seconds=expires)[1]
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that shows a key."""
+    return {"Authorization": f"Bearer {token}"}
 
 
 def picture(seed: int) -> bytes:

@@ -23,11 +23,12 @@ def add_checkpoint(
     *,
     spec: AnySpec = SPEC,
     architecture: str = "carot-mini",
+    project: str = DEFAULT_PROJECT,
 ) -> str:
     """A checkpoint whose download is `content`, made by a job of this spec; its id."""
     blob = context.artifacts.put(io.BytesIO(content))
     with context.database.session() as session:
-        job = create_job(session, spec, project=DEFAULT_PROJECT)
+        job = create_job(session, spec, project=project)
         artifact = Artifact(
             id=new_id("art"),
             kind="checkpoint",
@@ -43,7 +44,7 @@ def add_checkpoint(
         session.flush()
         checkpoint = Checkpoint(
             id=new_id("ckpt"),
-            project_id=job.project_id,
+            project_id=project,
             job_id=job.id,
             artifact_id=artifact.id,
             name="test",

@@ -9,7 +9,7 @@ import sys
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.helpers import Start
+from tests.api.helpers import Start, context_of
 
 
 @pytest.mark.slow
@@ -75,6 +75,21 @@ def test_what_nobody_expected_is_a_problem_without_details(
     assert "secret" not in answer.text
 
 
+def test_a_database_that_is_away_is_no_error_of_ours(client: TestClient) -> None:
+    context = context_of(client)
+    file = context.settings.data_dir / "carot.db"
+    context.database.close()
+    file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    answer = client.get("/jobs")
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "unavailable"
+    assert answer.headers["retry-after"] == "1"
+    file.rmdir()
+    file.with_suffix(".away").rename(file)
+    assert client.get("/jobs").status_code == 200
+
+
 # Hosts ----------------------------------------------------------------------------------------
 
 
@@ -124,35 +139,8 @@ def test_large_bodies_are_refused_whatever_they_claim(start: Start) -> None:
 # Health and measurements ----------------------------------------------------------------------
 
 
-def test_health(client: TestClient) -> None:
+def test_alive(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
-    ready = client.get("/health/ready")
-    assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": "ok", "data_dir": "ok"}
-
-
-def test_not_ready_without_tables(start: Start, tmp_path: object) -> None:
-    from tests.api.helpers import context_of
-
-    client = start()
-    context = context_of(client)
-    with context.database.session() as session:
-        from sqlalchemy import text
-
-        for table in ("job_events", "job_metrics", "reports", "alias_changes"):
-            session.execute(text(f"DROP TABLE {table}"))
-        session.execute(text("ALTER TABLE jobs RENAME TO elsewhere"))
-    answer = client.get("/health/ready")
-    assert answer.status_code == 503
-    assert answer.json()["errors"][0]["field"] == "database"
-    assert "retry-after" in answer.headers
-
-
-def test_measurements(client: TestClient) -> None:
-    client.get("/jobs/job_x")
-    text = client.get("/metrics").text
-    assert 'carot_jobs{state="queued"} 0.0' in text
-    assert 'route="/jobs/{job_id}",status="404"' in text
 
 
 def test_the_index_leads_on(client: TestClient) -> None:

@@ -70,6 +70,7 @@ def test_up_refuses_other_interfaces(tmp_path: Path) -> None:
     done = carot("up", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "d"))
     assert done.returncode == 1
     assert "--insecure" in done.stderr
+    assert "carot keys create" in " ".join(done.stderr.split())
     assert not (tmp_path / "d").exists()
 
 

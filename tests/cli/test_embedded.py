@@ -22,14 +22,17 @@ PATIENCE = 60.0
 pytestmark = pytest.mark.acceptance
 
 
-def command(data_dir: Path) -> list[str]:
-    return [sys.executable, "-m", "cli", "up", "--port", "0", "--json", "--data-dir", str(data_dir)]
+def command(data_dir: Path, *options: str) -> list[str]:
+    up = [sys.executable, "-m", "cli", "up", "--port", "0", "--json", "--data-dir", str(data_dir)]
+    return [*up, *options]
 
 
 @contextmanager
-def running(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def running(
+    data_dir: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     process = subprocess.Popen(
-        command(data_dir),
+        command(data_dir, *options),
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
@@ -94,3 +97,14 @@ def test_a_killed_service_leaves_nothing_that_blocks_the_next(tmp_path: Path) ->
         assert gone(tmp_path)
     with running(tmp_path) as (_, told):
         assert httpx.get(told["url"] + "/health/ready").status_code == 200
+
+
+def test_with_a_key_it_listens_for_other_machines(tmp_path: Path) -> None:
+    make = [sys.executable, "-m", "cli", "keys", "create", "--scope", "jobs:read"]
+    done = subprocess.run(
+        [*make, "--data-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    key = {"Authorization": f"Bearer {done.stdout.strip()}"}
+    with running(tmp_path, "--host", "0.0.0.0") as (_, told):
+        assert httpx.get(told["url"] + "/jobs").status_code == 401
+        assert httpx.get(told["url"] + "/jobs", headers=key).status_code == 200

@@ -61,7 +61,7 @@ def use(database: Database, blobs: ArtifactStore) -> Used:
     put(database, blobs, b"still on its way", held=held)
     kept, deleted = (_succeeded(database, blobs, weights) for weights in (BIG, b"weights"))
     with database.session() as session:
-        set_alias(session, "production", kept)
+        set_alias(session, DEFAULT_PROJECT, "production", kept)
         artifact = delete(session, session.get_one(Checkpoint, deleted))
     finish(database, blobs, artifact)
     return Used(running, pausing, cancelling, kept, deleted, f"snapshot of {running}".encode())
@@ -104,8 +104,8 @@ def _door(database: Database) -> None:
                 states=["succeeded"],
             )
         )
-        begin(session, "key", "POST /jobs", "print")
-        answer(session, "key", "POST /jobs", {"status": 201, "body": None})
+        begin(session, DEFAULT_PROJECT, "key", "POST /jobs", "print")
+        answer(session, DEFAULT_PROJECT, "key", "POST /jobs", {"status": 201, "body": None})
 
 
 def _dataset(database: Database, blobs: ArtifactStore) -> None:
@@ -113,6 +113,7 @@ def _dataset(database: Database, blobs: ArtifactStore) -> None:
     with database.session() as session:
         create_dataset(
             session,
+            DEFAULT_PROJECT,
             name="pets",
             source={"source": "upload"},
             classes=["cat", "dog"],

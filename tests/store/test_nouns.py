@@ -12,7 +12,7 @@ from store.datasets import create_dataset, get_dataset, list_datasets
 from store.errors import IdempotencyConflict, IdempotencyInFlight, NotFound, StaleFence
 from store.idempotency import abandon, begin, finish
 from store.reports import create_report, get_report, list_reports
-from store.tables import Artifact
+from store.tables import DEFAULT_PROJECT, Artifact
 from tests.store.conftest import claimed, new_job
 
 
@@ -43,6 +43,7 @@ def test_data_sets(database: Database) -> None:
     with database.session() as session:
         made = create_dataset(
             session,
+            DEFAULT_PROJECT,
             name="pets",
             source={"source": "upload"},
             classes=["cat", "dog"],
@@ -51,10 +52,10 @@ def test_data_sets(database: Database) -> None:
             bytes=700,
             artifact=None,
         )
-        assert get_dataset(session, made.id).splits["train"]["dog"] == 4
-        assert [d.id for d in list_datasets(session).data] == [made.id]
+        assert get_dataset(session, DEFAULT_PROJECT, made.id).splits["train"]["dog"] == 4
+        assert [d.id for d in list_datasets(session, DEFAULT_PROJECT).data] == [made.id]
         with pytest.raises(NotFound, match="ds_none"):
-            get_dataset(session, "ds_none")
+            get_dataset(session, DEFAULT_PROJECT, "ds_none")
 
 
 def test_checkpoints_and_reports(database: Database) -> None:
@@ -62,14 +63,16 @@ def test_checkpoints_and_reports(database: Database) -> None:
     checkpoint_id = a_checkpoint(database, held)
     with database.session() as session:
         report = create_report(session, held, checkpoint_id=checkpoint_id, document={"version": 1})
-        assert get_report(session, report.id).document == {"version": 1}
-        assert get_checkpoint(session, checkpoint_id).name == "best"
-        assert [r.id for r in list_reports(session, job_id=held.job_id).data] == [report.id]
-        assert list_checkpoints(session, job_id="job_none").data == []
+        assert get_report(session, DEFAULT_PROJECT, report.id).document == {"version": 1}
+        assert get_checkpoint(session, DEFAULT_PROJECT, checkpoint_id).name == "best"
+        assert [r.id for r in list_reports(session, DEFAULT_PROJECT, job_id=held.job_id).data] == [
+            report.id
+        ]
+        assert list_checkpoints(session, DEFAULT_PROJECT, job_id="job_none").data == []
         with pytest.raises(NotFound):
-            get_checkpoint(session, "ckpt_none")
+            get_checkpoint(session, DEFAULT_PROJECT, "ckpt_none")
         with pytest.raises(NotFound):
-            get_report(session, "rep_none")
+            get_report(session, DEFAULT_PROJECT, "rep_none")
 
 
 def test_a_stale_worker_makes_no_checkpoint(database: Database) -> None:
@@ -87,35 +90,40 @@ def test_aliases_remember_where_they_pointed(database: Database) -> None:
     second = a_checkpoint(database, claimed(database, new_job(database)))
     for checkpoint_id in (first, second):
         with database.session() as session:
-            set_alias(session, "production", checkpoint_id)
+            set_alias(session, DEFAULT_PROJECT, "production", checkpoint_id)
     with database.session() as session:
-        assert get_alias(session, "production").checkpoint_id == second
-        set_alias(session, "candidate", first)
-        assert [a.name for a in list_aliases(session).data] == ["candidate", "production"]
+        assert get_alias(session, DEFAULT_PROJECT, "production").checkpoint_id == second
+        set_alias(session, DEFAULT_PROJECT, "candidate", first)
+        assert [a.name for a in list_aliases(session, DEFAULT_PROJECT).data] == [
+            "candidate",
+            "production",
+        ]
     with database.session() as session:
-        delete_alias(session, "production")
+        delete_alias(session, DEFAULT_PROJECT, "production")
     with database.session() as session:
         with pytest.raises(NotFound):
-            get_alias(session, "production")
-        history = [change.checkpoint_id for change in alias_history(session, "production")]
+            get_alias(session, DEFAULT_PROJECT, "production")
+        history = [
+            change.checkpoint_id for change in alias_history(session, DEFAULT_PROJECT, "production")
+        ]
     assert history == [None, second, first]
 
 
 def test_the_same_request_twice_makes_one_thing(database: Database) -> None:
     answer = {"status": 201, "body": {"id": "job_1"}, "headers": {}}
     with database.session() as session:
-        assert begin(session, "k", "POST /jobs", "f") is None
+        assert begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f") is None
     with pytest.raises(IdempotencyInFlight), database.session() as session:
-        begin(session, "k", "POST /jobs", "f")
+        begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f")
     with database.session() as session:
-        finish(session, "k", "POST /jobs", answer)
+        finish(session, DEFAULT_PROJECT, "k", "POST /jobs", answer)
     with database.session() as session:
-        assert begin(session, "k", "POST /jobs", "f") == answer
-        abandon(session, "k", "POST /jobs")
-        assert begin(session, "k", "POST /jobs", "f") == answer
+        assert begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f") == answer
+        abandon(session, DEFAULT_PROJECT, "k", "POST /jobs")
+        assert begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f") == answer
     with pytest.raises(IdempotencyConflict), database.session() as session:
-        begin(session, "k", "POST /jobs", "other")
+        begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "other")
     with database.session() as session:
-        assert begin(session, "k", "POST /datasets", "f") is None
-        abandon(session, "k", "POST /datasets")
-        assert begin(session, "k", "POST /datasets", "other") is None
+        assert begin(session, DEFAULT_PROJECT, "k", "POST /datasets", "f") is None
+        abandon(session, DEFAULT_PROJECT, "k", "POST /datasets")
+        assert begin(session, DEFAULT_PROJECT, "k", "POST /datasets", "other") is None

@@ -85,18 +85,18 @@ def test_two_jobs_that_name_the_same_new_alias(database: Database) -> None:
 
     def point_at_second() -> None:
         with database.session() as session:
-            done.append(set_alias(session, "production", second).checkpoint_id)
+            done.append(set_alias(session, DEFAULT_PROJECT, "production", second).checkpoint_id)
 
     other = threading.Thread(target=point_at_second)
     with database.session() as session:
-        set_alias(session, "production", first)
+        set_alias(session, DEFAULT_PROJECT, "production", first)
         other.start()
         until_somebody_waits(database)
     other.join(timeout=30)
     assert done == [second]
     with database.reading() as session:
-        assert get_alias(session, "production").checkpoint_id == second
-        history = alias_history(session, "production")
+        assert get_alias(session, DEFAULT_PROJECT, "production").checkpoint_id == second
+        history = alias_history(session, DEFAULT_PROJECT, "production")
     assert {change.checkpoint_id for change in history} == {first, second}
 
 

@@ -155,7 +155,7 @@ def test_keys_of_requests_are_forgotten_after_a_day(
 ) -> None:
     with database.session() as session:
         for key in ("old", "young"):
-            begin(session, key, "POST /jobs", "f")
+            begin(session, DEFAULT_PROJECT, key, "POST /jobs", "f")
         old = IdempotencyRecord.key == "old"
         session.execute(
             update(IdempotencyRecord).where(old).values(created_at=database_now(-86401))
@@ -216,7 +216,7 @@ def test_checkpoints_that_are_best_at_nothing_go(database: Database, blobs: Arti
     )
     keys = {id: weights(database, id) for id in (best, aliased, named, poor, newest)}
     with database.session() as session:
-        set_alias(session, "production", aliased)
+        set_alias(session, DEFAULT_PROJECT, "production", aliased)
         spec = SPEC.model_copy(
             update={"model": SPEC.model.model_copy(update={"checkpoint": named})}
         )
@@ -225,7 +225,7 @@ def test_checkpoints_that_are_best_at_nothing_go(database: Database, blobs: Arti
     assert drop_checkpoints(database, blobs, 1) == []
     assert {id for id, key in keys.items() if blobs.exists(key)} == set(keys) - {poor}
     with database.reading() as session:
-        shown = {row.id for row in list_checkpoints(session).data}
+        shown = {row.id for row in list_checkpoints(session, DEFAULT_PROJECT).data}
         row = session.get_one(Checkpoint, poor)
         assert shown == set(keys) - {poor}
         assert (row.artifact.state, row.artifact.blob_key) == (DELETED, None)
@@ -274,8 +274,8 @@ def test_retention_is_off_unless_told(
     made = [a_checkpoint(database, blobs, accuracy) for accuracy in (0.9, 0.3, 0.8)]
     tidy(database, blobs, settings)
     with database.reading() as session:
-        assert len(list_checkpoints(session).data) == 3
+        assert len(list_checkpoints(session, DEFAULT_PROJECT).data) == 3
     tidy(database, blobs, settings.model_copy(update={"keep_checkpoints": 1}))
     with database.reading() as session:
-        shown = {row.id for row in list_checkpoints(session).data}
+        shown = {row.id for row in list_checkpoints(session, DEFAULT_PROJECT).data}
     assert shown == {made[0], made[2]}

@@ -20,7 +20,7 @@ from store.datasets import create_dataset
 from store.errors import NotFound
 from store.reports import get_report
 from store.states import JobState
-from store.tables import Checkpoint, Job
+from store.tables import DEFAULT_PROJECT, Checkpoint, Job
 from tests.worker.conftest import Workshop
 from worker.trainer_process import MAX_LINE
 
@@ -76,7 +76,8 @@ def dataset(workshop: Workshop, tmp_path: Path) -> str:
     stored = workshop.stored(pack(tmp_path / "images"))
     with workshop.database.session() as session:
         return create_dataset(
-            session, name="own", source={}, classes=["a"], splits={}, images=1, bytes=8,
+            session, DEFAULT_PROJECT,
+            name="own", source={}, classes=["a"], splits={}, images=1, bytes=8,
             artifact=commit(session, workshop.artifacts, stored),
         ).id  # fmt: skip
 
@@ -90,7 +91,7 @@ def report_of(workshop: Workshop, job: Job) -> tuple[str | None, dict[str, Any]]
     """The report's checkpoint and document."""
     assert job.state == JobState.SUCCEEDED, workshop.events(job.id)[-1].message
     with workshop.database.reading() as session:
-        row = get_report(session, str(job.report_id))
+        row = get_report(session, DEFAULT_PROJECT, str(job.report_id))
     assert "models/" not in json.dumps(row.document)
     assert "folder:" not in json.dumps(row.document)
     assert row.document["spec"] == job.spec
@@ -119,7 +120,7 @@ def test_a_selection_points_at_the_chosen_checkpoint(workshop: Workshop, dataset
     for rows in (document["datasets"], *(each["datasets"] for each in document["candidates"])):
         assert [row["dataset"] for row in rows] == [DIGITS, dataset]
     with workshop.database.reading() as session:
-        assert get_alias(session, "best").checkpoint_id == models[1]["checkpoint"]
+        assert get_alias(session, DEFAULT_PROJECT, "best").checkpoint_id == models[1]["checkpoint"]
         assert len(session.scalars(select(Checkpoint.id)).all()) == len(models)
 
 
@@ -133,7 +134,7 @@ def test_a_selection_that_chose_nothing_lists_nothing(workshop: Workshop, datase
     job = workshop.run(job_id, RUN + textwrap.dedent(program))
     assert (job.state, job.report_id) == (JobState.QUEUED, None)
     with workshop.database.reading() as session, pytest.raises(NotFound):
-        get_alias(session, "best")
+        get_alias(session, DEFAULT_PROJECT, "best")
 
 
 def test_an_interpolation_makes_a_checkpoint_and_a_long_report(
@@ -160,10 +161,10 @@ def test_an_interpolation_makes_a_checkpoint_and_a_long_report(
     assert {each["model"] for each in document["candidates"]} == {None}
     assert checkpoint_id == job.checkpoint_id != model["checkpoint"]
     with workshop.database.reading() as session:
-        made = get_checkpoint(session, str(job.checkpoint_id))
+        made = get_checkpoint(session, DEFAULT_PROJECT, str(job.checkpoint_id))
         assert (made.method, made.job_id) == ("wise_ft", job.id)
-        assert get_alias(session, "mixed").checkpoint_id == made.id
-        weights = get_checkpoint(session, model["checkpoint"]).artifact.ref
+        assert get_alias(session, DEFAULT_PROJECT, "mixed").checkpoint_id == made.id
+        weights = get_checkpoint(session, DEFAULT_PROJECT, model["checkpoint"]).artifact.ref
     assert store.opened[weights] == 1
 
 
@@ -185,7 +186,7 @@ def test_a_merge_makes_a_checkpoint(workshop: Workshop, dataset: str) -> None:
     assert document["model"] is None
     assert checkpoint_id == job.checkpoint_id not in [model["checkpoint"] for model in models]
     with workshop.database.reading() as session:
-        assert get_checkpoint(session, str(checkpoint_id)).method == "model_stock"
+        assert get_checkpoint(session, DEFAULT_PROJECT, str(checkpoint_id)).method == "model_stock"
 
 
 def test_every_attempt_gets_the_same_spec(workshop: Workshop, dataset: str) -> None:

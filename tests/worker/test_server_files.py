@@ -13,6 +13,7 @@ from carot.reports import Report
 from carot.suites import suite
 from store.reports import get_report
 from store.states import JobState
+from store.tables import DEFAULT_PROJECT
 from tests.carot.imagenet_tree import build_family
 from tests.carot.tiny import save_tiny
 from tests.worker.conftest import RUN, Workshop
@@ -62,7 +63,7 @@ def test_a_run_opens_files_beneath_the_root_and_reports_what_was_asked(
     assert spec["dataset"] == "csv:datasets/root/pets/pets.csv"
     assert spec["evaluation"]["datasets"][1]["dataset"] == "folder:datasets/root/pets"
     with workshop.database.reading() as session:
-        document = get_report(session, str(job.report_id)).document
+        document = get_report(session, DEFAULT_PROJECT, str(job.report_id)).document
     assert document["dataset"] == document["spec"]["dataset"] == "csv:pets/pets.csv"
     assert [row["dataset"] for row in document["datasets"]] == [row["dataset"] for row in rows]
     # Only the link to the root went with the folder of the attempt.
@@ -103,7 +104,7 @@ def test_a_suite_becomes_rows_for_the_run_only(workshop: Workshop, root: Path, g
         restricted = {row["name"] for row in found["datasets"] if row["restrict"]}
         assert restricted == ({"imagenet-r", "imagenet-a", "objectnet"} if name != c else set())
         with workshop.database.reading() as session:
-            document = get_report(session, str(job.report_id)).document
+            document = get_report(session, DEFAULT_PROJECT, str(job.report_id)).document
         assert document["spec"] == job.spec == asked
         assert document["spec"]["evaluation"]["root"] == given
         assert [row["dataset"] for row in document["datasets"]][: len(references)] == [
@@ -144,7 +145,9 @@ def test_a_whole_run_of_a_suite(workshop: Workshop, root: Path) -> None:
     job = workshop.run(workshop.queued(document), CHILD, dataset_root=root)
     assert job.state == JobState.SUCCEEDED, job.error
     with workshop.database.reading() as session:
-        report = Report.model_validate(get_report(session, str(job.report_id)).document)
+        report = Report.model_validate(
+            get_report(session, DEFAULT_PROJECT, str(job.report_id)).document
+        )
     assert report.spec == RUN.validate_python(document)
     assert [row.dataset for row in report.datasets] == [f"{x}:family/{x}" for x in FAMILY]
     assert [row.classes for row in report.datasets] == [10, 10, 3, 2, 10, 3]

@@ -25,6 +25,7 @@ from store.reports import get_report
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, ModelAlias, Report
 from tests.worker.conftest import Workshop, is_alive
+from worker import heartbeat
 from worker.materialise import Materials
 from worker.results import Results
 
@@ -74,11 +75,11 @@ def test_success_lists_everything_at_once(workshop: Workshop, results: Path) -> 
         curves = list_metrics(session, job_id)
         assert [step for step, _ in curves["loss"]] == list(range(1, 11))
         assert curves["loss.contrastive"][0] == (1, 0.5)
-        checkpoint = get_checkpoint(session, str(job.checkpoint_id))
-        assert get_alias(session, "mine").checkpoint_id == checkpoint.id
+        checkpoint = get_checkpoint(session, DEFAULT_PROJECT, str(job.checkpoint_id))
+        assert get_alias(session, DEFAULT_PROJECT, "mine").checkpoint_id == checkpoint.id
         assert (checkpoint.classes, checkpoint.templates) == (["a", "b", "c"], ["a {}."])
         assert checkpoint.metrics["in_distribution"]["accuracy"] > 0
-        report = get_report(session, str(job.report_id))
+        report = get_report(session, DEFAULT_PROJECT, str(job.report_id))
         assert report.checkpoint_id == checkpoint.id
         assert report.document["spec"] == job.spec
         key = checkpoint.artifact.ref
@@ -278,6 +279,27 @@ def test_snapshots_are_kept_while_it_runs_and_replace_each_other(workshop: Works
     assert "ended by signal 6" in workshop.events(job_id)[-1].message
 
 
+def test_no_snapshot_is_ahead_of_the_curves(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The heartbeat, which usually writes the curves, is slow here: as slow as when a worker is
+    # killed before its next beat.
+    monkeypatch.setattr(heartbeat, "TICK_SECONDS", 30.0)
+    job_id = workshop.job()
+    program = """
+    step(1); step(2); snapshot(2); results()
+    while not (folder / "go").exists(): time.sleep(0.05)
+    """
+    thread = workshop.start(job_id, program)
+    workshop.until(lambda: workshop.look(job_id).snapshot_step == 2)
+    with workshop.database.reading() as session:
+        assert [step for step, _ in list_metrics(session, job_id)["loss"]] == [1, 2]
+    [folder] = (workshop.settings.data_dir / "scratch").glob("job_*")
+    (folder / "go").touch()
+    thread.join(timeout=60)
+    assert workshop.look(job_id).state == JobState.SUCCEEDED
+
+
 def test_a_damaged_snapshot_costs_time_but_no_result(workshop: Workshop) -> None:
     job_id = workshop.job()
     workshop.run(job_id, "snapshot(5)\nos.abort()")
@@ -299,11 +321,13 @@ def test_data_sets_and_checkpoints_are_laid_out_beside_the_spec(
     with workshop.database.session() as session:
         bundle = commit(session, workshop.artifacts, stored)
         dataset_id = create_dataset(
-            session, name="own", source={}, classes=["犬"], splits={}, images=1, bytes=8,
+            session, DEFAULT_PROJECT,
+            name="own", source={}, classes=["犬"], splits={}, images=1, bytes=8,
             artifact=bundle,
         ).id  # fmt: skip
         bundled_id = create_dataset(
-            session, name="digits", source={"source": "builtin:digits"}, classes=["0"], splits={},
+            session, DEFAULT_PROJECT,
+            name="digits", source={"source": "builtin:digits"}, classes=["0"], splits={},
             images=1, bytes=0, artifact=None,
         ).id  # fmt: skip
     made = workshop.run(workshop.job(), "results()")
@@ -330,7 +354,7 @@ def test_data_sets_and_checkpoints_are_laid_out_beside_the_spec(
     job = workshop.run(job_id, program)
     assert job.state == JobState.SUCCEEDED, workshop.events(job_id)[-1].message
     with workshop.database.reading() as session:
-        document = get_report(session, str(job.report_id)).document
+        document = get_report(session, DEFAULT_PROJECT, str(job.report_id)).document
     assert document["datasets"][1]["dataset"] == document["dataset"] == dataset_id
     assert str(tmp_path) not in json.dumps(document)
 
@@ -344,6 +368,7 @@ def test_a_data_set_that_is_gone_or_damaged_fails_the_job(workshop: Workshop) ->
         bundle = commit(session, workshop.artifacts, stored)
         dataset_id = create_dataset(
             session,
+            DEFAULT_PROJECT,
             name="bad",
             source={},
             classes=[],

@@ -1,0 +1,171 @@
+"""Measurements that are looked up when somebody asks: in the database, on the disk, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import get_args
+
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.context import Context
+from api.inference.engine import Engine
+from api.readiness import OK
+from api.schemas.jobs import KindName
+from store.exits import ExitReason
+from store.queues import QUEUES
+from store.states import TERMINAL, JobState
+from store.statistics import DURATIONS, Durations, Ledger, Models, ServedModel, Standing, Totals
+from store.statistics import standing as look
+
+LEASES = ("current", "late", "expired")
+KINDS: tuple[str, ...] = get_args(KindName)
+log = structlog.get_logger("api.metrics")
+
+
+class Collected(Collector):
+    """Asks the database once for each page of measurements.
+
+    When the database is away its figures are missing from the page, and `carot_check_ok` says why;
+    the others are still there.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ledger = Ledger()
+        self._models = Models()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, with all of its labels, so that none appears only when it matters."""
+        checks = self._context.readiness.check()
+        yield _gauge(
+            "carot_check_ok",
+            "1 when a check of readiness passes",
+            ["check"],
+            [((name,), float(answer == OK)) for name, answer in checks.items()],
+        )
+        if checks["disk"] == OK:
+            free = self._context.readiness.free_bytes()
+            yield _gauge("carot_disk_free_bytes", "Room in the data folder", [], [((), free)])
+        yield from _memory(self._context.engine)
+        if checks["database"] == OK:
+            yield from self._stored()
+
+    def _stored(self) -> Iterator[Metric]:
+        try:
+            with self._context.database.reading() as session:
+                standing = look(session, self._context.settings)
+                totals = self._ledger.read(session)
+                models = self._models.read(session)
+        except SQLAlchemyError:
+            log.exception("no_statistics")
+            return
+        self._context.measures.served.keep(
+            {(each.project, each.alias): each.checkpoint for each in models}
+        )
+        yield from _standing(standing)
+        yield from _totals(totals)
+        yield from _measured(models)
+
+
+def _memory(engine: Engine) -> Iterator[Metric]:
+    loaded, loading = engine.models()
+    yield _gauge(
+        "carot_models_in_memory",
+        "Checkpoints",
+        ["state"],
+        [(("loaded",), loaded), (("loading",), loading)],
+    )
+    yield _gauge(
+        "carot_prediction_pending_images",
+        "Images being decoded or waiting",
+        [],
+        [((), engine.pending)],
+    )
+
+
+def _standing(now: Standing) -> Iterator[Metric]:
+    pairs = [(state.value, kind) for state in JobState for kind in KINDS]
+    yield _gauge(
+        "carot_jobs",
+        "Jobs",
+        ["state", "kind"],
+        [(pair, now.jobs.get(pair, 0)) for pair in pairs],
+    )
+    yield _gauge(
+        "carot_queue_jobs",
+        "Jobs that wait",
+        ["queue"],
+        [((queue,), now.queued.get(queue, 0)) for queue in QUEUES],
+    )
+    yield _gauge(
+        "carot_queue_oldest_seconds",
+        "How long the job has waited that has waited longest",
+        ["queue"],
+        [((queue,), now.oldest_seconds.get(queue, 0.0)) for queue in QUEUES],
+    )
+    yield _gauge(
+        "carot_workers",
+        "Workers that hold a job",
+        ["lease"],
+        [((lease,), now.workers.get(lease, 0)) for lease in LEASES],
+    )
+    yield _gauge(
+        "carot_lease_age_max_seconds",
+        "Since the lease was extended that was not for the longest time",
+        [],
+        [((), now.lease_age_seconds)],
+    )
+
+
+def _totals(totals: Totals) -> Iterator[Metric]:
+    keys = [(kind, end.value) for kind in KINDS for end in sorted(TERMINAL)]
+    ended = CounterMetricFamily("carot_jobs_ended", "Jobs that ended", labels=["kind", "outcome"])
+    seconds = HistogramMetricFamily(
+        "carot_job_seconds", "From a job's first start to its end", labels=["kind", "outcome"]
+    )
+    for key in keys:
+        ended.add_metric(key, totals.ended[key])
+        durations = totals.durations.get(key, Durations())
+        bounds = [*(str(float(bound)) for bound in DURATIONS), "+Inf"]
+        counts = [*durations.counts, durations.count]
+        seconds.add_metric(key, list(zip(bounds, counts, strict=True)), durations.seconds)
+    exits = CounterMetricFamily(
+        "carot_attempts_ended", "Attempts that ended before their job did", labels=["reason"]
+    )
+    for reason in ExitReason:
+        exits.add_metric([reason.value], totals.exits[reason.value])
+    yield from (ended, seconds, exits)
+
+
+def _measured(models: Iterable[ServedModel]) -> Iterator[Metric]:
+    labels = ["project", "model"]
+    yield _gauge(
+        "carot_model_info",
+        "1 for the checkpoint that an alias points to",
+        [*labels, "checkpoint"],
+        [((each.project, each.alias, each.checkpoint), 1) for each in models],
+    )
+    for name, field, meaning in (
+        ("carot_model_accuracy", "accuracy", "Accuracy measured in distribution"),
+        ("carot_model_calibration_error", "ece", "Calibration error measured in distribution"),
+        ("carot_model_mean_confidence", "mean_confidence", "Mean confidence, in distribution"),
+    ):
+        rows = [((m.project, m.alias), m.measured[field]) for m in models if m.measured]
+        yield _gauge(name, meaning, labels, rows)
+
+
+def _gauge(
+    name: str, meaning: str, labels: list[str], rows: Iterable[tuple[tuple[str, ...], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family

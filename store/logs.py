@@ -1,0 +1,122 @@
+"""One form for everything that any process says, and nothing secret in it.
+
+A line is one JSON object, or words for people where standard error is a terminal. What is bound
+with `bound` stands on every line until the block ends, also on those of the standard library's
+loggers (uvicorn, Celery, Alembic, SQLAlchemy). Threads start with nothing bound: `carrying` gives
+them what is bound where they are made.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from collections.abc import Callable
+from typing import IO, Literal, ParamSpec, TypeVar
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from store.secrecy import without_secrets
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+P = ParamSpec("P")
+R = TypeVar("R")
+bound = structlog.contextvars.bound_contextvars
+
+QUIET = {
+    # It warns that a broker made of folders has no host name.
+    "kombu.connection": logging.ERROR,
+    # One line a request comes from the middleware, with its id and duration.
+    "uvicorn.access": logging.CRITICAL,
+    # One line for every request that a webhook makes.
+    "httpx": logging.WARNING,
+}
+
+
+def configure(
+    service: str,
+    level: LogLevel = "INFO",
+    form: LogFormat = "auto",
+    *,
+    stream: IO[str] | None = None,
+) -> None:
+    """Send structlog's and the standard library's records through one renderer.
+
+    Args:
+        service: which process it is, on every line: `api`, `worker` or `migrate`.
+        form: `auto` is `console` where `stream` is a terminal, else `json`.
+        stream: standard error by default.
+    """
+    out = sys.stderr if stream is None else stream
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    console = form == "console" or (form == "auto" and out.isatty())
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _naming(service),
+                # As text, without the values of variables; and before secrets are looked for.
+                structlog.processors.format_exc_info,
+                _without_secrets,
+                _renderer(console, out),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(least)
+
+
+def carrying(call: Callable[P, R]) -> Callable[P, R]:
+    """The same call for another thread, with all that is bound here and now.
+
+    One thread at a time: make one for each.
+    """
+    context = contextvars.copy_context()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        return context.run(call, *args, **kwargs)
+
+    return carried
+
+
+def _renderer(console: bool, out: IO[str]) -> Processor:
+    if console:
+        return structlog.dev.ConsoleRenderer(colors=out.isatty())
+    return structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)
+
+
+def _naming(service: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {"service": service, **event}
+
+    return add
+
+
+def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: without_secrets(value, name) for name, value in event.items()}
