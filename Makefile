@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PYTHON
 
-.PHONY: help demo up install test test-unit test-services test-acceptance check lint types imports fuzz \
+.PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
 	format pins clean
 
 help: ## this list
@@ -42,6 +42,9 @@ test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own
 
 fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+chaos: $(VENV)/installed-test ## every fault over batches of 30 jobs, about an hour (ARGS="--quick")
+	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py $(ARGS)
 
 check: lint types imports ## lint, types and import contracts
 

@@ -15,7 +15,8 @@ each checkpoint equal, byte for byte, those of the same spec run without service
 - duplicated: jobs, results or live writers of a job that there are two of;
 - recover: mean seconds from a strike, outage and lease included, until what it hit made progress:
   the job's next claim or end (trainer, worker, SIGSTOP, sweepers), an answer of `/health/ready`
-  (API), the next claim of any job (Redis, messages), the next write about a job (Postgres, disk);
+  (API), no job waiting beside an idle worker (Redis; messages, from the end of the meddling), the
+  next write about a job (Postgres, disk);
 - attempts: claims of all jobs of the batch; refused: workers that came back from the past and were
   told that the job is no longer theirs; retried: tries that a person had to ask for (only where the
   disk was full: such a job fails and says so).

@@ -12,6 +12,7 @@ from api.context import Ctx
 from api.openapi import version
 from api.problems import Problem
 from api.readiness import ESSENTIAL, OK
+from store.tables import DEFAULT_PROJECT
 
 router = APIRouter(tags=["service"])
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
@@ -83,5 +84,8 @@ def ready(context: Ctx) -> Ready:
     responses={200: {"description": "Prometheus' text format.", "content": {PROMETHEUS: {}}}},
 )
 def metrics(context: Ctx, caller: Admin) -> Response:
-    """Measurements for Prometheus."""
+    """Measurements for Prometheus, of all projects: only for `admin` in the project `default`."""
+    if caller.project != DEFAULT_PROJECT:
+        detail = "the measurements are of all projects; they need `admin` in the project `default`"
+        raise Problem(403, "forbidden", detail)
     return Response(context.measures.text(), media_type=PROMETHEUS)

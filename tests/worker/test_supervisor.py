@@ -17,17 +17,14 @@ from store.checkpoints import get_checkpoint
 from store.claims import claim, release
 from store.database import database_now
 from store.datasets import create_dataset
-from store.errors import IllegalTransition, NoSpace, StaleFence
+from store.errors import NoSpace
 from store.events import list_metrics
 from store.jobs import cancel_job
-from store.moves import find
 from store.reports import get_report
 from store.states import JobState
-from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, ModelAlias, Report
+from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, Report
 from tests.worker.conftest import Workshop, is_alive
 from worker import heartbeat
-from worker.materialise import Materials
-from worker.results import Results
 
 pytestmark = pytest.mark.slow
 
@@ -476,39 +473,3 @@ def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_pa
     unpack(workshop.artifacts.open(key), tmp_path / "snapshot")
     texts = {path.read_text() for path in (tmp_path / "snapshot").iterdir()}
     assert len(texts) == 1
-
-
-def test_the_last_transaction_of_a_replaced_worker_lists_nothing(
-    workshop: Workshop, results: Path
-) -> None:
-    """Without a heartbeat to notice first: the fence alone must hold."""
-    job_id = workshop.job(alias="mine")
-    with workshop.database.session() as session:
-        held = claim(session, job_id, "first", 60)
-        assert held is not None
-        session.execute(update(Job).values(lease_expires_at=database_now(-1)))
-        assert claim(session, job_id, "second", 60) is not None
-    late = Results(workshop.database, workshop.artifacts, held, results, check=lambda: None)
-    with pytest.raises(StaleFence):
-        late.keep(Materials())
-    with workshop.database.reading() as session:
-        for table in (Checkpoint, Report, Artifact, ModelAlias):
-            assert session.scalars(select(table)).all() == []
-        assert find(session, job_id).state == JobState.RUNNING
-    assert [
-        path for path in (workshop.settings.data_dir / "artifacts").rglob("*/*") if path.is_file()
-    ] == []
-
-
-def test_a_cancel_at_the_last_moment_lists_nothing(workshop: Workshop, results: Path) -> None:
-    job_id = workshop.job()
-    with workshop.database.session() as session:
-        held = claim(session, job_id, "first", 60)
-        assert held is not None
-        cancel_job(session, DEFAULT_PROJECT, job_id)
-    late = Results(workshop.database, workshop.artifacts, held, results, check=lambda: None)
-    with pytest.raises(IllegalTransition):
-        late.keep(Materials())
-    with workshop.database.reading() as session:
-        assert session.scalars(select(Checkpoint)).all() == []
-        assert session.scalars(select(Artifact)).all() == []

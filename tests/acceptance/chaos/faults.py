@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from store.states import TERMINAL
+from store.states import HELD, TERMINAL, JobState
 from store.tables import Job
 from tests.acceptance.chaos.world import API, LEASE_SECONDS, Deployed, World
 
@@ -147,12 +147,11 @@ class EmptyRedis(Fault):
 
     def strike(self, world: World, rng: random.Random) -> Strike | None:
         assert isinstance(world, Deployed)
-        before = world.jobs()
         began = time.monotonic()
         world.redis.kill()
         time.sleep(rng.uniform(0.1, 2.0))
         world.redis.start_again()
-        return Strike("redis", began, _next_claim(world, before))
+        return Strike("redis", began, _nobody_waits(world))
 
 
 class RestartedPostgres(Fault):
@@ -177,12 +176,9 @@ class LostMessages(Fault):
     name = "messages d/d/r"
 
     def strike(self, world: World, rng: random.Random) -> Strike | None:
-        before = world.jobs()
-        began = time.monotonic()
         times = world.meddle(rng.uniform(1.0, 4.0))
-        if times == 0:
-            return None
-        return Strike("messages", began, _next_claim(world, before), times)
+        began = time.monotonic()
+        return Strike("messages", began, _nobody_waits(world), times) if times else None
 
 
 class FullDisk(Fault):
@@ -229,11 +225,40 @@ class TwoSweepers(Fault):
         return KilledWorker().strike(world, rng)
 
 
+class Everything(Fault):
+    """All of them, one after the other in random order."""
+
+    name = "all of them"
+    often = 16
+
+    def __init__(self) -> None:
+        self._left: list[Fault] = []
+
+    def begin(self, world: World) -> None:
+        TwoSweepers().begin(world)
+
+    def end(self, world: World) -> None:
+        TwoSweepers().end(world)
+
+    def strike(self, world: World, rng: random.Random) -> Strike | None:
+        if not self._left:
+            kinds = (
+                KilledTrainer, KilledWorker, KilledApi, Frozen, EmptyRedis, RestartedPostgres,
+                LostMessages, FullDisk,
+            )  # fmt: skip
+            self._left = [kind() for kind in kinds if world.kind in kind.worlds]
+            rng.shuffle(self._left)
+        strike = self._left[-1].strike(world, rng)
+        if strike is not None:
+            self._left.pop()
+        return strike
+
+
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
         Nothing, KilledTrainer, KilledWorker, KilledApi, Frozen, EmptyRedis, RestartedPostgres,
-        LostMessages, FullDisk, TwoSweepers,
+        LostMessages, FullDisk, TwoSweepers, Everything,
     )
 }  # fmt: skip
 
@@ -278,13 +303,13 @@ def _moved_on(world: World, held: Mapping[str, int]) -> Callable[[], bool]:
     return check
 
 
-def _next_claim(world: World, before: Mapping[str, Job]) -> Callable[[], bool]:
-    """Some job was claimed, or none is left that waits."""
+def _nobody_waits(world: World) -> Callable[[], bool]:
+    """No job waits although a worker is idle: what the loss of a broker or of a message costs."""
 
     def check() -> bool:
-        jobs = world.jobs().values()
-        claimed = any(j.fence > (before[j.id].fence if j.id in before else 0) for j in jobs)
-        return claimed or all(j.state in TERMINAL for j in jobs)
+        states = [job.state for job in world.jobs().values()]
+        busy = sum(state in HELD for state in states)
+        return JobState.QUEUED not in states or busy >= len(world.workers)
 
     return check
 

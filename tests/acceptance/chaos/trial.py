@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from cli.client import Document
-from tests.acceptance.chaos.batch import NO_SPACE, Batch, Order, compose
-from tests.acceptance.chaos.faults import Fault, FullDisk, KilledTrainer, Nothing, Recoveries
+from tests.acceptance.chaos.batch import NO_SPACE, Batch, compose
+from tests.acceptance.chaos.faults import (
+    Everything,
+    Fault,
+    FullDisk,
+    KilledTrainer,
+    Nothing,
+    Recoveries,
+)
 from tests.acceptance.chaos.invariants import check, scratch_is_clean
 from tests.acceptance.chaos.material import SPECS
 from tests.acceptance.chaos.world import FEW_ATTEMPTS, World
@@ -126,6 +133,7 @@ def _strike(
 ) -> int:
     """Strike at random moments until there were enough, or the batch is over; how often."""
     struck = strikes = 0
+    # A strike takes about as long as the gap before it.
     gap = expected_seconds / (wanted + 1) / 2 if wanted else 0.0
     due = time.monotonic() + rng.uniform(0.5, 0.5 + gap)
     while strikes < wanted and not batch.is_over():
@@ -147,7 +155,7 @@ def _await(world: World, batch: Batch, fault: Fault) -> None:
             assert time.monotonic() < deadline, f"the batch does not end\n{world.logs()}"
             time.sleep(0.1)
         # A disk without room ends a job with that reason; once there is room people try again.
-        if not (isinstance(fault, FullDisk) and batch.retry(NO_SPACE)):
+        if not (isinstance(fault, FullDisk | Everything) and batch.retry(NO_SPACE)):
             return
 
 
@@ -170,6 +178,3 @@ def _scratch(world: World) -> list[Path]:
 def _refusals(world: World) -> int:
     logs = [world.folder / f"{worker}.log" for worker in world.workers]
     return sum(log.read_text(errors="replace").count(REFUSED) for log in logs if log.exists())
-
-
-__all__ = ["Order", "Row", "exhaust", "run"]
