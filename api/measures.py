@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 from api.served import Served
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # When each series began is a series more for each, and asked for by nobody.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -80,6 +84,27 @@ class Measures:
         self.batch_sizes.observe(images)
         self.batch_seconds.observe(seconds)
 
-    def text(self) -> bytes:
-        """The page in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, project: str, more: Iterable[Metric] = ()) -> bytes:
+        """The page in Prometheus' text format, as a project may see it.
+
+        Args:
+            more: families that are not kept here.
+        """
+        return generate_latest(_Page([*self.registry.collect(), *more], project))
+
+
+class _Page(Collector):
+    """Families without what is of another project."""
+
+    def __init__(self, families: Iterable[Metric], project: str) -> None:
+        self._families = families
+        self._project = project
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._families:
+            family.samples = [
+                sample
+                for sample in family.samples
+                if sample.labels.get("project", self._project) == self._project
+            ]
+            yield family

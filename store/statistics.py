@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, and_, case, func, select
+from sqlalchemy import ColumnElement, Float, and_, case, func, select, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
@@ -216,23 +216,36 @@ class Models:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._measured: dict[str, Mapping[str, float] | None] = {}
+        self._known: dict[str, dict[str, Mapping[str, float] | None]] = {}
 
-    def read(self, session: Session) -> list[ServedModel]:
-        """The aliases that changed last, no more than `MAX_MODELS`."""
+    def read(self, session: Session, project: str) -> list[ServedModel]:
+        """The project's aliases that changed last, no more than `MAX_MODELS`."""
         aliases = session.execute(
-            select(ModelAlias.project_id, ModelAlias.name, ModelAlias.checkpoint_id)
-            .order_by(ModelAlias.updated_at.desc(), ModelAlias.project_id, ModelAlias.name)
+            select(ModelAlias.name, ModelAlias.checkpoint_id)
+            .where(ModelAlias.project_id == project)
+            .order_by(ModelAlias.updated_at.desc(), ModelAlias.name)
             .limit(MAX_MODELS)
         ).all()
         with self._lock:
+            known = self._known.get(project, {})
             wanted = {row.checkpoint_id for row in aliases}
-            kept = {key: self._measured[key] for key in wanted & self._measured.keys()}
-            self._measured = kept | {key: _measured(session, key) for key in wanted - kept.keys()}
-            return [
-                ServedModel(project, alias, checkpoint, self._measured[checkpoint])
-                for project, alias, checkpoint in aliases
-            ]
+            found = {key: known[key] for key in wanted & known.keys()}
+            found |= {key: _measured(session, key) for key in wanted - known.keys()}
+            self._known[project] = found
+        return [
+            ServedModel(project, alias, checkpoint, found[checkpoint])
+            for alias, checkpoint in aliases
+        ]
+
+
+def pointing(session: Session, models: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Where those of some (project, alias) that still exist point to."""
+    rows = session.execute(
+        select(ModelAlias.project_id, ModelAlias.name, ModelAlias.checkpoint_id).where(
+            tuple_(ModelAlias.project_id, ModelAlias.name).in_(models)
+        )
+    )
+    return {(project, alias): checkpoint for project, alias, checkpoint in rows}
 
 
 def _measured(session: Session, checkpoint_id: str) -> Mapping[str, float] | None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from api.callers import Admin, AnyKey, Anyone
+from api.collector import collect
 from api.context import Ctx
 from api.openapi import version
 from api.problems import Problem
@@ -83,5 +84,8 @@ def ready(context: Ctx) -> Ready:
     responses={200: {"description": "Prometheus' text format.", "content": {PROMETHEUS: {}}}},
 )
 def metrics(context: Ctx, caller: Admin) -> Response:
-    """Measurements for Prometheus."""
-    return Response(context.measures.text(), media_type=PROMETHEUS)
+    """Measurements for Prometheus: of this process, of all jobs, and of the project's models."""
+    return Response(
+        context.measures.text(caller.project, collect(context, caller.project)),
+        media_type=PROMETHEUS,
+    )
