@@ -164,7 +164,8 @@ def _totals(session: Session, since: datetime | None, until: datetime | None) ->
         window.append(JobEvent.created_at <= until)
     if since is not None:
         # A job changes with each of its events, and of jobs there is an index by time.
-        window += [JobEvent.created_at > since, Job.updated_at > since - MARGIN]
+        changed = select(Job.id).where(Job.updated_at > since - MARGIN)
+        window += [JobEvent.created_at > since, JobEvent.job_id.in_(changed)]
     happened = select().select_from(JobEvent).join(Job, Job.id == JobEvent.job_id).where(*window)
 
     outcome = JobEvent.data["state"].as_string()
