@@ -38,9 +38,11 @@ from api.routes import (
     webhooks,
 )
 from api.settings import ApiSettings
+from api.uploads import clean_scratch
 from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
+from carot.data.decoding import DecodeLimits
 from store import logs
 from store.artifacts import open_store
 from store.database import Database
@@ -116,6 +118,8 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         batch=settings.predict_batch,
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
+        decoders=settings.decode_processes,
+        decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
         on_batch=measures.batch,
         on_wait=measures.wait_seconds.observe,
     )
@@ -139,18 +143,20 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
 
 
 def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:
-    def limit_for(path: str) -> int:
+    def limit_for(path: str, media_type: str) -> int:
         match path.rstrip("/"):
-            case "/datasets":
+            case "/datasets" if media_type != "application/json":
                 return settings.max_upload_bytes + MULTIPART_ROOM
+            case "/predict":
+                return settings.max_body_bytes
             case "/session":
                 return STRANGERS_BYTES
-        return settings.max_body_bytes
+        return min(settings.max_json_bytes, settings.max_body_bytes)
 
     return [
         Middleware(RequestContext, measures=context.measures, draining=context.leaving),
         Middleware(DoorCheck, door=door),
-        Middleware(BodyLimit, limit_for=limit_for),
+        Middleware(BodyLimit, limit_for=limit_for, pause_seconds=settings.body_pause_seconds),
     ]
 
 
@@ -165,6 +171,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     targets = Targets(Allowed.of(context.settings.webhook_allow))
     sender = Sender(context.database, context.settings, targets)
     sweeper.start()
+    clean_scratch(context.scratch)
     sender.start()
     try:
         yield {}

@@ -36,11 +36,10 @@ KINDS: tuple[str, ...] = get_args(KindName)
 log = structlog.get_logger("api.metrics")
 
 
-def collect(context: Context, project: str) -> Iterator[Metric]:
+def collect(context: Context) -> Iterator[Metric]:
     """Every family, with all of its labels, so that none appears only when it matters.
 
-    Of models, those of one project. When the database is away its figures are missing, and
-    `carot_check_ok` says why.
+    When the database is away its figures are missing, and `carot_check_ok` says why.
     """
     checks = context.readiness.check()
     yield _gauge(
@@ -54,16 +53,16 @@ def collect(context: Context, project: str) -> Iterator[Metric]:
         yield _gauge("carot_disk_free_bytes", "Room in the data folder", [], [((), free)])
     yield from _memory(context.engine)
     if checks["database"] == OK:
-        yield from _stored(context, project)
+        yield from _stored(context)
 
 
-def _stored(context: Context, project: str) -> Iterator[Metric]:
+def _stored(context: Context) -> Iterator[Metric]:
     served = context.measures.served
     try:
         with context.database.reading() as session:
             now = standing(session, context.settings)
             totals = context.ledger.read(session)
-            models = context.models.read(session, project)
+            models = context.models.read(session)
             current = pointing(session, served.models())
     except SQLAlchemyError:
         log.exception("no_statistics")

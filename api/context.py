@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
@@ -50,6 +51,11 @@ class Context:
     models: Models = field(default_factory=Models)
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
+    ingests: CapacityLimiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Apart from the limit of all threads: uploads that wait must not hold up other requests.
+        self.ingests = CapacityLimiter(self.settings.ingest_processes)
 
     def leaving(self) -> bool:
         """Whether this process was told to stop."""

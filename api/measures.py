@@ -84,27 +84,20 @@ class Measures:
         self.batch_sizes.observe(images)
         self.batch_seconds.observe(seconds)
 
-    def text(self, project: str, more: Iterable[Metric] = ()) -> bytes:
-        """The page in Prometheus' text format, as a project may see it.
+    def text(self, more: Iterable[Metric] = ()) -> bytes:
+        """The page in Prometheus' text format.
 
         Args:
             more: families that are not kept here.
         """
-        return generate_latest(_Page([*self.registry.collect(), *more], project))
+        return generate_latest(_Page([*self.registry.collect(), *more]))
 
 
 class _Page(Collector):
-    """Families without what is of another project."""
+    """Families in a row."""
 
-    def __init__(self, families: Iterable[Metric], project: str) -> None:
+    def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
-        self._project = project
 
     def collect(self) -> Iterable[Metric]:
-        for family in self._families:
-            family.samples = [
-                sample
-                for sample in family.samples
-                if sample.labels.get("project", self._project) == self._project
-            ]
-            yield family
+        return self._families

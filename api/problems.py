@@ -10,11 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from carot import errors as carot
 from store import errors as store
+from store.artifacts.base import NO_SPACE
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger("api")
@@ -93,6 +95,7 @@ TITLES = {
     "not_found": "Not found",
     "method_not_allowed": "Method not allowed",
     "conflict": "Conflict",
+    "request_timeout": "Body that stopped coming",
     "illegal_transition": "Not possible in this state",
     "request_in_flight": "The same request is still being answered",
     "too_large": "Content too large",
@@ -142,6 +145,7 @@ HTTP_CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
@@ -165,9 +169,14 @@ def problem_of(error: Exception) -> Problem:
             errors = [(field, message)] if field else []
             errors += [(field or "file", name) for name in (names or [])[:100]]
             return Problem(status, code, message, errors=errors)
+    if isinstance(error, OperationalError):
+        detail = "the database cannot be reached or used just now; try again"
+        return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
     if isinstance(error, HTTPException):
         code = HTTP_CODES.get(error.status_code, "bad_request")
         return Problem(error.status_code, code, str(error.detail), headers=error.headers)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return Problem(507, "no_space", "no space left on this server")
     return Problem(500, "internal", "Something went wrong here; the request id finds it in the log")
 
 
@@ -201,7 +210,9 @@ def install(app: FastAPI) -> None:
         problem = problem_of(error)
         if problem.status == 405:
             problem.headers = {**(problem.headers or {}), "Allow": _allowed(request)}
-        if problem.status >= 500 and problem.code not in ("busy", "unavailable"):
+        if isinstance(error, OperationalError):
+            log.warning("database_away", path=request.url.path, error=str(error.orig))
+        elif problem.status >= 500 and problem.code not in ("busy", "unavailable"):
             log.error("request_failed", path=request.url.path, exc_info=error)
         return response_of(problem, request.scope)
 
@@ -210,7 +221,7 @@ def install(app: FastAPI) -> None:
         return response_of(_problem_of_validation(request, error), request.scope)
 
     app.add_exception_handler(RequestValidationError, on_invalid)
-    for kind in (HTTPException, carot.CarotError, store.StoreError):
+    for kind in (HTTPException, carot.CarotError, store.StoreError, OperationalError):
         app.add_exception_handler(kind, on_error)
 
 

@@ -11,7 +11,8 @@ CarotError                      something the caller can act on; `field` says wh
 ├── CheckpointError             a checkpoint folder that is missing, torn or of another kind
 ├── CalibrationError            a calibrator that cannot be fitted on what it was given
 └── TrainingError               a run that went wrong (non-finite loss, no space left)
-    └── Interrupted             the run was asked to stop; its last snapshot stands
+    ├── Interrupted             the run was asked to stop; its last snapshot stands
+    └── RankLost                another process of the same run has ended
 """
 
 from __future__ import annotations
@@ -77,3 +78,7 @@ class TrainingError(CarotError):
 
 class Interrupted(TrainingError):
     """The run was asked to stop; its last snapshot stands."""
+
+
+class RankLost(TrainingError):
+    """Another process of the same run has ended, and this one cannot go on without it."""

@@ -56,8 +56,7 @@ def save_snapshot(folder: Path, state: RunState, run: str) -> None:
         tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
-        for index, value in enumerate(torch.cuda.get_rng_state_all()):
-            tensors[f"random.cuda.{index}"] = value
+        tensors["random.cuda.0"] = torch.cuda.get_rng_state()
     document = {"step": state.step, "run": run, "scaler": state.scaler.state_dict()}
     with written_aside(folder) as aside:
         save_file(unshared(tensors), aside / TENSORS_NAME)
@@ -87,10 +86,9 @@ def load_snapshot(folder: Path, state: RunState, run: str) -> bool:
     if document["scaler"]:
         state.scaler.load_state_dict(document["scaler"])
     torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available():
-        cuda = _under(tensors, "random.cuda.")
-        for index in range(min(torch.cuda.device_count(), len(cuda))):
-            torch.cuda.set_rng_state(cuda[str(index)], index)
+    if torch.cuda.is_available() and "random.cuda.0" in tensors:
+        # Of the GPU that the run is on; all processes of a run draw the same from theirs.
+        torch.cuda.set_rng_state(tensors["random.cuda.0"])
     state.step = int(document["step"])
     return True
 

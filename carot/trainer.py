@@ -3,7 +3,8 @@
 A step encodes its images and distinct captions, lets the method compare them, and steps AdamW with
 warm-up and cosine decay. With accumulation the image tower runs per micro-batch and again on the
 way back (activation checkpointing), so that the loss and its gradient are those of the whole batch
-at the memory of one micro-batch.
+at the memory of one micro-batch. Where several processes share the batches, each of them runs this
+loop (see `carot.distributed`).
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import nn
 
-from carot.data.loader import ImageBatch, TrainingBatches, evaluation_batches
+from carot.data.loader import TrainingBatches, evaluation_batches
 from carot.data.source import SubsetSource
+from carot.encoder import StepEncoder
 from carot.errors import DataError, Interrupted, TrainingError
 from carot.events import PhaseStarted, Reporter, SnapshotSaved, StepDone
 from carot.methods import Features, Method
@@ -30,7 +31,6 @@ from carot.prompts import Captions
 from carot.snapshots import RunState, load_snapshot, save_snapshot
 from carot.specs import TrainingSpec
 
-AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 RATE_WINDOW = 20
 """Steps over which the rate and the time left are averaged."""
 
@@ -76,13 +76,17 @@ def fit(
     Args:
         run: the spec's fingerprint; a snapshot of another spec is refused.
         should_stop: asked before each step; when true a snapshot is written and the run ends.
-        watcher: looks at the model behind each step, before a snapshot of it is written.
+            Of several processes all stop when one is told to.
+        watcher: looks at the model behind each step, before a snapshot of it is written; of several
+            processes the first may have one, and the others wait for it.
 
     Raises:
         Interrupted: `should_stop` said so; the snapshot stands.
+        RankLost: another process of this run has ended.
         TrainingError: the loss is not finite, or the disk is full.
         CheckpointError: the snapshot cannot be used.
     """
+    ranks = batches.ranks
     total = total_steps(spec, batches.steps_per_epoch)
     every = spec.snapshot_every or max(200, batches.steps_per_epoch)
     optimizer = torch.optim.AdamW(parameter_groups(method, spec.weight_decay), lr=0.0)
@@ -91,38 +95,45 @@ def fit(
     modules = method.modules() | (watcher.modules() if watcher is not None else {})
     state = RunState(modules, optimizer, scaler)
     method.prepare(lambda count: look(model, batches, count, should_stop))
-    load_snapshot(snapshot_folder, state, run)
+    with ranks.first_before_others():
+        load_snapshot(snapshot_folder, state, run)
+    ranks.align(method.modules().values())
     model.module.train()
     reporter.report(PhaseStarted(phase="training", total=total))
 
     def snapshot() -> None:
-        save_snapshot(snapshot_folder, state, run)
-        reporter.report(SnapshotSaved(step=state.step, path=str(snapshot_folder)))
+        if ranks.first:
+            save_snapshot(snapshot_folder, state, run)
+            reporter.report(SnapshotSaved(step=state.step, path=str(snapshot_folder)))
+        ranks.wait()
 
     def watch() -> None:
-        if watcher is None:
-            return
-        try:
-            watcher.after_step(state.step, total)
-        except Interrupted:
+        interrupted = False
+        if watcher is not None:
+            try:
+                watcher.after_step(state.step, total)
+            except Interrupted:
+                interrupted = True
+        stop(if_any=interrupted)
+
+    def stop(*, if_any: bool) -> None:
+        if ranks.any(if_any):
             snapshot()
-            raise
+            raise Interrupted(f"stopped at step {state.step} of {total}")
 
     watch()  # a stop may have come while it looked
     started = time.monotonic()
     times = deque([started], maxlen=RATE_WINDOW + 1)
     value: float | None = None
     for batch in batches.steps(state.step, total):
-        if should_stop():
-            snapshot()
-            raise Interrupted(f"stopped at step {state.step} of {total}")
+        stop(if_any=should_stop())
         step = state.step
         rate = method.learning_rate(step, spec)
         for group in optimizer.param_groups:
             group["lr"] = rate
         method.before_step(step)
-        anchors = method.anchors(step, batch.images_NCHW)
-        encoder = StepEncoder(batch, captions, method.uses_captions, spec, anchors)
+        anchors = method.anchors(step, batch.images_NCHW, batch.share)
+        encoder = StepEncoder(batch, captions, method.uses_captions, spec, anchors, ranks)
         teacher = method.teach(step, encoder.without_gradient)
         loss = method.loss(encoder(model), teacher)
         value = float(loss.total.detach())
@@ -134,9 +145,11 @@ def fit(
             )
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss.total).backward()
+        trained = [parameter for _, parameter in method.parameters()]
+        ranks.average_gradients(trained)
         scaler.unscale_(optimizer)
         limit = spec.max_gradient_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_([p for _, p in method.parameters()], limit))
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, limit))
         scaler.step(optimizer)
         scaler.update()
         method.after_step(step)
@@ -187,89 +200,6 @@ def look(
     if not features:
         raise DataError(f"{batches.unreadable.dataset}: no training image can be read")
     return Features(torch.cat(features), None, torch.cat(labels))
-
-
-class StepEncoder:
-    """Encodes one step's samples with the student or a teacher.
-
-    Captions that repeat in the batch go through the text tower once.
-
-    Attributes:
-        without_gradient: the same for a teacher, which sees anchors only when asked to.
-    """
-
-    def __init__(
-        self,
-        batch: ImageBatch,
-        captions: Captions,
-        uses_captions: bool,
-        spec: TrainingSpec,
-        anchors_ACHW: Tensor | None = None,
-    ) -> None:
-        self.batch = batch
-        self.spec = spec
-        self.anchors_ACHW = anchors_ACHW
-        self.text: tuple[Tensor, Tensor] | None = None
-        if uses_captions:
-            self.text = captions.tokens(
-                batch.labels_N * len(captions.templates) + batch.templates_N
-            )
-        self.without_gradient = _WithoutGradient(self)
-
-    def __call__(self, model: ClipModel) -> Features:
-        """Unit-length features of the batch and its anchors, float32, with gradient if enabled."""
-        if self.anchors_ACHW is None:
-            return self.encode(model, self.batch.images_NCHW)
-        features = self.encode(model, torch.cat([self.batch.images_NCHW, self.anchors_ACHW]))
-        count = len(self.batch.images_NCHW)
-        images_BD, anchors_AD = features.images_BD[:count], features.images_BD[count:]
-        return replace(features, images_BD=images_BD, anchors_AD=anchors_AD)
-
-    def encode(self, model: ClipModel, images_NCHW: Tensor) -> Features:
-        """Features of some images and of the batch's captions."""
-        device = model.device
-        with self._autocast(device):
-            images_BD = self._images(model, images_NCHW.to(device))
-            captions_BD = None
-            if self.text is not None:
-                tokens_UL, position_B = self.text
-                captions_UD = model.encode_captions(tokens_UL.to(device))
-                captions_BD = captions_UD[position_B.to(device)]
-        return Features(images_BD, captions_BD, self.batch.labels_N.to(device))
-
-    def encode_anchors(self, model: ClipModel) -> Tensor:
-        """Unit-length features of the anchors alone."""
-        assert self.anchors_ACHW is not None
-        with self._autocast(model.device):
-            return self._images(model, self.anchors_ACHW.to(model.device))
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        dtype = AUTOCAST[self.spec.precision]
-        return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
-
-    def _images(self, model: ClipModel, images_NCHW: Tensor) -> Tensor:
-        parts = images_NCHW.chunk(self.spec.accumulation_steps)
-        if len(parts) == 1:
-            return model.encode_images(images_NCHW)
-        if not torch.is_grad_enabled():
-            return torch.cat([model.encode_images(part) for part in parts])
-        features = [checkpoint(model.encode_images, part, use_reentrant=False) for part in parts]
-        return torch.cat(features)
-
-
-class _WithoutGradient:
-    """A `carot.methods.base.Encode`."""
-
-    def __init__(self, encoder: StepEncoder) -> None:
-        self._encoder = encoder
-
-    def __call__(self, model: ClipModel) -> Features:
-        with torch.no_grad():
-            return self._encoder.encode(model, self._encoder.batch.images_NCHW)
-
-    def anchors(self, model: ClipModel) -> Tensor:
-        with torch.no_grad():
-            return self._encoder.encode_anchors(model)
 
 
 def total_steps(spec: TrainingSpec, steps_per_epoch: int) -> int:

@@ -217,25 +217,23 @@ class Models:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, Mapping[str, float] | None]] = {}
+        self._known: dict[str, Mapping[str, float] | None] = {}
 
-    def read(self, session: Session, project: str) -> list[ServedModel]:
-        """The project's aliases that changed last, no more than `MAX_MODELS`."""
+    def read(self, session: Session) -> list[ServedModel]:
+        """The aliases that changed last, no more than `MAX_MODELS`."""
         aliases = session.execute(
-            select(ModelAlias.name, ModelAlias.checkpoint_id)
-            .where(ModelAlias.project_id == project)
-            .order_by(ModelAlias.updated_at.desc(), ModelAlias.name)
+            select(ModelAlias.project_id, ModelAlias.name, ModelAlias.checkpoint_id)
+            .order_by(ModelAlias.updated_at.desc(), ModelAlias.project_id, ModelAlias.name)
             .limit(MAX_MODELS)
         ).all()
         with self._lock:
-            known = self._known.get(project, {})
             wanted = {row.checkpoint_id for row in aliases}
-            found = {key: known[key] for key in wanted & known.keys()}
-            found |= {key: _measured(session, key) for key in wanted - known.keys()}
-            self._known[project] = found
+            found = {key: self._known[key] for key in wanted & self._known.keys()}
+            found |= {key: _measured(session, key) for key in wanted - found.keys()}
+            self._known = found
         return [
             ServedModel(project, alias, checkpoint, found[checkpoint])
-            for alias, checkpoint in aliases
+            for project, alias, checkpoint in aliases
         ]
 
 

@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -51,7 +51,9 @@ POSTGRES_OPTIONS = {
 }
 
 
-_keepers: list[subprocess.Popen[bytes]] = []
+Server = subprocess.Popen[bytes]
+
+_keepers: list[Server] = []
 
 
 class Identity(TypedDict, total=False):
@@ -158,7 +160,7 @@ def keep(kind: str, folder: Path, watched: int) -> None:
     data: Path | None = None
     try:
         programs = find_programs(kind)
-        data = _make_folder(kind)
+        data = make_folder(kind)
         server, url = STARTERS[kind](programs, data)
         _write(note, {"url": url, "keeper": os.getpid()})
         while not stopping and _alive(watched) and server.poll() is None:
@@ -172,7 +174,7 @@ def keep(kind: str, folder: Path, watched: int) -> None:
             shutil.rmtree(data, ignore_errors=True)
 
 
-def _make_folder(kind: str) -> Path:
+def make_folder(kind: str) -> Path:
     """A new folder that other users can reach: Postgres may run as one of them."""
     for parent in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
         if parent.is_dir() and all(p.stat().st_mode & 0o001 for p in (parent, *parent.parents)):
@@ -192,8 +194,10 @@ def _finish(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def start_postgres(programs: Sequence[Path], data: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A server for the role `carot`, without a password and without durability."""
+def start_postgres(
+    programs: Sequence[Path], data: Path, options: Mapping[str, str] = POSTGRES_OPTIONS
+) -> tuple[subprocess.Popen[bytes], str]:
+    """A server for the role `carot`, without a password and, by default, without durability."""
     initdb, postgres = programs
     cluster = data / "cluster"
     cluster.mkdir()
@@ -211,7 +215,7 @@ def start_postgres(programs: Sequence[Path], data: Path) -> tuple[subprocess.Pop
     )
     if made.returncode != 0:
         raise Unavailable(f"initdb failed: {made.stderr.strip()}")
-    settings = [part for pair in POSTGRES_OPTIONS.items() for part in ("-c", "=".join(pair))]
+    settings = [part for pair in options.items() for part in ("-c", "=".join(pair))]
 
     def command(port: int) -> list[str]:
         return [str(postgres), "-D", str(cluster), "-p", str(port), *settings]
@@ -230,6 +234,23 @@ def start_redis(programs: Sequence[Path], data: Path) -> tuple[subprocess.Popen[
 
     server, port = _on_a_free_port(command, data, {})
     return server, f"redis://127.0.0.1:{port}/0"
+
+
+def start_again(ended: subprocess.Popen[bytes], cwd: Path, port: int, *, kind: str) -> Server:
+    """The server that has ended once more: the same command, the same data, the same port.
+
+    Raises:
+        Unavailable: it does not come up.
+    """
+    identity = _unprivileged() if kind == "postgres" else Identity()
+    arguments = ended.args
+    assert isinstance(arguments, list)
+    server = subprocess.Popen(
+        arguments, cwd=cwd, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, **identity
+    )
+    if not _accepts(server, port):
+        raise Unavailable(f"{kind} does not start again on its data")
+    return server
 
 
 STARTERS = {"postgres": start_postgres, "redis": start_redis}

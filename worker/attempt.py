@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from worker.heartbeat import Heartbeat, Verdict
 from worker.materialise import Materialiser, Materials
 from worker.relay import Note, Relay
 from worker.results import Results
-from worker.trainer_process import TrainerProcess
+from worker.trainer_process import Command, TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -51,7 +51,7 @@ class Attempt:
     """A claimed job in the hands of this worker.
 
     Args:
-        command: the trainer; `folder` is added to it.
+        command: of the trainer, for a number of processes; `folder` is added to it.
         stopping: set when this process is to end.
         folder: where everything of this attempt lies.
     """
@@ -61,7 +61,7 @@ class Attempt:
         settings: Settings,
         database: Database,
         artifacts: ArtifactStore,
-        command: Sequence[str],
+        command: Command,
         stopping: threading.Event,
         held: Claim,
         folder: Path,
@@ -110,7 +110,9 @@ class Attempt:
                 f"starting anew, as the snapshot cannot be used: {materials.snapshot_lost}",
             )
         kills = oom_kills()
-        trainer = TrainerProcess(self._command, self._folder, self._relay.on_line)
+        trainer = TrainerProcess(
+            self._command(self._held.processes), self._folder, self._relay.on_line
+        )
         try:
             code = self._watch(trainer)
         finally:
@@ -159,7 +161,11 @@ class Attempt:
         if event is None or event.step == self._stored_step:
             return
         before, self._stored_step = self._stored_step, event.step
+        lease = self._settings.lease_seconds
         try:
+            # First the curves up to it: a worker killed in between would leave a gap that no later
+            # attempt fills, as it goes on behind the snapshot.
+            self._relay.flush(self._database, self._held, lease, due=False)
             self._results.keep_snapshot(event)
         except GivenUp:
             self._stored_step = before

@@ -3,6 +3,10 @@
 Reads `FOLDER/spec.json`, runs it there, and writes one event a line, as JSON, to its standard
 output. Ends with 0 when the run is done, 1 after a `failed` event, 3 when SIGTERM stopped it; with
 anything else, or by a signal, it crashed.
+
+Under `worker.ranks` it is one of several processes that train together. The first of them does all
+of the above; the others train along, say nothing, and leave their `failed` event in a file. Any of
+them ends with 4 when another one's end left it without a partner.
 """
 
 from __future__ import annotations
@@ -14,14 +18,16 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from carot.errors import CarotError, Interrupted
-from carot.events import AnyEvent, Failed
+from carot.errors import CarotError, Interrupted, RankLost
+from carot.events import AnyEvent, Failed, Reporter
+from worker import layout
 
-DONE, FAILED, INTERRUPTED = 0, 1, 3
+DONE, FAILED, INTERRUPTED, LOST = 0, 1, 3, 4
 PARENT = "CAROT_SUPERVISOR_PID"
 PR_SET_PDEATHSIG = 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -38,31 +44,54 @@ class LineReporter:
 
     def report(self, event: AnyEvent) -> None:
         """Write one event, now."""
-        # Not escaped: the stream then replaces what is no text, such as odd bytes of a file name,
-        # which the reader would refuse together with the event.
-        line = json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
         with self._lock:
-            self._out.write(line + "\n")
+            self._out.write(_line(event))
             self._out.flush()
+
+
+class AsideReporter:
+    """Of a process that trains along: keeps the end of it in a file, and says nothing.
+
+    Args:
+        out: says it after all where the disk is full.
+    """
+
+    def __init__(self, path: Path, out: LineReporter) -> None:
+        self._path = path
+        self._out = out
+
+    def report(self, event: AnyEvent) -> None:
+        """Keep the event, if it is the end."""
+        if isinstance(event, Failed):
+            try:
+                self._path.write_text(_line(event), encoding="utf-8", errors="replace")
+            except OSError:
+                self._out.report(event)
 
 
 def main(folder: Path) -> int:
     """Run the spec in `folder`; the exit status."""
-    _die_with_parent()
+    die_with_parent()
     stop = threading.Event()
 
     def on_term(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, on_term)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    reporter = LineReporter(_own_stdout())
     # References to data in the spec are relative to the folder.
     os.chdir(folder)
+    lines = LineReporter(own_stdout())
+    rank = int(os.environ.get("RANK", "0"))
+    reporter = lines if rank == 0 else AsideReporter(Path(layout.failure_name(rank)), lines)
     try:
         _execute(reporter, stop)
     except Interrupted:
         return INTERRUPTED
+    except RankLost:
+        traceback.print_exc()
+        return LOST
     except CarotError as error:
         reporter.report(_failure(error))
         return FAILED
@@ -74,16 +103,27 @@ def main(folder: Path) -> int:
     return DONE
 
 
-def _execute(reporter: LineReporter, stop: threading.Event) -> None:
+def _execute(reporter: Reporter, stop: threading.Event) -> None:
     # Only this process loads torch, and only after it can be stopped.
     from pydantic import TypeAdapter
 
-    from carot.run import execute
+    from carot.distributed import Ranks
+    from carot.run import assist, execute
     from carot.specs import AnySpec, RunSpec
 
     adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
     spec = adapter.validate_json(Path("spec.json").read_bytes())
-    execute(spec, Path(), reporter, should_stop=stop.is_set)
+    ranks = Ranks.of_environment()
+    if ranks.first:
+        execute(spec, Path(), reporter, should_stop=stop.is_set, ranks=ranks)
+    else:
+        assist(spec, Path(), should_stop=stop.is_set, ranks=ranks)
+
+
+def _line(event: AnyEvent) -> str:
+    # Not escaped: the stream then replaces what is no text, such as odd bytes of a file name,
+    # which the reader would refuse together with the event.
+    return json.dumps(event.model_dump(mode="json"), ensure_ascii=False) + "\n"
 
 
 def _failure(error: CarotError) -> Failed:
@@ -98,7 +138,7 @@ def _failure(error: CarotError) -> Failed:
     )
 
 
-def _own_stdout() -> TextIO:
+def own_stdout() -> TextIO:
     """Standard output as it was; what prints by accident goes to standard error from now on."""
     sys.stdout.flush()
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
@@ -106,7 +146,7 @@ def _own_stdout() -> TextIO:
     return events
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill this process with its supervisor: a trainer nobody hears must end."""
     parent = os.environ.get(PARENT)
     if parent is None:

@@ -10,3 +10,9 @@ CALIBRATOR = "calibrator.json"
 DATASETS = "datasets"
 MODELS = "models"
 ROOT = "root"
+RANKS = "ranks"
+
+
+def failure_name(rank: int) -> str:
+    """Where a process that trains along leaves the event with which it gave up."""
+    return f"failed-{rank}.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -19,7 +18,7 @@ from store.moves import find
 from store.settings import Settings
 from store.states import HELD
 from worker.attempt import Attempt
-from worker.trainer_process import COMMAND
+from worker.trainer_process import Command, trainer_command
 
 SCRATCH = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
 log = structlog.get_logger("worker")
@@ -30,7 +29,7 @@ class Supervisor:
 
     Args:
         worker: a name for people.
-        command: the trainer; the folder of the attempt is added to it.
+        command: of the trainer, for a number of processes; the attempt's folder is added.
         stopping: set when this process is to end; the job is then given back.
     """
 
@@ -41,7 +40,7 @@ class Supervisor:
         artifacts: ArtifactStore,
         *,
         worker: str,
-        command: Sequence[str] = COMMAND,
+        command: Command = trainer_command,
         stopping: threading.Event | None = None,
     ) -> None:
         self._settings = settings

@@ -20,11 +20,18 @@ import worker
 from store.logs import carrying
 from worker.child import PARENT
 
+Command = Callable[[int], Sequence[str]]
 COMMAND = (sys.executable, "-m", "worker.child")
+RANKS_COMMAND = (sys.executable, "-m", "worker.ranks")
 MAX_LINE = 4 << 20
 TAIL_LINES = 20
 TAIL_WIDTH = 500
 log = structlog.get_logger("worker.trainer")
+
+
+def trainer_command(processes: int) -> tuple[str, ...]:
+    """The trainer of a job that asks for so many processes, at least 1; the folder is added."""
+    return COMMAND if processes == 1 else (*RANKS_COMMAND, str(processes))
 
 
 class TrainerProcess:

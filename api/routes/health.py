@@ -13,6 +13,7 @@ from api.context import Ctx
 from api.openapi import version
 from api.problems import Problem
 from api.readiness import ESSENTIAL, OK
+from store.tables import DEFAULT_PROJECT
 
 router = APIRouter(tags=["service"])
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
@@ -84,8 +85,8 @@ def ready(context: Ctx) -> Ready:
     responses={200: {"description": "Prometheus' text format.", "content": {PROMETHEUS: {}}}},
 )
 def metrics(context: Ctx, caller: Admin) -> Response:
-    """Measurements for Prometheus: of this process, of all jobs, and of the project's models."""
-    return Response(
-        context.measures.text(caller.project, collect(context, caller.project)),
-        media_type=PROMETHEUS,
-    )
+    """Measurements for Prometheus, of all projects: only for `admin` in the project `default`."""
+    if caller.project != DEFAULT_PROJECT:
+        detail = "the measurements are of all projects; they need `admin` in the project `default`"
+        raise Problem(403, "forbidden", detail)
+    return Response(context.measures.text(collect(context)), media_type=PROMETHEUS)

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from carot.data.source import ArraySource
 from carot.errors import DataError
@@ -98,6 +97,8 @@ def _described(
 
 @cache
 def _handwritten() -> Digits:
+    from sklearn.datasets import load_digits  # takes most of a second that few runs need
+
     bunch = load_digits()
     cells_N88 = bunch.images.astype(np.uint8)
     pixels_NHW = np.stack([_upscaled(cells_88) for cells_88 in cells_N88])

@@ -1,7 +1,8 @@
 """Batches: which images come when, decoded in threads, cropped and captioned reproducibly.
 
 Everything drawn at random for a sample depends on (seed, epoch, index) alone. So the order and the
-crops of a run need no state: to resume is to ask for the next step.
+crops of a run need no state: to resume is to ask for the next step. And where several processes
+share a batch, each of them has the images that it would have alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from carot.data.order import epoch_order
 from carot.data.source import ImageSource
+from carot.distributed import ALONE, Ranks, Share, even_share
 from carot.errors import DataError, TooManyUnreadable, UnreadableImage
 from carot.events import Reporter, Warning
 
@@ -81,16 +83,19 @@ class ImageBatch:
     """Images of one step.
 
     Attributes:
-        images_NCHW: float32, normalised as the model expects.
+        images_NCHW: float32, normalised as the model expects; those of the share, if there is one.
         labels_N: int64 class indices.
         templates_N: int64 template indices, drawn per sample; zeros in evaluation.
         indices_N: positions in the source.
+        share: which of the samples the images belong to, where several processes share the batch;
+            labels, templates and indices are of all of it.
     """
 
     images_NCHW: Tensor
     labels_N: Tensor
     templates_N: Tensor
     indices_N: Tensor
+    share: Share | None = None
 
 
 class TrainingBatches:
@@ -99,6 +104,7 @@ class TrainingBatches:
     Args:
         templates: number of caption templates to draw from.
         crop_scale: smallest share of the area that a random crop keeps; 1 for no crop.
+        ranks: who shares each batch; all of them ask for the same steps.
     """
 
     def __init__(
@@ -112,6 +118,7 @@ class TrainingBatches:
         crop_scale: float,
         seed: int,
         unreadable: Unreadable,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.source = source
         self.transform = transform
@@ -121,6 +128,7 @@ class TrainingBatches:
         self.crop_scale = crop_scale
         self.seed = seed
         self.unreadable = unreadable
+        self.ranks = ranks
         self._order: tuple[int, Tensor] | None = None
 
     @property
@@ -149,15 +157,42 @@ class TrainingBatches:
             image = random_crop(image, self.image_size, self.crop_scale, rng)
             return self.transform(image), index, template
 
+        mine = even_share(self.batch_size, self.ranks.rank, self.ranks.count).span
         plan = (
-            [(index, step // self.steps_per_epoch) for index in self.indices(step)]
+            [(index, step // self.steps_per_epoch) for index in self.indices(step)[mine]]
             for step in range(first, last)
         )
-        for results in _ahead(load, plan):
+        for step, results in zip(range(first, last), _ahead(load, plan), strict=True):
             batch = _collate(results, self.source, self.unreadable)
+            if not self.ranks.alone:
+                batch = self._completed(batch, step)
             if len(batch.labels_N) == 0:
                 raise DataError(f"{self.unreadable.dataset}: a batch without a readable image")
             yield batch
+
+    def _completed(self, batch: ImageBatch, step: int) -> ImageBatch:
+        """The batch with what the others know of their shares of it."""
+        share = self.ranks.share(len(batch.indices_N))
+        own_N3 = torch.stack([batch.labels_N, batch.templates_N, batch.indices_N], dim=1)
+        labels_B, templates_B, indices_B = self.ranks.gather(own_N3, share).unbind(dim=1)
+        if share.total < self.batch_size:
+            missing = set(self.indices(step)) - set(indices_B.tolist())
+            self._note_what_others_miss(sorted(missing))
+        images_NCHW = batch.images_NCHW
+        if len(images_NCHW) == 0:
+            images_NCHW = torch.empty(0, 3, *self.image_size)
+        return ImageBatch(images_NCHW, labels_B, templates_B, indices_B, share)
+
+    def _note_what_others_miss(self, missing: Sequence[int]) -> None:
+        # So that every process counts what one alone would count, and gives up when it would.
+        for index in missing:
+            try:
+                self.source.image(index)
+            except UnreadableImage as error:
+                self.unreadable.note(error)
+            else:
+                name = str(self.source.keys[index])
+                self.unreadable.note(UnreadableImage(name, "not readable by another process"))
 
 
 def evaluation_batches(
@@ -236,4 +271,5 @@ def _collate(
         templates.append(result[2])
     labels_N = torch.from_numpy(source.labels[np.asarray(indices, dtype=np.int64)])
     images_NCHW = torch.stack(images) if images else torch.empty(0)
-    return ImageBatch(images_NCHW, labels_N, torch.tensor(templates), torch.tensor(indices))
+    drawn_N = torch.tensor(templates, dtype=torch.int64)
+    return ImageBatch(images_NCHW, labels_N, drawn_N, torch.tensor(indices, dtype=torch.int64))

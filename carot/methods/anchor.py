@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from carot.anchors import random_filters
 from carot.calibration.temperature import fit_temperature
+from carot.distributed import Share
 from carot.methods.base import Encode, Look
 from carot.models import ClipModel
 from carot.precision import full_precision, widened
@@ -55,11 +56,15 @@ class Anchor:
             logits_NC = features.images_BD @ self.weight_CD.t()
             self.temperature = fit_temperature(logits_NC, features.labels_B).temperature
 
-    def images(self, step: int, images_NCHW: Tensor) -> Tensor:
-        """The step's anchors: a function of the images, the seed and the step alone."""
-        count = max(1, round(self.spec.share * len(images_NCHW)))
+    def images(self, step: int, images_NCHW: Tensor, share: Share | None = None) -> Tensor:
+        """The step's anchors: a function of the images, the seed and the step alone.
+
+        Where several processes share the batch, those of them that this one's images give.
+        """
+        total = len(images_NCHW) if share is None else share.total
+        count = max(1, round(self.spec.share * total))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        return random_filters(images_NCHW, count, generator)
+        return random_filters(images_NCHW, count, generator, share)
 
     def ask(self, encode: Encode) -> None:
         """Have the start look at the step's anchors."""

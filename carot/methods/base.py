@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from carot.distributed import Share
 from carot.models import ClipModel
 from carot.schedules import learning_rate_at
 from carot.specs import TrainingSpec
@@ -126,11 +127,13 @@ class Method(ABC):
         """Called in front of each step; a step taken up again after a stop is told, too."""
         return
 
-    def anchors(self, step: int, images_NCHW: Tensor) -> Tensor | None:
+    def anchors(self, step: int, images_NCHW: Tensor, share: Share | None = None) -> Tensor | None:
         """Images beside the batch whose features the loss is to see, shape (A, 3, H, W), or None.
 
         Args:
             images_NCHW: the batch's images as the model sees them.
+            share: which of the batch's images these are, where several processes share it; the
+                anchors of all of them are then to be those of the whole batch, in any order.
         """
         return None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from carot.distillation import relation_loss
+from carot.distributed import Share
 from carot.methods.anchor import Anchor
 from carot.methods.base import Encode, Features, Look, Loss
 from carot.methods.distilled import Distilled, Divergence
@@ -50,8 +51,8 @@ class Carot(Distilled):
         if self.anchor is not None:
             self.anchor.prepare(look)
 
-    def anchors(self, step: int, images_NCHW: Tensor) -> Tensor | None:
-        return None if self.anchor is None else self.anchor.images(step, images_NCHW)
+    def anchors(self, step: int, images_NCHW: Tensor, share: Share | None = None) -> Tensor | None:
+        return None if self.anchor is None else self.anchor.images(step, images_NCHW, share)
 
     def teach(self, step: int, encode: Encode) -> Features | None:
         if self.anchor is not None:

@@ -1,7 +1,8 @@
 """A whole run, from a spec to a checkpoint and a report. What the command line and a worker call.
 
 Everything is written under one folder: `snapshot/` (to resume from), `checkpoint/`, `report.json`
-and `logits/`. A run that finds a snapshot in its folder goes on from there.
+and `logits/`. A run that finds a snapshot in its folder goes on from there. Where several processes
+train together, the first of them calls `execute` and every other `assist`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from carot.events import Reporter
+from carot.distributed import ALONE, Ranks
+from carot.events import Reporter, Silent
 from carot.run.context import (
     CHECKPOINT_NAME,
     LOGITS_NAME,
@@ -19,7 +21,7 @@ from carot.run.context import (
     RunResult,
 )
 from carot.run.evaluate import evaluate
-from carot.run.finetune import SNAPSHOT_NAME, finetune
+from carot.run.finetune import SNAPSHOT_NAME, finetune, train_along
 from carot.run.interpolate import interpolate
 from carot.run.merge import merge
 from carot.run.select import select
@@ -38,6 +40,7 @@ __all__ = [
     "REPORT_NAME",
     "SNAPSHOT_NAME",
     "RunResult",
+    "assist",
     "execute",
 ]
 
@@ -53,16 +56,35 @@ def execute(
     reporter: Reporter,
     *,
     should_stop: Callable[[], bool] = never,
+    ranks: Ranks = ALONE,
 ) -> RunResult:
     """Do what `spec` says and leave the results under `folder`.
+
+    Args:
+        ranks: the processes of the run, of which this is the first.
 
     Raises:
         CarotError: the spec, the data, the model or the run is at fault; see `carot.errors`.
         Interrupted: `should_stop` said so; calling again with the same folder goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    context = Context(spec, folder, reporter, should_stop)
+    context = Context(spec, folder, reporter, should_stop, ranks)
     return context.write(_dispatch(context, spec))
+
+
+def assist(
+    spec: AnySpec, folder: Path, *, should_stop: Callable[[], bool] = never, ranks: Ranks
+) -> None:
+    """Train along with the process that executes `spec`, on the same machine.
+
+    Does nothing for a kind of run that does not train. Says and writes nothing.
+
+    Raises:
+        CarotError: what the first process meets, too; `RankLost` when that one has ended.
+        Interrupted: some process's `should_stop` said so.
+    """
+    if isinstance(spec, FinetuneSpec):
+        train_along(Context(spec, folder, Silent(), should_stop, ranks), spec)
 
 
 def _dispatch(context: Context, spec: AnySpec) -> Finished:

@@ -13,6 +13,7 @@ from carot.calibration.temperature import fit_temperature
 from carot.checkpoints import save_checkpoint
 from carot.data.resolve import Opened, evaluation_rows, open_dataset, open_evaluation
 from carot.data.source import ImageSource
+from carot.distributed import ALONE, Ranks
 from carot.errors import SpecError
 from carot.evaluate import Outputs, run_model
 from carot.events import (
@@ -64,7 +65,7 @@ class Finished:
 
 
 class Context:
-    """A run's spec, its folder, who listens to it and who may stop it."""
+    """A run's spec, its folder, who listens to it, who may stop it and who shares its training."""
 
     def __init__(
         self,
@@ -72,11 +73,13 @@ class Context:
         folder: Path,
         reporter: Reporter,
         should_stop: Callable[[], bool],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.spec = spec
         self.folder = folder
         self.reporter = reporter
         self.should_stop = should_stop
+        self.ranks = ranks
 
     def classes(self) -> tuple[str, ...]:
         """The class names of the run's data set."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from carot.classifier import pick_device
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
+from carot.distributed import Ranks
 from carot.errors import DataError, SpecError
 from carot.events import PhaseStarted, Warning
 from carot.methods import Method, Outcome, build_method
 from carot.models import ClipModel, load_model
+from carot.normalisation import synchronise_statistics
 from carot.prompts import Captions
 from carot.reports import Candidate
 from carot.run.best import BestSoFar
@@ -26,14 +29,57 @@ from carot.trainer import FitResult, fit
 SNAPSHOT_NAME = "snapshot"
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a run trains with, made ready: the same on every process of it."""
+
+    model: ClipModel
+    source: ImageSource
+    captions: Captions
+    batches: TrainingBatches
+    method: Method
+
+
 def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     """Train from the start, or from the snapshot in the run's folder."""
     context.reporter.report(PhaseStarted(phase="preparing"))
-    model = load_model(spec.model, pick_device())
+    _check_share(spec, context.ranks)
+    with context.ranks:
+        training = _prepare(context, spec)
+        model, captions, method = training.model, training.captions, training.method
+        classes = training.source.classes
+        # Opened before training: a data set that cannot be evaluated should not cost a run first.
+        rows = context.open_rows(classes)
+        split = _selection_split(context, spec, method)
+        best = _best(context, spec, method, captions, classes, split)
+        fitted = _fit(context, spec, training, best)
+    judge = _judge(spec, model, captions, classes, method.outcome())
+    candidates: list[Candidate] = []
+    if best is not None:
+        judge = _judge(spec, model, captions, classes, best.outcome())
+        candidates = best.candidates()
+    elif split is not None:
+        judge, candidates = between_start_and_end(context, spec, judge, split)
+    judge = context.calibrate(judge)
+    checkpoint = context.save(judge)
+    measured = context.measure(judge, rows)
+    rule = spec.selection.rule if candidates else None
+    return Finished(judge, measured, checkpoint, fitted, rule, candidates)
+
+
+def train_along(context: Context, spec: FinetuneSpec) -> None:
+    """What another process than the first does in a run: its share of the training."""
+    _check_share(spec, context.ranks)
+    with context.ranks:
+        _fit(context, spec, _prepare(context, spec))
+
+
+def _prepare(context: Context, spec: FinetuneSpec) -> Training:
+    ranks = context.ranks
+    model = load_model(spec.model, ranks.device)
     source = open_dataset(spec.dataset, "train")
     _check_training_set(spec, source)
-    # Opened before training: a data set that cannot be evaluated should not cost a run first.
-    rows = context.open_rows(source.classes)
+    synchronise_statistics(model, ranks, spec.training)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
     torch.manual_seed(spec.training.seed)
     batches = TrainingBatches(
@@ -45,37 +91,30 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         crop_scale=spec.training.random_crop_scale,
         seed=spec.training.seed,
         unreadable=Unreadable(spec.dataset, source, context.reporter),
+        ranks=ranks,
     )
     total = spec.training.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, spec.training.seed)
-    split = _selection_split(context, spec, method)
-    best = _best(context, spec, method, captions, source.classes, split)
-    fitted: FitResult | None = None
-    if method.trains:
-        fitted = fit(
-            model,
-            method,
-            batches,
-            captions,
-            spec.training,
-            context.reporter,
-            snapshot_folder=context.folder / SNAPSHOT_NAME,
-            run=fingerprint(spec),
-            should_stop=context.should_stop,
-            watcher=best,
-        )
-    judge = _judge(spec, model, captions, source.classes, method.outcome())
-    candidates: list[Candidate] = []
-    if best is not None:
-        judge = _judge(spec, model, captions, source.classes, best.outcome())
-        candidates = best.candidates()
-    elif split is not None:
-        judge, candidates = between_start_and_end(context, spec, judge, split)
-    judge = context.calibrate(judge)
-    checkpoint = context.save(judge)
-    measured = context.measure(judge, rows)
-    rule = spec.selection.rule if candidates else None
-    return Finished(judge, measured, checkpoint, fitted, rule, candidates)
+    return Training(model, source, captions, batches, method)
+
+
+def _fit(
+    context: Context, spec: FinetuneSpec, training: Training, best: BestSoFar | None = None
+) -> FitResult | None:
+    if not training.method.trains:
+        return None
+    return fit(
+        training.model,
+        training.method,
+        training.batches,
+        training.captions,
+        spec.training,
+        context.reporter,
+        snapshot_folder=context.folder / SNAPSHOT_NAME,
+        run=fingerprint(spec),
+        should_stop=context.should_stop,
+        watcher=best,
+    )
 
 
 def _selection_split(context: Context, spec: FinetuneSpec, method: Method) -> ImageSource | None:
@@ -151,5 +190,14 @@ def _check_training_set(spec: FinetuneSpec, source: ImageSource) -> None:
         raise SpecError(
             f"training.batch_size is {spec.training.batch_size}, "
             f"but the training split has {len(source)} images",
+            field="training.batch_size",
+        )
+
+
+def _check_share(spec: FinetuneSpec, ranks: Ranks) -> None:
+    if spec.training.batch_size < ranks.count and spec.method.name != "zero_shot":
+        raise SpecError(
+            f"training.batch_size is {spec.training.batch_size}, too few for "
+            f"{ranks.count} processes: each needs an image of every batch",
             field="training.batch_size",
         )

@@ -74,6 +74,10 @@ class Process:
                 os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
 
+    def descendants(self, word: str) -> list[int]:
+        """Processes below it that have `word` among their arguments."""
+        return list(_descendants(self.pid, word))
+
     def tail(self) -> str:
         """The end of what it said."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])

@@ -231,6 +231,21 @@ def _assert_went_on(deployment: Deployment, job: Document) -> None:
     assert loss["steps"] == list(range(1, 81))
 
 
+def test_two_processes_train_what_one_does(
+    deployment: Deployment, dataset: Document, job: Document
+) -> None:
+    wanted = training(dataset["id"]) | {"resources": {"processes": 2}}
+    ended = deployment.await_end(deployment.client.post("/jobs", wanted))
+    assert ended["state"] == "succeeded", f"{ended['error']}\n{deployment.logs()}"
+    assert ended["processes"] == 2
+    alone, together = (
+        deployment.client.get(f"/jobs/{each['id']}/metrics", names="loss")["data"][0]
+        for each in (job, ended)
+    )
+    assert together["steps"] == alone["steps"]
+    assert together["values"] == pytest.approx(alone["values"], rel=1e-3)
+
+
 def test_killed_trainer_costs_an_attempt(deployment: Deployment, dataset: Document) -> None:
     job = _submit_and_await_snapshot(deployment, dataset)
     os.kill(deployment.trainer(), signal.SIGKILL)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.helpers import Start
+from tests.api.helpers import Start, context_of
 
 
 @pytest.mark.slow
@@ -73,6 +73,21 @@ def test_what_nobody_expected_is_a_problem_without_details(
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal"
     assert "secret" not in answer.text
+
+
+def test_a_database_that_is_away_is_no_error_of_ours(client: TestClient) -> None:
+    context = context_of(client)
+    file = context.settings.data_dir / "carot.db"
+    context.database.close()
+    file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    answer = client.get("/jobs")
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "unavailable"
+    assert answer.headers["retry-after"] == "1"
+    file.rmdir()
+    file.with_suffix(".away").rename(file)
+    assert client.get("/jobs").status_code == 200
 
 
 # Hosts ----------------------------------------------------------------------------------------

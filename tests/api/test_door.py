@@ -308,6 +308,7 @@ def test_lists_show_nothing_of_another_project(client: TestClient, things: dict[
             lists += 1
             assert mine["data"], path
     assert lists >= 6
+    assert client.get("/metrics", headers=other).status_code == 403, "it is of all projects"
 
 
 @pytest.mark.parametrize("path", ["/checkpoints", "/reports"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from carot.encoder import StepEncoder
 from carot.errors import CheckpointError, Interrupted, TrainingError
 from carot.methods import build_method
 from carot.models import MAX_LOG_SCALE
@@ -25,7 +26,7 @@ from carot.specs import (
     TracerMethod,
     ZeroShotMethod,
 )
-from carot.trainer import StepEncoder, parameter_groups
+from carot.trainer import parameter_groups
 from tests.carot.tiny import tiny_model
 from tests.carot.training import CAROT, Run
 

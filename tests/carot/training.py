@@ -9,7 +9,8 @@ import torch
 
 from carot.data.folder import open_folder
 from carot.data.loader import TrainingBatches, Unreadable
-from carot.events import AnyEvent, Silent, StepDone
+from carot.distributed import ALONE, Ranks
+from carot.events import AnyEvent, StepDone
 from carot.methods import Method, build_method
 from carot.models import ClipModel
 from carot.prompts import Captions
@@ -23,12 +24,13 @@ CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
 class Run:
     """A tiny training run that can be stopped behind any step and taken up again."""
 
-    def __init__(self, root: Path, method: Any, **training: Any) -> None:
+    def __init__(self, root: Path, method: Any, ranks: Ranks = ALONE, **training: Any) -> None:
         if not (root / "train").exists():
             write_images(root / "train", each=10)
         defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
         self.spec = TrainingSpec(**{**defaults, **training})
         self.root = root
+        self.events: list[AnyEvent] = []
         self.model: ClipModel = tiny_model()
         source = open_folder(root, "train")
         self.captions = Captions(self.model, source.classes, ("a {} photo", "{}", "it is {}."))
@@ -40,11 +42,11 @@ class Run:
             templates=3,
             crop_scale=0.8,
             seed=self.spec.seed,
-            unreadable=Unreadable("images", source, Silent()),
+            unreadable=Unreadable("images", source, self),
+            ranks=ranks,
         )
         total = self.spec.epochs * self.batches.steps_per_epoch
         self.method: Method = build_method(method, self.model, self.captions, total)
-        self.events: list[AnyEvent] = []
 
     def report(self, event: AnyEvent) -> None:
         self.events.append(event)

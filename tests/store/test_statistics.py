@@ -86,7 +86,7 @@ def test_the_queue_and_who_waits_longest(database: Database, settings: Settings)
 def test_nothing_is_known_of_an_empty_database(database: Database, settings: Settings) -> None:
     with database.reading() as session:
         now = standing(session, settings)
-        assert Models().read(session, DEFAULT_PROJECT) == []
+        assert Models().read(session) == []
     assert [*now.jobs, *now.queued, *now.oldest_seconds, *now.workers] == []
     assert now.lease_age_seconds == 0
     totals = read(database)
@@ -244,7 +244,7 @@ def test_models_with_what_was_measured_of_them(database: Database) -> None:
         for alias, checkpoint in {"a": fitted, "b": plain, "c": unknown, "d": fitted}.items():
             set_alias(session, DEFAULT_PROJECT, alias, checkpoint)
     with database.reading() as session:
-        found = {each.alias: each for each in reader.read(session, DEFAULT_PROJECT)}
+        found = {each.alias: each for each in reader.read(session)}
     assert {alias: each.checkpoint for alias, each in found.items()} == {
         "a": fitted, "b": plain, "c": unknown, "d": fitted,
     }  # fmt: skip
@@ -255,11 +255,10 @@ def test_models_with_what_was_measured_of_them(database: Database) -> None:
         delete_alias(session, DEFAULT_PROJECT, "a")
         set_alias(session, DEFAULT_PROJECT, "b", fitted)
     with database.reading() as session:
-        found = {each.alias: each for each in reader.read(session, DEFAULT_PROJECT)}
+        found = {each.alias: each for each in reader.read(session)}
         gone, there = (DEFAULT_PROJECT, "a"), (DEFAULT_PROJECT, "b")
         assert pointing(session, [gone, there, ("proj_other", "b")]) == {there: fitted}
         assert pointing(session, []) == {}
-        assert reader.read(session, "proj_other") == []
     assert found.keys() == {"b", "c", "d"}
     assert found["b"].measured == figures(0.75)
 
@@ -273,4 +272,4 @@ def test_models_are_bounded(database: Database, monkeypatch: pytest.MonkeyPatch)
         with database.session() as session:  # the clock must not stand still between them
             session.scalar(select(database_now()))
     with database.reading() as session:
-        assert len(Models().read(session, DEFAULT_PROJECT)) == 2
+        assert len(Models().read(session)) == 2

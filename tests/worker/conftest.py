@@ -106,7 +106,7 @@ class Workshop:
             self.database,
             self.artifacts,
             worker="tester",
-            command=[sys.executable, str(script)],
+            command=lambda _processes: [sys.executable, str(script)],
             stopping=self.stopping,
         )
 

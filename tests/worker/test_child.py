@@ -50,7 +50,7 @@ def test_prints_do_not_get_between_the_events(tmp_path: Path) -> None:
 import os, subprocess, sys
 from worker import child
 from carot.events import PhaseStarted
-reporter = child.LineReporter(child._own_stdout())
+reporter = child.LineReporter(child.own_stdout())
 print("printed")
 os.system("echo from a shell")
 reporter.report(PhaseStarted(phase="saving"))

@@ -19,7 +19,7 @@ import sys
 from worker import child
 from carot.events import Failed
 word = sys.argv[1].encode("latin-1").decode("unicode_escape")
-child.LineReporter(child._own_stdout()).report(Failed(error="DataError", message=word))
+child.LineReporter(child.own_stdout()).report(Failed(error="DataError", message=word))
 """
 
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carot.anchors import random_filters
+from carot.encoder import StepEncoder
 from carot.errors import Interrupted
 from carot.methods import Carot, Features
 from carot.methods.anchor import LOOKED_AT, Anchor
 from carot.run import never
 from carot.specs import AnchorSpec, CarotMethod
-from carot.trainer import StepEncoder, look
+from carot.trainer import look
 from tests.carot import reference
 from tests.carot.methods.batches import (
     LABELS,
