@@ -101,8 +101,9 @@ def test_data_sets_in_place_are_optional_and_read_only(given: str) -> None:
 def test_gpu_worker_differs_in_the_gpu_only(document: dict[str, Any]) -> None:
     plain, gpu = (document["services"][name] for name in ("worker", "worker-gpu"))
     assert gpu["profiles"] == ["gpu"]
-    for key in ("image", "command", "environment", "depends_on", "volumes"):
+    for key in ("image", "command", "depends_on", "volumes", "healthcheck"):
         assert gpu[key] == plain[key]
+    assert gpu["environment"] == plain["environment"] | {"CAROT_QUEUES": "gpu"}
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
 
