@@ -18,7 +18,7 @@ each checkpoint equal, byte for byte, those of the same spec run without service
   (API), no job waiting beside an idle worker (Redis; messages, from the end of the meddling), the
   next write about a job (Postgres, disk);
 - attempts: claims of all jobs of the batch; refused: workers that came back from the past and were
-  told that the job is no longer theirs; retried: tries that a person had to ask for (only where the
+  told that the job is no longer theirs; no space: events that tell of a full disk; retried: tries that a person had to ask for (only where the
   disk was full: such a job fails and says so).
 
 Results are written after each row, and what is there for the same seed, size and commit is not
@@ -48,7 +48,8 @@ WIDTH = 130
 COLUMNS = {
     "fault": "fault", "world": "world", "times": "injected", "jobs": "jobs", "lost": "lost",
     "duplicated": "duplicated", "recover_seconds": "recover, s", "attempts": "attempts",
-    "refused": "refused", "retried": "retried", "seconds": "took, s",
+    "refused": "refused", "retried": "retried",
+    "no_space": "no space", "seconds": "took, s",
 }  # fmt: skip
 
 
