@@ -60,7 +60,7 @@ def measured(folder: Path, size: int) -> dict[str, dict[str, float]]:
     from tests.services import ensure
 
     server = PostgresServer(ensure("postgres", folder, os.getpid()), folder)
-    programs = find_programs("postgres")[0].parent
+    programs = find_programs("postgres")[0].resolve().parent
     found: dict[str, dict[str, float]] = {}
     with server.fresh() as url:
         database = Database(url)
