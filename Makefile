@@ -11,7 +11,7 @@ SHELL := /bin/bash
 export PYTHON
 
 .PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
-	format pins clean
+	format pins audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -65,6 +65,12 @@ format: $(VENV)/installed-test ## rewrite the code the way the linter wants it
 pins: $(VENV)/installed-test ## write constraints.txt anew from what is installed
 	$(BIN)/python .ci/pin.py > constraints.tmp
 	mv constraints.tmp constraints.txt
+
+audit: $(VENV)/installed-test ## known weaknesses of what is required; asks the advisory service
+	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && \
+	  $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10'; } || \
+	  echo "pip-audit cannot be installed"
+	@$(BIN)/python .ci/audit.py $(VENV)/audit/bin/pip-audit
 
 clean: ## remove the environment and what tools left behind; data in .carot stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

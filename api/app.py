@@ -13,7 +13,6 @@ from starlette.middleware import Middleware
 
 from api import openapi, problems
 from api.callers import OpenRoutes
-from api.collector import Collected
 from api.context import Context
 from api.door import Door, DoorCheck
 from api.doorbell import Doorbell
@@ -39,9 +38,11 @@ from api.routes import (
     webhooks,
 )
 from api.settings import ApiSettings
+from api.uploads import clean_scratch
 from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
+from carot.data.decoding import DecodeLimits
 from store import logs
 from store.artifacts import open_store
 from store.database import Database
@@ -117,6 +118,8 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         batch=settings.predict_batch,
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
+        decoders=settings.decode_processes,
+        decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
         on_batch=measures.batch,
         on_wait=measures.wait_seconds.observe,
     )
@@ -125,7 +128,7 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     hosts = Hosts(settings.allowed_hosts, settings.host)
     doorbell = Doorbell(settings)
     readiness = Readiness(database, doorbell, settings.data_dir, settings.min_free_bytes)
-    context = Context(
+    return Context(
         settings,
         database,
         artifacts,
@@ -137,23 +140,23 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         hosts,
         readiness,
     )
-    measures.registry.register(Collected(context))
-    return context
 
 
 def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:
-    def limit_for(path: str) -> int:
+    def limit_for(path: str, media_type: str) -> int:
         match path.rstrip("/"):
-            case "/datasets":
+            case "/datasets" if media_type != "application/json":
                 return settings.max_upload_bytes + MULTIPART_ROOM
+            case "/predict":
+                return settings.max_body_bytes
             case "/session":
                 return STRANGERS_BYTES
-        return settings.max_body_bytes
+        return min(settings.max_json_bytes, settings.max_body_bytes)
 
     return [
         Middleware(RequestContext, measures=context.measures, draining=context.leaving),
         Middleware(DoorCheck, door=door),
-        Middleware(BodyLimit, limit_for=limit_for),
+        Middleware(BodyLimit, limit_for=limit_for, pause_seconds=settings.body_pause_seconds),
     ]
 
 
@@ -168,6 +171,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     targets = Targets(Allowed.of(context.settings.webhook_allow))
     sender = Sender(context.database, context.settings, targets)
     sweeper.start()
+    clean_scratch(context.scratch)
     sender.start()
     try:
         yield {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.doorbell import Doorbell
@@ -21,6 +22,7 @@ from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
+from store.statistics import Ledger, Models
 
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 
@@ -30,6 +32,7 @@ class Context:
     """The parts of one running API process.
 
     Attributes:
+        ledger, models: what was read for `/metrics` before.
         draining: whether it is about to stop, and only those who ask are to know.
         stopping: whether it is ending what is under way.
     """
@@ -44,8 +47,15 @@ class Context:
     rates: Rates
     hosts: Hosts
     readiness: Readiness
+    ledger: Ledger = field(default_factory=Ledger)
+    models: Models = field(default_factory=Models)
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
+    ingests: CapacityLimiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Apart from the limit of all threads: uploads that wait must not hold up other requests.
+        self.ingests = CapacityLimiter(self.settings.ingest_processes)
 
     def leaving(self) -> bool:
         """Whether this process was told to stop."""

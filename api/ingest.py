@@ -14,12 +14,13 @@ from api.context import Context
 from api.problems import invalid
 from api.schemas.datasets import DatasetView
 from api.uploads import scratch
-from carot.data.archives import normalise
+from carot.data.apart import ApartLimits, normalise_apart
 from carot.errors import DataError
 from store.artifacts import ArtifactStore
+from store.artifacts.base import NO_SPACE
 from store.artifacts.rows import Stored, commit, store_pending
 from store.datasets import create_dataset
-from store.errors import NotBeneathRoot
+from store.errors import NoSpace, NotBeneathRoot
 from store.roots import beneath
 from store.tables import Dataset
 
@@ -61,16 +62,23 @@ def from_file(
         DataError: it cannot be used; nothing is left behind.
         NoSpace: the disk is full.
     """
-    with scratch(context.scratch) as folder, (folder / "bundle.tar").open("w+b") as file:
+    settings = context.settings
+    limits = ApartLimits(settings.ingest_memory_bytes, settings.ingest_seconds)
+    with scratch(context.scratch) as folder:
+        bundle = folder / "bundle.tar"
         try:
-            manifest = normalise(path, file)
+            manifest = normalise_apart(path, bundle, limits)
         except DataError as error:
             error.field = field
             raise
-        file.seek(0)
-        stored = store_pending(
-            context.database, context.artifacts, file, "dataset", name=f"{name}.tar"
-        )
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise NoSpace("no space left to unpack the upload") from error
+            raise
+        with bundle.open("rb") as file:
+            stored = store_pending(
+                context.database, context.artifacts, file, "dataset", name=f"{name}.tar"
+            )
     if manifest.warnings:
         source = {**source, "warnings": list(manifest.warnings)}
     return Draft(

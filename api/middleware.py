@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 
 import structlog
+from anyio import fail_after
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,26 +78,42 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Counts the bytes of a body as they come; what Content-Length says is only a first hint."""
+    """Counts the bytes of a body as they come; what Content-Length says is only a first hint.
 
-    def __init__(self, app: ASGIApp, limit_for: Callable[[str], int]) -> None:
+    Args:
+        limit_for: path and media type to the most bytes.
+        pause_seconds: how long a body may pause before its request is given up.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limit_for: Callable[[str, str], int], pause_seconds: float
+    ) -> None:
         self.app = app
         self.limit_for = limit_for
+        self.pause_seconds = pause_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.limit_for(scope["path"])
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        limit = self.limit_for(scope["path"], media_type_of(headers))
+        declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > limit:
             await response_of(too_large(limit), scope)(scope, receive, send)
             return
-        received = 0
+        received, complete = 0, False
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            if complete:  # from here on it waits for the client to go
+                return await receive()
+            try:
+                with fail_after(self.pause_seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise too_slow(self.pause_seconds) from None
+            complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > limit:
                 raise too_large(limit)
@@ -106,6 +123,21 @@ class BodyLimit:
             await self.app(scope, counted, send)
         except Problem as problem:
             await response_of(problem, scope)(scope, receive, send)
+
+
+def media_type_of(headers: Headers) -> str:
+    """What a body says it is, without parameters, in lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def too_slow(seconds: float) -> Problem:
+    """Nothing of the body has come for as long as this."""
+    return Problem(
+        408,
+        "request_timeout",
+        f"nothing of the body has come for {seconds:g} seconds",
+        headers={"Connection": "close"},
+    )
 
 
 def too_large(limit: int) -> Problem:

@@ -16,6 +16,7 @@ from starlette.routing import compile_path
 
 from carot import errors as carot
 from store import errors as store
+from store.artifacts.base import NO_SPACE
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger("api")
@@ -95,6 +96,7 @@ TITLES = {
     "gone": "Deleted",
     "method_not_allowed": "Method not allowed",
     "conflict": "Conflict",
+    "request_timeout": "Body that stopped coming",
     "illegal_transition": "Not possible in this state",
     "request_in_flight": "The same request is still being answered",
     "too_large": "Content too large",
@@ -145,6 +147,7 @@ HTTP_CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
@@ -174,6 +177,8 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         code = HTTP_CODES.get(error.status_code, "bad_request")
         return Problem(error.status_code, code, str(error.detail), headers=error.headers)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return Problem(507, "no_space", "no space left on this server")
     return Problem(500, "internal", "Something went wrong here; the request id finds it in the log")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,14 @@ class ApiSettings(Settings):
         ge=1024,
         description="Largest request body, in bytes, of everything but uploads.",
     )
+    max_json_bytes: int = Field(
+        default=4 << 20,
+        ge=1024,
+        description="Largest request body, in bytes, of everything but predictions and uploads.",
+    )
+    body_pause_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="How long a request's body may pause."
+    )
     max_image_bytes: int = Field(
         default=20 << 20, ge=1024, description="Largest encoded image of a prediction, in bytes."
     )
@@ -63,6 +72,33 @@ class ApiSettings(Settings):
         default=512, ge=1, description="Images that may wait for a model; more are answered 503."
     )
     predict_models: int = Field(default=3, ge=1, description="Checkpoints kept in memory.")
+    decode_processes: int = Field(
+        default_factory=lambda: min(8, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        description="Images of predictions decoded at the same time, each in a process of its own; "
+        "by default one a core, at most 8.",
+    )
+    decode_memory_bytes: int = Field(
+        default=1 << 30,
+        ge=64 << 20,
+        description="Memory that decoding one image may take, in bytes of address space; the "
+        "largest image of any format fits into the default.",
+    )
+    decode_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="How long decoding one image may take."
+    )
+    ingest_processes: int = Field(
+        default=2, ge=1, le=64, description="Uploads that are checked at the same time."
+    )
+    ingest_memory_bytes: int = Field(
+        default=2 << 30,
+        ge=256 << 20,
+        description="Memory that checking one upload may take, in bytes of address space.",
+    )
+    ingest_seconds: float = Field(
+        default=3600.0, gt=0, le=86_400, description="How long checking one upload may take."
+    )
     min_free_bytes: int = Field(
         default=256 << 20,
         ge=0,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
+import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,9 @@ from api.middleware import too_large
 from api.problems import Problem
 
 FLUSH_BYTES = 1 << 20
+PREFIX = "upload-"
+LOCK = ".lock"
+FRESH_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,25 @@ class Upload:
 def scratch(folder: Path) -> Iterator[Path]:
     """A folder for one request that is gone when the request is."""
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix="upload-") as path:
-        yield Path(path)
+    with (
+        TemporaryDirectory(dir=folder, prefix=PREFIX) as name,
+        (Path(name) / LOCK).open("wb") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(name)
+
+
+def clean_scratch(folder: Path) -> None:
+    """Remove what killed processes left there. The kernel frees a lock with its holder."""
+    for path in folder.glob(f"{PREFIX}*"):
+        try:
+            if time.time() - path.stat().st_mtime < FRESH_SECONDS:
+                continue  # perhaps just made, and not locked yet
+            with (path / LOCK).open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # in use, or gone meanwhile
 
 
 async def receive(chunks: AsyncIterator[bytes], path: Path, limit: int) -> Upload:

@@ -18,7 +18,7 @@ def read_document(path: Path, preset: str | None = None) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        document = _Loader(text).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{path}: not YAML: {error}") from error
     if not isinstance(document, dict):

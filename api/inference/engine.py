@@ -1,9 +1,8 @@
-"""Images in, logits out: decoding in a pool, models in an LRU, batches in one thread."""
+"""Images in, logits out: decoding in child processes, models in an LRU, batches in one thread."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from api.inference.batcher import Batcher, Busy
-from carot.data.images import decode_image
+from api.inference.decoders import Decoders
+from carot.data.decoding import DecodeLimits
+from carot.data.fitting import Fit
 from carot.errors import UnreadableImage
 
 
@@ -34,6 +35,10 @@ class Predictor(Protocol):
     @property
     def calibrated(self) -> bool:
         """Whether the temperature was fitted."""
+
+    @property
+    def fit(self) -> Fit | None:
+        """How far the decoder may bring an image before `prepare`, which must not notice."""
 
     def prepare(self, image: Image.Image) -> Any:
         """One RGB image as what `logits` takes; safe in any thread."""
@@ -72,6 +77,8 @@ class Engine:
         models: checkpoints kept in memory; the least recently used one goes.
         batch, wait_seconds: see `Batcher`.
         capacity: images being decoded or waiting; beyond it `predict` raises `Busy`.
+        decoders: images decoded at the same time, each in a process of its own.
+        decoding: what one image may take.
         on_batch: told (images, seconds) after each model pass.
         on_wait: see `Batcher`.
     """
@@ -84,6 +91,8 @@ class Engine:
         batch: int = 64,
         wait_seconds: float = 0.003,
         capacity: int = 512,
+        decoders: int = 2,
+        decoding: DecodeLimits | None = None,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
         on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
@@ -94,9 +103,7 @@ class Engine:
         self._pending = 0
         self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
-        self._decoders = ThreadPoolExecutor(
-            min(8, os.cpu_count() or 1), thread_name_prefix="image-decoder"
-        )
+        self.decoders = Decoders(decoders, decoding or DecodeLimits())
         self._batcher: Batcher[tuple[Predictor, Any], NDArray[np.float32]] = Batcher(
             self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity, on_wait=on_wait
         )
@@ -113,10 +120,11 @@ class Engine:
         self._pending += len(images)
         try:
             predictor = await self._predictor(checkpoint_id)
-            loop = asyncio.get_running_loop()
-            prepared = await asyncio.gather(
-                *(loop.run_in_executor(self._decoders, _prepare, predictor, i) for i in images)
-            )
+            decoding = [
+                self.decoders.submit(i.content, i.name, predictor.fit, predictor.prepare)
+                for i in images
+            ]
+            prepared = await asyncio.gather(*map(asyncio.wrap_future, decoding))
             good = [(predictor, p) for p in prepared if not isinstance(p, UnreadableImage)]
             futures = self._batcher.submit(id(predictor), good)
             logits = iter(await asyncio.gather(*(asyncio.wrap_future(f) for f in futures)))
@@ -138,16 +146,17 @@ class Engine:
         return loaded, len(futures) - loaded
 
     def close(self) -> None:
-        """Finish what is under way and end the threads."""
+        """Finish what the model has under way; end threads and decoders."""
         self._batcher.close()
         self._loader.shutdown(cancel_futures=True)
-        self._decoders.shutdown(cancel_futures=True)
+        self.decoders.close()
 
     async def _predictor(self, checkpoint_id: str) -> Predictor:
         future = self._loaded.get(checkpoint_id)
         if future is None:
             future = self._loader.submit(self._load, checkpoint_id)
             self._loaded[checkpoint_id] = future
+            self.decoders.warm()
             while len(self._loaded) > self._models:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(checkpoint_id)
@@ -166,10 +175,3 @@ class Engine:
         logits_NC = items[0][0].logits([prepared for _, prepared in items])
         self._on_batch(len(items), time.perf_counter() - started)
         return list(logits_NC)
-
-
-def _prepare(predictor: Predictor, image: Encoded) -> Any:
-    try:
-        return predictor.prepare(decode_image(image.content, image.name))
-    except UnreadableImage as error:
-        return error

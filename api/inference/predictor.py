@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from carot.classifier import Classifier
+from carot.data.fitting import Fit
+
+PROBES = ((37, 61), (300, 200), (64, 500))
+"""Widths and heights of the noise on which a model's transform is compared with its fit."""
 
 
 class TorchPredictor:
@@ -21,6 +26,7 @@ class TorchPredictor:
         self.classes = self._classifier.classes
         self.temperature = self._classifier.temperature
         self.calibrated = self._classifier.calibrated
+        self.fit = self._checked_fit()
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """One image as the model's input; safe in any thread."""
@@ -37,3 +43,15 @@ class TorchPredictor:
         """(raw, calibrated) probabilities, each of shape (N, C)."""
         raw_NC, calibrated_NC = self._classifier.confidences(torch.from_numpy(logits_NC))
         return raw_NC.numpy(), calibrated_NC.numpy()
+
+    def _checked_fit(self) -> Fit | None:
+        """The fit, if it gives this model's transform what it would have made itself."""
+        fit = Fit.of(self._classifier.model.preprocess_cfg)
+        if fit is None:
+            return None
+        for width, height in PROBES:
+            noise = Random(width).randbytes(3 * width * height)  # noqa: S311
+            image = Image.frombytes("RGB", (width, height), noise)
+            if not torch.equal(self.prepare(fit(image)), self.prepare(image)):
+                return None
+        return fit

@@ -16,6 +16,7 @@ from api import ingest
 from api.callers import JobsReader, JobsWriter
 from api.context import Context, Ctx, known_shape
 from api.idempotency import Answer, IdempotencyKey, turn
+from api.middleware import media_type_of
 from api.problems import Problem, invalid
 from api.schemas.common import Cursor, Limit, Name, Page
 from api.schemas.datasets import DatasetRequest, DatasetView
@@ -66,7 +67,7 @@ async def create(
     CSV file beside them (`filepath`, and `label` or `title`). The archive is checked member by
     member. Up to 1 % of unreadable images are left out and named in `warnings`; more refuse it.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request.headers)
     if media_type == "application/json":
         return await _from_json(request, context, caller.project, name, key)
     with scratch(context.scratch) as folder:
@@ -87,7 +88,9 @@ async def create(
             return ingest.from_file(context, upload.path, chosen, {"source": "upload"})
 
         print_ = f"{upload.sha256}:{chosen}"
-        return await to_thread.run_sync(_store, context, caller.project, key, print_, make)
+        return await to_thread.run_sync(
+            _store, context, caller.project, key, print_, make, limiter=context.ingests
+        )
 
 
 @router.get("")
@@ -144,7 +147,9 @@ async def _from_json(
         return ingest.from_bundled(body.source, chosen)
 
     print_ = json.dumps([body.source, body.path, chosen])
-    return await to_thread.run_sync(_store, context, project, key, print_, make)
+    return await to_thread.run_sync(
+        _store, context, project, key, print_, make, limiter=context.ingests
+    )
 
 
 def _store(

@@ -18,6 +18,7 @@ from api.callers import Predicting
 from api.context import Context, Ctx, RequestId, known_shape
 from api.inference.batcher import Busy
 from api.inference.engine import Encoded, Outcome
+from api.middleware import media_type_of
 from api.problems import FieldError, Problem, invalid
 from api.routes.models import checkpoint_of
 from api.schemas.predictions import Guess, Prediction, Predictions, PredictRequest
@@ -101,7 +102,7 @@ def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
 
 
 async def _read(request: Request, context: Context) -> tuple[PredictRequest, list[Encoded]]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request.headers)
     limit = context.settings.max_images
     if media_type == "multipart/form-data":
         async with request.form(max_files=limit, max_fields=8) as form:

@@ -85,7 +85,7 @@ def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Ma
             images += 1
             total += len(content)
     _check_unreadable(unreadable, images, limits)
-    _check_classes(classes, counts, plan)
+    _check_classes(classes, counts, plan, limits)
     return Manifest(
         classes=tuple(sorted(classes)),
         splits={name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name]},
@@ -147,7 +147,14 @@ def _check_unreadable(unreadable: list[str], images: int, limits: Limits) -> Non
         )
 
 
-def _check_classes(classes: set[str], counts: defaultdict[str, Counter[str]], plan: Plan) -> None:
+def _check_classes(
+    classes: set[str], counts: defaultdict[str, Counter[str]], plan: Plan, limits: Limits
+) -> None:
+    if len(plan.classes) > limits.classes:
+        raise DataError(
+            f"{len(plan.classes)} classes are more than the {limits.classes} of one data set",
+            field="file",
+        )
     for name in sorted(plan.classes - classes):
         raise DataError(f"class {name!r} has no readable images", field="file")
     if len(classes) < 2:

@@ -21,6 +21,11 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 40_000_000
 """Refused above this before any pixel is decoded: 40 megapixels take 120 MB as RGB."""
 
+MAX_ASPECT = 200
+"""Refused above this: scaled by its shorter side, a strip one pixel high is gigabytes long."""
+
+TOO_MUCH_MEMORY = "decoding it takes more memory than an image may have"
+
 # Pillow's own limit only warns at first, and filtering warnings is not safe in threads.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -33,14 +38,16 @@ def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
         name: what to call the image in an error.
 
     Raises:
-        UnreadableImage: not one of `FORMATS`, empty, cut short, or above `MAX_PIXELS`.
+        UnreadableImage: not one of `FORMATS`, empty, cut short, above `MAX_PIXELS`, or longer than
+            `MAX_ASPECT` times its width.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with Image.open(stream, formats=FORMATS) as image:
             check_size(image, name)
             image.load()
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            return image if image.mode == "RGB" else image.convert("RGB")  # a copy takes its time
     except UnreadableImage:
         raise
     # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.
@@ -48,14 +55,23 @@ def decode_image(source: bytes | Path | BinaryIO, name: str) -> Image.Image:
         raise UnreadableImage(name, _reason(source, error)) from error
 
 
+def load_formats() -> None:
+    """Import all of Pillow's decoders, for a process that soon has no memory or files to spare."""
+    Image.init()
+
+
 def check_size(image: Image.Image, name: str) -> None:
-    """Refuse an opened but not yet decoded image that is larger than `MAX_PIXELS`."""
+    """Refuse an opened but not yet decoded image beyond `MAX_PIXELS` or `MAX_ASPECT`."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnreadableImage(
             name,
             f"{width}x{height} pixels are more than the {MAX_PIXELS // 1_000_000} megapixels "
             "that are accepted",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImage(
+            name, f"{width}x{height} pixels: a side is more than {MAX_ASPECT} times the other"
         )
 
 
@@ -64,6 +80,8 @@ def _reason(source: bytes | Path | BinaryIO, error: Exception) -> str:
         return "the file is empty"
     if isinstance(source, Path) and source.is_file() and source.stat().st_size == 0:
         return "the file is empty"
+    if isinstance(error, MemoryError):
+        return TOO_MUCH_MEMORY
     if isinstance(error, FileNotFoundError):
         return "the file does not exist"
     if "cannot identify" in str(error):

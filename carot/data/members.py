@@ -7,7 +7,9 @@ as an upper bound that reading enforces.
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import re
 import stat
 import tarfile
@@ -25,6 +27,8 @@ from carot.errors import DataError
 
 CHUNK = 1 << 20
 MIB = 1 << 20
+HEADER_BYTES = 64 << 10
+"""An extended header of a tar holds little more than a long name."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Limits:
     """Below this much content a high compression ratio harms nobody: blank images compress well."""
     name_bytes: int = 200
     depth: int = 12
+    classes: int = 25_000
     unreadable_share: float = 0.01
 
 
@@ -151,19 +156,19 @@ class TarMembers(Members):
 
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         super().__init__(limits)
-        with _reading("the tar's headers"):
-            reader = cast("IO[bytes]", _BoundedReader(file))
-            self._tar = tarfile.open(fileobj=reader, mode="r:")  # noqa: SIM115
-        self._infos: dict[str, tarfile.TarInfo] = {}
+        self._file = file
+        self._places: dict[str, int] = {}
         seen = 0
-        with _reading("the tar's headers"):
-            for info in self._tar:
+        reader = cast("IO[bytes]", _HeaderReader(file))
+        with _reading("the tar's headers"), tarfile.open(fileobj=reader, mode="r:") as tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
                 seen += 1
                 if seen > limits.members:
                     raise _too_many(limits)
                 self._list(info)
             # tarfile takes a torn header for the end; a whole archive ends in blocks of zeros.
-            file.seek(self._tar.offset)
+            file.seek(tar.offset)
             if file.read(512) != bytes(512):
                 raise _refused("the tar is cut short: it has no end marker")
 
@@ -174,12 +179,11 @@ class TarMembers(Members):
             raise _refused(f"{shown}: a link or a device, not a regular file")
         name = self._add(info.name, info.size, is_folder=info.isdir())
         if name is not None:
-            self._infos[name] = info
+            self._places[name] = info.offset_data
 
     def _stream(self, name: str) -> IO[bytes]:
-        stream = self._tar.extractfile(self._infos[name])
-        assert stream is not None, "only regular files are listed"
-        return stream
+        self._file.seek(self._places[name])
+        return io.BytesIO(self._file.read(self.sizes[name]))
 
 
 class FolderMembers(Members):
@@ -202,8 +206,8 @@ class FolderMembers(Members):
         return stream
 
 
-class _BoundedReader:
-    """A file that refuses a huge single read: tarfile reads an extended header in one piece."""
+class _HeaderReader:
+    """A file that refuses a large single read: tarfile reads an extended header in one piece."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -211,8 +215,8 @@ class _BoundedReader:
         self.tell = file.tell
 
     def read(self, size: int) -> bytes:
-        if size > CHUNK + 1024:
-            raise _refused("an extended header of the tar is larger than 1 MiB")
+        if size > HEADER_BYTES + 1024:
+            raise _refused(f"an extended header of the tar is larger than {HEADER_BYTES} bytes")
         return self._file.read(size)
 
 
@@ -310,7 +314,7 @@ def _reading(what: str) -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except OSError as error:
-        if error.errno is not None:  # the disk, not the bytes
+        if error.errno not in (None, errno.EINVAL):  # the disk; an offset that is none is not
             raise
         raise _refused(f"{what}: damaged or cut short ({error})") from error
     except Exception as error:

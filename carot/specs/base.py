@@ -46,6 +46,6 @@ DatasetReference = Annotated[
 
 
 class Spec(BaseModel):
-    """Frozen, and strict about names."""
+    """Frozen, strict about names, without infinities and NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

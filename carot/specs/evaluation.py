@@ -16,6 +16,7 @@ ShiftName = Literal[
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "motion_blur",
     "brightness", "contrast", "fog", "pixelate", "jpeg",
 ]  # fmt: skip
+ShortText = Annotated[str, Field(max_length=300)]
 SplitName = Literal["train", "validation", "calibration", "test"]
 
 
@@ -61,7 +62,10 @@ class EvaluationSpec(Spec):
         "HTTP it is relative to the server's data set root, which is `.`, and lies beneath it.",
     )
     severities: tuple[Severity, ...] = Field(
-        default=(3,), min_length=1, description="Of the shifts and corruptions of a suite."
+        default=(3,),
+        min_length=1,
+        max_length=5,
+        description="Of the shifts and corruptions of a suite.",
     )
     batch_size: int = Field(default=256, ge=1, le=8192)
 
@@ -104,8 +108,10 @@ class PromptSpec(Spec):
         description="Caption templates with one `{}` each; by default the data set's own (for "
         "ImageNet's classes the 80 of CLIP), else `a photo of a {}.`",
     )
-    class_names: dict[str, str] | None = Field(
-        default=None, description="A caption name for a class whose folder name reads badly."
+    class_names: dict[ShortText, ShortText] | None = Field(
+        default=None,
+        max_length=25_000,
+        description="A caption name for a class whose folder name reads badly.",
     )
 
     @field_validator("templates")

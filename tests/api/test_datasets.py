@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from api.uploads import scratch
 from tests.api.helpers import Start, archive, context_of, picture
 
 ZIP = {"Content-Type": "application/zip"}
@@ -189,3 +191,27 @@ def test_a_key_whose_request_failed_is_free(client: TestClient) -> None:
     headers = ZIP | {"Idempotency-Key": "k1"}
     assert client.post("/datasets", content=b"junk", headers=headers).status_code == 422
     assert client.post("/datasets", content=archive(), headers=headers).status_code == 201
+
+
+# Limits ---------------------------------------------------------------------------------------
+
+
+def test_an_upload_that_takes_too_long_to_check(start: Start) -> None:
+    client = start(ingest_seconds=0.01)
+    answer = client.post("/datasets", content=archive(), headers=ZIP)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "file"
+    assert "longer than 0.01 seconds" in answer.json()["detail"]
+    assert left_behind(client) == []
+
+
+def test_what_killed_processes_left_is_removed_by_the_next(start: Start, tmp_path: Path) -> None:
+    old, fresh = (tmp_path / "data/scratch" / name for name in ("upload-old", "upload-fresh"))
+    for folder in (old, fresh):
+        folder.mkdir(parents=True)
+        (folder / "archive").write_bytes(b"x")
+    os.utime(old, (1, 1))
+    with scratch(old.parent) as used:
+        os.utime(used, (1, 1))
+        start()
+        assert sorted(old.parent.iterdir()) == sorted([fresh, used])

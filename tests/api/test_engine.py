@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from PIL import Image
 
 from api.inference.batcher import Busy
 from api.inference.engine import Encoded, Engine
+from carot.data.decoding import DecodeLimits, DecoderFailure
 from carot.errors import CheckpointError, UnreadableImage
 
 
@@ -24,6 +28,7 @@ class Brightness:
     classes = ("dark", "bright")
     temperature = 2.0
     calibrated = True
+    fit = None
 
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean())
@@ -58,6 +63,10 @@ def encoded(level: int, name: str = "x.png") -> Encoded:
     file = io.BytesIO()
     Image.new("RGB", (4, 4), (level,) * 3).save(file, "PNG")
     return Encoded(name, file.getvalue())
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.fixture
@@ -137,3 +146,33 @@ async def test_more_images_than_may_wait_are_refused(engine: Engine, loader: Loa
     loader.gate.set()
     await waiting
     assert len((await engine.predict("a", [encoded(1)] * 10)).rows) == 10
+
+
+async def test_a_decoder_that_is_killed_costs_at_most_the_image_it_was_at(engine: Engine) -> None:
+    await engine.predict("a", [encoded(1)] * 4)
+    for pid in engine.decoders.pids():
+        os.kill(pid, signal.SIGKILL)
+    outcome = await engine.predict("a", [encoded(i) for i in range(10)])
+    assert len(outcome.rows) == 10
+    assert sum(isinstance(row, UnreadableImage) for row in outcome.rows) <= 2
+    outcome = await engine.predict("a", [encoded(i) for i in range(10)])
+    assert not any(isinstance(row, UnreadableImage) for row in outcome.rows)
+
+
+async def test_closing_ends_the_decoders_also_at_work(loader: Loader) -> None:
+    engine = Engine(loader, decoding=DecodeLimits(seconds=60))
+    await engine.predict("a", [encoded(1)] * 4)
+    pids = engine.decoders.pids()
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)  # what they are sent, they will never answer
+    waiting = asyncio.create_task(engine.predict("a", [encoded(1)] * 4))
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(asyncio.to_thread(engine.close), 20)
+    assert not alive(pids)
+    with pytest.raises((asyncio.CancelledError, Busy, DecoderFailure)):
+        await waiting
+
+
+async def test_an_engine_without_requests_has_no_decoders(engine: Engine) -> None:
+    assert engine.decoders.pids() == []

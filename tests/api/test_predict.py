@@ -28,6 +28,7 @@ class Brightness:
     classes = ("dark", "bright")
     temperature = 2.0
     calibrated = True
+    fit = None
 
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean()) / 255

@@ -29,7 +29,11 @@ TORCHLESS = (
     "carot.data.digits",
     "carot.data.corruptions",
     "carot.data.shifts",
+    "carot.data.apart",
     "carot.data.archives",
+    "carot.data.decoder",
+    "carot.data.decoding",
+    "carot.data.fitting",
 )
 
 

@@ -329,6 +329,30 @@ def test_a_zip_that_lies_about_sizes(tmp_path: Path) -> None:
     refused(path, r"cat/lie\.png: damaged|another number")
 
 
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_large_image_in_a_tar(tmp_path: Path, mode: str) -> None:
+    """Larger than what an extended header may be."""
+    file = io.BytesIO()
+    Image.frombytes("RGB", (800, 800), random.Random(0).randbytes(800 * 800 * 3)).save(file, "PNG")
+    path = make_tar(tmp_path / "a.tar", two_classes(2) | {"cat/large.png": file.getvalue()}, mode)
+    manifest, _ = run(path)
+    assert manifest.images == 5
+
+
+def test_an_extended_header_is_no_place_for_megabytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("cat/1.png")
+        entry.pax_headers = {"comment": "x" * (100 << 10)}
+        tar.addfile(entry)
+    refused(path, "extended header")
+
+
+def test_more_classes_than_one_data_set_has(tmp_path: Path) -> None:
+    files = {f"{i}/1.png": picture(i) for i in range(5)}
+    refused(make_zip(tmp_path / "a.zip", files), "5 classes", replace(SMALL, classes=4))
+
+
 def test_a_tar_that_promises_more_than_it_has(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "a.tar", two_classes(2))
     path.write_bytes(path.read_bytes()[: 3 * 512 + 100])
@@ -345,6 +369,15 @@ def test_a_tar_cut_between_members(tmp_path: Path) -> None:
 def test_a_truncated_zip(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", two_classes())
     path.write_bytes(path.read_bytes()[:-40])
+    refused(path, "damaged or cut short")
+
+
+def test_a_zip_whose_directory_would_begin_before_the_file(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", two_classes())
+    content = bytearray(path.read_bytes())
+    at = content.rfind(b"PK\x05\x06") + 16
+    content[at : at + 4] = struct.pack("<I", 0x0FFFFFF0)
+    path.write_bytes(content)
     refused(path, "damaged or cut short")
 
 
