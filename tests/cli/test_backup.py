@@ -87,3 +87,16 @@ def test_what_cannot_be_done_is_said_in_words(data_dir: Path, tmp_path: Path) ->
     assert file.stat().st_size == 50_000, "a backup that failed replaces none"
     both = carot("backup", "-", "--json", "--data-dir", str(data_dir))
     assert both.returncode == 2
+
+
+def test_the_page_tells_what_was_measured() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "backup.md").read_text(encoding="utf-8")
+    measured = json.loads((root / "benchmarks" / "results" / "pg_dump.json").read_text())
+    assert f"{measured['mebibytes']} MiB" in page
+    for way, figures in measured["ways"].items():
+        name = way if way == "carot backup" else f"pg_dump {way}"
+        restored = figures.get("restore_seconds")
+        back = "" if restored is None else f" {restored:.1f}"
+        row = f"| `{name}` | {figures['seconds']:.1f} | {figures['ratio']:.2f} |{back} |"
+        assert row in page
