@@ -18,8 +18,8 @@ each checkpoint equal, byte for byte, those of the same spec run without service
   (API), no job waiting beside an idle worker (Redis; messages, from the end of the meddling), the
   next write about a job (Postgres, disk);
 - attempts: claims of all jobs of the batch; refused: workers that came back from the past and were
-  told that the job is no longer theirs; no space: events that tell of a full disk; retried: tries that a person had to ask for (only where the
-  disk was full: such a job fails and says so).
+  told that the job is no longer theirs; no space: events that tell of a full disk; retried: tries
+  that a person had to ask for (only where the disk was full: such a job fails and says so).
 
 Results are written after each row, and what is there for the same seed, size and commit is not
 measured again unless `--again` says so.
