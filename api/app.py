@@ -13,7 +13,6 @@ from starlette.middleware import Middleware
 
 from api import openapi, problems
 from api.callers import OpenRoutes
-from api.collector import Collected
 from api.context import Context
 from api.door import Door, DoorCheck
 from api.doorbell import Doorbell
@@ -129,7 +128,7 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     hosts = Hosts(settings.allowed_hosts, settings.host)
     doorbell = Doorbell(settings)
     readiness = Readiness(database, doorbell, settings.data_dir, settings.min_free_bytes)
-    context = Context(
+    return Context(
         settings,
         database,
         artifacts,
@@ -141,8 +140,6 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         hosts,
         readiness,
     )
-    measures.registry.register(Collected(context))
-    return context
 
 
 def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:

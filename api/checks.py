@@ -26,7 +26,8 @@ from carot.specs import (
 from carot.specs.base import PATH_SCHEMES
 from carot.suites import suite, suite_rows
 from store.datasets import get_dataset
-from store.errors import NotBeneathRoot, NotFound
+from store.deletion import keep_there
+from store.errors import Gone, NotBeneathRoot, NotFound
 from store.roots import is_path, named_files
 
 DIGITS = "builtin:digits"
@@ -114,6 +115,9 @@ def _contents(
         )
     try:
         row = get_dataset(session, project, reference)
+        keep_there(session, row)
+    except Gone:
+        raise invalid(field, f"{reference} has been deleted") from None
     except NotFound:
         raise invalid(field, f"no data set {reference}") from None
     counts = {split: sum(classes.values()) for split, classes in row.splits.items()}

@@ -12,7 +12,6 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
 )
-from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import Context
@@ -22,57 +21,56 @@ from api.schemas.jobs import KindName
 from store.exits import ExitReason
 from store.queues import QUEUES
 from store.states import TERMINAL, JobState
-from store.statistics import DURATIONS, Durations, Ledger, Models, ServedModel, Standing, Totals
-from store.statistics import standing as look
+from store.statistics import (
+    DURATIONS,
+    Durations,
+    ServedModel,
+    Standing,
+    Totals,
+    pointing,
+    standing,
+)
 
 LEASES = ("current", "late", "expired")
 KINDS: tuple[str, ...] = get_args(KindName)
 log = structlog.get_logger("api.metrics")
 
 
-class Collected(Collector):
-    """Asks the database once for each page of measurements.
+def collect(context: Context) -> Iterator[Metric]:
+    """Every family, with all of its labels, so that none appears only when it matters.
 
-    When the database is away its figures are missing from the page, and `carot_check_ok` says why;
-    the others are still there.
+    When the database is away its figures are missing, and `carot_check_ok` says why.
     """
+    checks = context.readiness.check()
+    yield _gauge(
+        "carot_check_ok",
+        "1 when a check of readiness passes",
+        ["check"],
+        [((name,), float(answer == OK)) for name, answer in checks.items()],
+    )
+    if checks["disk"] == OK:
+        free = context.readiness.free_bytes()
+        yield _gauge("carot_disk_free_bytes", "Room in the data folder", [], [((), free)])
+    yield from _memory(context.engine)
+    if checks["database"] == OK:
+        yield from _stored(context)
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._ledger = Ledger()
-        self._models = Models()
 
-    def collect(self) -> Iterator[Metric]:
-        """Every family, with all of its labels, so that none appears only when it matters."""
-        checks = self._context.readiness.check()
-        yield _gauge(
-            "carot_check_ok",
-            "1 when a check of readiness passes",
-            ["check"],
-            [((name,), float(answer == OK)) for name, answer in checks.items()],
-        )
-        if checks["disk"] == OK:
-            free = self._context.readiness.free_bytes()
-            yield _gauge("carot_disk_free_bytes", "Room in the data folder", [], [((), free)])
-        yield from _memory(self._context.engine)
-        if checks["database"] == OK:
-            yield from self._stored()
-
-    def _stored(self) -> Iterator[Metric]:
-        try:
-            with self._context.database.reading() as session:
-                standing = look(session, self._context.settings)
-                totals = self._ledger.read(session)
-                models = self._models.read(session)
-        except SQLAlchemyError:
-            log.exception("no_statistics")
-            return
-        self._context.measures.served.keep(
-            {(each.project, each.alias): each.checkpoint for each in models}
-        )
-        yield from _standing(standing)
-        yield from _totals(totals)
-        yield from _measured(models)
+def _stored(context: Context) -> Iterator[Metric]:
+    served = context.measures.served
+    try:
+        with context.database.reading() as session:
+            now = standing(session, context.settings)
+            totals = context.ledger.read(session)
+            models = context.models.read(session)
+            current = pointing(session, served.models())
+    except SQLAlchemyError:
+        log.exception("no_statistics")
+        return
+    served.keep(current)
+    yield from _standing(now)
+    yield from _totals(totals)
+    yield from _measured(models)
 
 
 def _memory(engine: Engine) -> Iterator[Metric]:

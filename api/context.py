@@ -22,6 +22,7 @@ from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
+from store.statistics import Ledger, Models
 
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 
@@ -31,6 +32,7 @@ class Context:
     """The parts of one running API process.
 
     Attributes:
+        ledger, models: what was read for `/metrics` before.
         draining: whether it is about to stop, and only those who ask are to know.
         stopping: whether it is ending what is under way.
     """
@@ -45,6 +47,8 @@ class Context:
     rates: Rates
     hosts: Hosts
     readiness: Readiness
+    ledger: Ledger = field(default_factory=Ledger)
+    models: Models = field(default_factory=Models)
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 from api.served import Served
 
@@ -80,6 +84,20 @@ class Measures:
         self.batch_sizes.observe(images)
         self.batch_seconds.observe(seconds)
 
-    def text(self) -> bytes:
-        """The page in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, more: Iterable[Metric] = ()) -> bytes:
+        """The page in Prometheus' text format.
+
+        Args:
+            more: families that are not kept here.
+        """
+        return generate_latest(_Page([*self.registry.collect(), *more]))
+
+
+class _Page(Collector):
+    """Families in a row."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families

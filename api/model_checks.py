@@ -17,7 +17,8 @@ from carot.specs import (
     SelectSpec,
 )
 from store.checkpoints import get_checkpoint
-from store.errors import NotFound
+from store.deletion import keep_there
+from store.errors import Gone, NotFound
 from store.moves import find
 from store.tables import Checkpoint
 
@@ -63,7 +64,9 @@ def _check_model(session: Session, project: str, model: ModelSpec, field: str) -
         raise invalid(f"{field}.folder", "folders of the server cannot be named over HTTP")
     if model.checkpoint is not None:
         try:
-            get_checkpoint(session, project, model.checkpoint)
+            keep_there(session, get_checkpoint(session, project, model.checkpoint))
+        except Gone:
+            raise invalid(f"{field}.checkpoint", f"{model.checkpoint} has been deleted") from None
         except NotFound:
             raise invalid(f"{field}.checkpoint", f"no checkpoint {model.checkpoint}") from None
     if model.architecture is not None:

@@ -93,6 +93,7 @@ TITLES = {
     "unauthenticated": "Not signed in",
     "forbidden": "Forbidden",
     "not_found": "Not found",
+    "gone": "Deleted",
     "method_not_allowed": "Method not allowed",
     "conflict": "Conflict",
     "request_timeout": "Body that stopped coming",
@@ -119,6 +120,7 @@ TITLES = {
 
 # Exception class -> (status, code). The first class in the exception's own order of bases wins.
 TABLE: Mapping[type[Exception], tuple[int, str]] = {
+    store.Gone: (410, "gone"),
     store.NotFound: (404, "not_found"),
     store.BadCursor: (422, "invalid_request"),
     store.IdempotencyInFlight: (409, "request_in_flight"),

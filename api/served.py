@@ -20,7 +20,7 @@ class Served:
 
     An alias must exist when it is recorded; those that are gone are dropped by `keep`, and one that
     points elsewhere begins anew, so that confidences of two checkpoints are never mixed. Labels are
-    therefore no more than there are aliases, and `MAX_MODELS` at most.
+    therefore no more than there are aliases, and at most `MAX_MODELS` in a project.
     """
 
     def __init__(self, registry: CollectorRegistry, seconds: Sequence[float]) -> None:
@@ -66,8 +66,8 @@ class Served:
                 self._seconds.labels(project, BY_CHECKPOINT).observe(seconds)
                 return
             key = (project, model)
-            if key not in self._checkpoints and len(self._checkpoints) >= MAX_MODELS:
-                self._seconds.labels(OTHERS, OTHERS).observe(seconds)
+            if key not in self._checkpoints and self._is_full(project):
+                self._seconds.labels(project, OTHERS).observe(seconds)
                 return
             if self._checkpoints.get(key, checkpoint) != checkpoint:
                 self._drop(key)
@@ -83,6 +83,14 @@ class Served:
             for key, checkpoint in list(self._checkpoints.items()):
                 if current.get(key) != checkpoint:
                     self._drop(key)
+
+    def models(self) -> list[tuple[str, str]]:
+        """(project, alias) of all that have labels."""
+        with self._lock:
+            return list(self._checkpoints)
+
+    def _is_full(self, project: str) -> bool:
+        return sum(each == project for each, _ in self._checkpoints) >= MAX_MODELS
 
     def _drop(self, key: tuple[str, str]) -> None:
         del self._checkpoints[key]

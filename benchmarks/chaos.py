@@ -1,7 +1,7 @@
 """Does every job come to its right end, once, whatever fails around it?
 
     python benchmarks/chaos.py [--quick] [--fault NAME]… [--world deployed|embedded] [--jobs N]
-                               [--seed N] [--again] [--json FILE]
+                               [--strikes N] [--seed N] [--again] [--json FILE]
 
 Real processes, real Postgres and Redis. Under each fault of `tests/acceptance/chaos/faults.py`, at
 random moments, a batch of short jobs runs: fine-tuning by three methods, evaluations, jobs on data
@@ -18,8 +18,8 @@ each checkpoint equal, byte for byte, those of the same spec run without service
   (API), no job waiting beside an idle worker (Redis; messages, from the end of the meddling), the
   next write about a job (Postgres, disk);
 - attempts: claims of all jobs of the batch; refused: workers that came back from the past and were
-  told that the job is no longer theirs; retried: tries that a person had to ask for (only where the
-  disk was full: such a job fails and says so).
+  told that the job is no longer theirs; no space: events that tell of a full disk; retried: tries
+  that a person had to ask for (only where the disk was full: such a job fails and says so).
 
 Results are written after each row, and what is there for the same seed, size and commit is not
 measured again unless `--again` says so.
@@ -34,6 +34,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -43,10 +44,12 @@ from tests.acceptance.chaos.faults import FAULTS
 from tests.acceptance.chaos.trial import exhaust, run
 from tests.acceptance.chaos.world import LEASE_SECONDS, WORLDS
 
+WIDTH = 130
 COLUMNS = {
     "fault": "fault", "world": "world", "times": "injected", "jobs": "jobs", "lost": "lost",
     "duplicated": "duplicated", "recover_seconds": "recover, s", "attempts": "attempts",
-    "refused": "refused", "retried": "retried", "seconds": "took, s",
+    "refused": "refused", "retried": "retried",
+    "no_space": "no space", "seconds": "took, s",
 }  # fmt: skip
 
 
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="only this one")
     parser.add_argument("--world", action="append", choices=list(WORLDS), help="only this one")
     parser.add_argument("--jobs", type=int, help="jobs of a batch; by default 30")
+    parser.add_argument("--strikes", type=int, help="of each fault; by default its own number")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="measure what was measured before")
     parser.add_argument("--json", type=Path, default=RESULTS / "chaos.json")
@@ -71,10 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if world in FAULTS[fault].worlds
     ]
     rows = [row for row in known if (row["world"], row["fault"]) in wanted]
-    console = Console()
+    console = Console(width=max(WIDTH, Console().width))
     with tempfile.TemporaryDirectory(prefix="carot-chaos-") as folder:
         made = material.make(Path(folder, "material"))
-        for row in trials(wanted, rows, made, options.seed, jobs, console):
+        for row in trials(wanted, rows, made, console, options.seed, jobs, options.strikes):
             rows.append(row)
             rows.sort(key=lambda row: wanted.index((row["world"], row["fault"])))
             write(options.json, rows, options.seed, jobs)
@@ -89,9 +93,10 @@ def trials(
     wanted: Sequence[tuple[str, str]],
     known: Sequence[dict[str, Any]],
     made: Path,
+    console: Console,
     seed: int,
     jobs: int,
-    console: Console,
+    strikes: int | None,
 ) -> Iterator[dict[str, Any]]:
     """Each trial that is not known yet, in a world of its own."""
     done = {(row["world"], row["fault"]) for row in known}
@@ -100,7 +105,7 @@ def trials(
             world = WORLDS[kind](Path(folder), made, seed)
             try:
                 world.start_all()
-                row = run(world, FAULTS[name](), seed=seed, jobs=jobs).document()
+                row = run(world, FAULTS[name](), seed=seed, jobs=jobs, times=strikes).document()
                 if name == "kill -9 trainer" and kind == "deployed":
                     ended = exhaust(world, seed)
                     row["exhausted"] = {key: ended[key] for key in ("state", "attempts", "error")}
@@ -132,9 +137,10 @@ def write(path: Path, rows: Sequence[dict[str, Any]], seed: int, jobs: int) -> N
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
-    found = Table(title="faults over batches of short jobs")
+    found = Table(title="faults over batches of short jobs", box=SIMPLE_HEAD)
     for key, title in COLUMNS.items():
-        found.add_column(title, justify="left" if key in ("fault", "world") else "right")
+        left = key in ("fault", "world")
+        found.add_column(title, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         found.add_row(*(shown(row[key]) for key in COLUMNS))
     return found

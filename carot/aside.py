@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from carot.errors import TrainingError
+from carot.errors import NoSpace
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -21,7 +21,7 @@ def written_aside(final: Path) -> Iterator[Path]:
     """A temporary folder beside `final` that takes its place when the block ends well.
 
     Raises:
-        TrainingError: the disk is full; what stood at `final` before still stands.
+        NoSpace: the disk is full; what stood at `final` before still stands.
     """
     aside = final.with_name(final.name + ".writing")
     shutil.rmtree(aside, ignore_errors=True)
@@ -33,7 +33,7 @@ def written_aside(final: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         if _is_no_space(error):
-            raise TrainingError(f"no space left on the disk to write the {final.name}") from error
+            raise NoSpace(f"no space left on the disk to write the {final.name}") from error
         raise
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

@@ -59,7 +59,7 @@ def save_checkpoint(
     """Write a checkpoint, whole or not at all.
 
     Raises:
-        TrainingError: the disk is full.
+        NoSpace: the disk is full.
     """
     config = {
         "architecture": model.architecture,

@@ -10,7 +10,8 @@ CarotError                      something the caller can act on; `field` says wh
 │   └── ClassMismatch           two class lists that should be equal are not
 ├── CheckpointError             a checkpoint folder that is missing, torn or of another kind
 ├── CalibrationError            a calibrator that cannot be fitted on what it was given
-└── TrainingError               a run that went wrong (non-finite loss, no space left)
+└── TrainingError               a run that went wrong (non-finite loss)
+    ├── NoSpace                 the disk is full
     ├── Interrupted             the run was asked to stop; its last snapshot stands
     └── RankLost                another process of the same run has ended
 """
@@ -74,6 +75,10 @@ class CalibrationError(CarotError):
 
 class TrainingError(CarotError):
     """A run that went wrong: a loss that is not finite, a disk without space."""
+
+
+class NoSpace(TrainingError):
+    """The disk is full; what stood there before still stands."""
 
 
 class Interrupted(TrainingError):

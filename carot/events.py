@@ -93,6 +93,7 @@ class Warning(Event):
         "temperature_at_bound",
         "no_calibration_split",
         "no_selection_split",
+        "snapshot_not_kept",
         "other",
     ]
     message: str

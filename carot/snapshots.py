@@ -45,7 +45,7 @@ def save_snapshot(folder: Path, state: RunState, run: str) -> None:
     """Write the run's state to `folder`, whole or not at all; `run` is its fingerprint.
 
     Raises:
-        TrainingError: the disk is full.
+        NoSpace: the disk is full.
     """
     tensors = {
         f"module.{name}.{key}": value

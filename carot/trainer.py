@@ -23,8 +23,8 @@ from torch import nn
 from carot.data.loader import TrainingBatches, evaluation_batches
 from carot.data.source import SubsetSource
 from carot.encoder import StepEncoder
-from carot.errors import DataError, Interrupted, TrainingError
-from carot.events import PhaseStarted, Reporter, SnapshotSaved, StepDone
+from carot.errors import DataError, Interrupted, NoSpace, TrainingError
+from carot.events import PhaseStarted, Reporter, SnapshotSaved, StepDone, Warning
 from carot.methods import Features, Method
 from carot.models import ClipModel
 from carot.prompts import Captions
@@ -58,6 +58,17 @@ class Watcher(Protocol):
         """
 
 
+def keep_snapshot(folder: Path, state: RunState, run: str, reporter: Reporter) -> None:
+    """Save one and say so; where there is no room, the one before stands and the run goes on."""
+    try:
+        save_snapshot(folder, state, run)
+    except NoSpace as error:
+        message = f"step {state.step}: {error}"
+        reporter.report(Warning(code="snapshot_not_kept", message=message))
+    else:
+        reporter.report(SnapshotSaved(step=state.step, path=str(folder)))
+
+
 def fit(
     model: ClipModel,
     method: Method,
@@ -83,7 +94,7 @@ def fit(
     Raises:
         Interrupted: `should_stop` said so; the snapshot stands.
         RankLost: another process of this run has ended.
-        TrainingError: the loss is not finite, or the disk is full.
+        TrainingError: the loss is not finite.
         CheckpointError: the snapshot cannot be used.
     """
     ranks = batches.ranks
@@ -103,8 +114,7 @@ def fit(
 
     def snapshot() -> None:
         if ranks.first:
-            save_snapshot(snapshot_folder, state, run)
-            reporter.report(SnapshotSaved(step=state.step, path=str(snapshot_folder)))
+            keep_snapshot(snapshot_folder, state, run, reporter)
         ranks.wait()
 
     def watch() -> None:

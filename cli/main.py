@@ -23,6 +23,8 @@ COMMANDS = {
     "evaluate": ("cli.local", "evaluate"),
     "run": ("cli.local", "run"),
     "predict": ("cli.predict", "predict"),
+    "backup": ("cli.backup", "backup"),
+    "restore": ("cli.backup", "restore"),
 }
 GROUPS = ("datasets", "jobs", "keys", "models", "presets", "webhooks")
 TERMINATED = 143

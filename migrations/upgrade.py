@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, make_url
 
 
@@ -19,9 +20,20 @@ def alembic_config(url: URL) -> Config:
     return config
 
 
-def upgrade(url: URL) -> None:
-    """Apply every revision that `url` does not have yet."""
-    command.upgrade(alembic_config(url), "head")
+def upgrade(url: URL, revision: str = "head") -> None:
+    """Apply every revision, up to this one, that `url` does not have yet."""
+    command.upgrade(alembic_config(url), revision)
+
+
+def revisions() -> list[str]:
+    """Every revision that this release knows, the newest first."""
+    script = ScriptDirectory(str(Path(__file__).parent))
+    return [each.revision for each in script.walk_revisions()]
+
+
+def newest_revision() -> str:
+    """The one that this release works with."""
+    return revisions()[0]
 
 
 def main() -> None:

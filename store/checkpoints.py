@@ -86,8 +86,10 @@ def list_checkpoints(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[Checkpoint]:
-    """Checkpoints of a project, newest first."""
-    query = select(Checkpoint).where(Checkpoint.project_id == project)
+    """Checkpoints of a project that can be used, newest first."""
+    query = select(Checkpoint).where(
+        Checkpoint.project_id == project, Checkpoint.deleted_at.is_(None)
+    )
     if job_id is not None:
         query = query.where(Checkpoint.job_id == job_id)
     return fetch_page(session, query, Checkpoint.id, cursor=cursor, limit=limit)

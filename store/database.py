@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, create_engine, event
+from sqlalchemy import DateTime, Dialect, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
@@ -99,15 +99,38 @@ class Database:
         with self._read.begin() as session:
             yield session
 
-    def upgrade(self) -> None:
-        """Bring the schema to the newest revision."""
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One transaction that only reads, and sees everything as it was at one moment."""
+        options: dict[str, Any] = {READING: True}
+        if not self.is_sqlite:
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    def revision(self) -> str | None:
+        """The revision of the schema; None when there is no database of ours."""
+        name = self.url.database
+        if self.is_sqlite and name and not Path(name).exists():
+            return None  # looking would make it
+        with self.snapshot() as connection:
+            is_ours = inspect(connection).has_table("alembic_version")
+            return revision_of(connection) if is_ours else None
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Bring the schema to a revision, the newest by default."""
         from migrations.upgrade import upgrade
 
-        upgrade(self.url)
+        upgrade(self.url, revision)
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def revision_of(connection: Connection) -> str:
+    """The revision of the schema of a database of ours."""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
 def _with_driver(url: URL) -> URL:

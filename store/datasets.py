@@ -60,6 +60,6 @@ def get_dataset(session: Session, project: str, dataset_id: str) -> Dataset:
 def list_datasets(
     session: Session, project: str, *, cursor: str | None = None, limit: int = 50
 ) -> Page[Dataset]:
-    """Data sets of a project, newest first."""
-    query = select(Dataset).where(Dataset.project_id == project)
+    """Data sets of a project that can be used, newest first."""
+    query = select(Dataset).where(Dataset.project_id == project, Dataset.deleted_at.is_(None))
     return fetch_page(session, query, Dataset.id, cursor=cursor, limit=limit)

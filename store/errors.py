@@ -2,6 +2,7 @@
 
 StoreError
 ├── NotFound                  no row of this kind with this id
+│   └── Gone                  it was deleted; only what is known of it is left
 ├── BadCursor                 a cursor that this service did not hand out
 ├── Conflict                  the row is not in a state that allows this
 │   ├── IllegalTransition     a state change that the state machine does not know
@@ -9,6 +10,9 @@ StoreError
 ├── IdempotencyConflict       the key belongs to another request
 ├── IdempotencyInFlight       the first request with the key is still being answered
 ├── NotBeneathRoot            a file that the data set root does not hold
+├── BackupError
+│   ├── BackupDamaged         a backup that is not what was written
+│   └── CannotRestore         a database that a backup cannot be read into
 └── ArtifactError
     ├── ArtifactMissing       its bytes are not where they should be
     ├── ArtifactCorrupt       its bytes are not those that were written
@@ -29,6 +33,14 @@ class NotFound(StoreError):
         super().__init__(f"no {kind} {id!r}")
         self.kind = kind
         self.id = id
+
+
+class Gone(NotFound):
+    """It was deleted; only what is known of it is left."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(kind, id)
+        self.args = (f"{kind} {id!r} has been deleted",)
 
 
 class BadCursor(StoreError):
@@ -57,6 +69,18 @@ class IdempotencyInFlight(StoreError):
 
 class NotBeneathRoot(StoreError):
     """A file that the data set root does not hold, or there is no root."""
+
+
+class BackupError(StoreError):
+    """A backup that cannot be written or read."""
+
+
+class BackupDamaged(BackupError):
+    """A backup that is not what was written."""
+
+
+class CannotRestore(BackupError):
+    """A database that a backup cannot be read into."""
 
 
 class ArtifactError(StoreError):

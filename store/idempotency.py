@@ -81,6 +81,12 @@ def abandon(session: Session, project: str, key: str, route: str) -> None:
     )
 
 
+def forget_old(session: Session, seconds: float) -> None:
+    """Forget keys that were taken so long ago: whoever uses one again makes something new."""
+    old = IdempotencyRecord.created_at < database_now(-seconds)
+    session.execute(delete(IdempotencyRecord).where(old))
+
+
 def _record(project: str, key: str, route: str) -> tuple[ColumnElement[bool], ...]:
     return (
         IdempotencyRecord.project_id == project,

@@ -82,6 +82,18 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    keep_checkpoints: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of each project and data set keep so many of the newest checkpoints, of the "
+        "most accurate and of the best calibrated, and whatever is needed; by default all.",
+    )
+    keep_snapshot_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="How long a job that failed or was cancelled can go on from its snapshot.",
+    )
+
     @field_validator("queues", mode="before")
     @classmethod
     def _split_queues(cls, value: object) -> object:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, and_, case, func, select
+from sqlalchemy import ColumnElement, Float, and_, case, func, select, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
@@ -164,7 +164,8 @@ def _totals(session: Session, since: datetime | None, until: datetime | None) ->
         window.append(JobEvent.created_at <= until)
     if since is not None:
         # A job changes with each of its events, and of jobs there is an index by time.
-        window += [JobEvent.created_at > since, Job.updated_at > since - MARGIN]
+        changed = select(Job.id).where(Job.updated_at > since - MARGIN)
+        window += [JobEvent.created_at > since, JobEvent.job_id.in_(changed)]
     happened = select().select_from(JobEvent).join(Job, Job.id == JobEvent.job_id).where(*window)
 
     outcome = JobEvent.data["state"].as_string()
@@ -216,7 +217,7 @@ class Models:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._measured: dict[str, Mapping[str, float] | None] = {}
+        self._known: dict[str, Mapping[str, float] | None] = {}
 
     def read(self, session: Session) -> list[ServedModel]:
         """The aliases that changed last, no more than `MAX_MODELS`."""
@@ -227,12 +228,23 @@ class Models:
         ).all()
         with self._lock:
             wanted = {row.checkpoint_id for row in aliases}
-            kept = {key: self._measured[key] for key in wanted & self._measured.keys()}
-            self._measured = kept | {key: _measured(session, key) for key in wanted - kept.keys()}
-            return [
-                ServedModel(project, alias, checkpoint, self._measured[checkpoint])
-                for project, alias, checkpoint in aliases
-            ]
+            found = {key: self._known[key] for key in wanted & self._known.keys()}
+            found |= {key: _measured(session, key) for key in wanted - found.keys()}
+            self._known = found
+        return [
+            ServedModel(project, alias, checkpoint, found[checkpoint])
+            for project, alias, checkpoint in aliases
+        ]
+
+
+def pointing(session: Session, models: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Where those of some (project, alias) that still exist point to."""
+    rows = session.execute(
+        select(ModelAlias.project_id, ModelAlias.name, ModelAlias.checkpoint_id).where(
+            tuple_(ModelAlias.project_id, ModelAlias.name).in_(models)
+        )
+    )
+    return {(project, alias): checkpoint for project, alias, checkpoint in rows}
 
 
 def _measured(session: Session, checkpoint_id: str) -> Mapping[str, float] | None:

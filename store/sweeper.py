@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy import ColumnElement, or_, select, update
 
 from store.artifacts import open_store
-from store.artifacts.rows import collect_garbage
 from store.claims import expire, mark_not_responding
 from store.database import Database, database_now
 from store.queues import QUEUES, QueueName
+from store.retention import tidy
 from store.settings import Settings
 from store.states import HELD, JobState
 from store.tables import Job
@@ -23,7 +23,7 @@ RUNG_FOR = 10
 """Only so many of the oldest queued jobs are rung for: while every worker is busy, messages would
 otherwise pile up in the broker, one for each job and `ring_seconds`."""
 GARBAGE_EVERY = 120
-"""Sweeps between two looks for artifacts that were never committed."""
+"""Sweeps between two looks for what is to be deleted."""
 
 
 def sweep_once(
@@ -129,7 +129,7 @@ class Sweeper:
                 sweep_once(self._database, self._settings, self._ring)
                 if sweeps % GARBAGE_EVERY == 0:
                     artifacts = open_store(self._settings, self._database)
-                    collect_garbage(self._database, artifacts)
+                    tidy(self._database, artifacts, self._settings)
             # The database, the broker or the artifact store is away, each with errors of its own;
             # the next sweep sees whether it is back.
             except Exception:

@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from store.clean import Document, Words
 from store.database import UtcDateTime, database_now
+from store.errors import Gone
 
 Id = String(40)
 DEFAULT_PROJECT = "proj_" + 26 * "0"
@@ -89,7 +90,11 @@ class SignIn(Base):
 
 
 class Artifact(Base):
-    """Some bytes and what is known of them; `pending` until they are whole and belong somewhere."""
+    """Some bytes and what is known of them; `pending` until they are whole and belong somewhere.
+
+    `deleted` once they were given up: the row tells what they were, and keeps `blob_key` only until
+    the bytes are gone.
+    """
 
     __tablename__ = "artifacts"
 
@@ -107,7 +112,13 @@ class Artifact(Base):
 
     @property
     def ref(self) -> str:
-        """The key under which the artifact store has the bytes."""
+        """The key under which the artifact store has the bytes.
+
+        Raises:
+            Gone: they were deleted.
+        """
+        if self.state == "deleted":
+            raise Gone("artifact", self.id)
         if self.blob_key is None:
             raise ValueError(f"artifact {self.id} has no bytes yet")
         return self.blob_key
@@ -121,6 +132,15 @@ class BlobChunk(Base):
     blob_key: Mapped[str] = mapped_column(String(300), primary_key=True)
     seq: Mapped[int] = mapped_column(Integer, primary_key=True)
     data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class BlobHold(Base):
+    """Somebody copies artifacts: until it expires, no bytes that a row lists are deleted."""
+
+    __tablename__ = "blob_holds"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    expires_at: Mapped[datetime]
 
 
 class Dataset(Base):
@@ -138,6 +158,7 @@ class Dataset(Base):
     bytes: Mapped[int]
     artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
     created_at: Mapped[datetime] = mapped_column(default=database_now())
+    deleted_at: Mapped[datetime | None]
 
     artifact: Mapped[Artifact | None] = relationship(lazy="joined")
 
@@ -231,6 +252,7 @@ class Checkpoint(Base):
     calibrator: Mapped[dict[str, Any] | None] = mapped_column(Document())
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=database_now())
+    deleted_at: Mapped[datetime | None]
 
     artifact: Mapped[Artifact] = relationship(lazy="joined")
 

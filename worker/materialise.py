@@ -30,6 +30,7 @@ from store.claims import Claim
 from store.database import Database
 from store.datasets import get_dataset
 from store.errors import ArtifactError, NoSpace, NotFound
+from store.references import checkpoints_in, datasets_in
 from store.roots import check_contents, is_path
 from worker import layout
 
@@ -91,11 +92,11 @@ class Materialiser:
             _expand_suite(spec)
             local = {
                 name: self._dataset(held.project_id, name)
-                for name in dict.fromkeys(_references(spec))
+                for name in dict.fromkeys(datasets_in(spec))
             }
             _rewrite(spec, local)
             materials.references = {mine: given for given, mine in local.items() if is_path(mine)}
-            for model in _checkpoints_in(spec):
+            for model in checkpoints_in(spec):
                 folder = f"{layout.MODELS}/{model['checkpoint']}"
                 if folder not in materials.checkpoints:
                     self._checkpoint(held.project_id, model["checkpoint"], folder)
@@ -174,18 +175,6 @@ def _expand_suite(spec: dict[str, Any]) -> None:
     rows = suite_rows(evaluation.suite, evaluation, dataset=spec["dataset"], split=lambda: "test")
     spec["evaluation"] |= {"suite": None, "root": None}
     spec["evaluation"]["datasets"] = [row.model_dump(mode="json") for row in rows]
-
-
-def _checkpoints_in(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The models of a spec that are stored checkpoints, wherever they stand in it."""
-    models = (spec.get("model"), spec.get("start"), *spec.get("models", ()))
-    return [model for model in models if model is not None and model["checkpoint"] is not None]
-
-
-def _references(spec: dict[str, Any]) -> Iterator[str]:
-    yield spec["dataset"]
-    for row in spec["evaluation"]["datasets"] or ():
-        yield row["dataset"]
 
 
 def _rewrite(spec: dict[str, Any], local: dict[str, str]) -> None:

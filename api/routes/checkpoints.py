@@ -1,4 +1,4 @@
-"""Checkpoints: look at, download."""
+"""Checkpoints: look at, download, delete."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.callers import ModelsReader
+from api.callers import JobsWriter, ModelsReader
 from api.context import Ctx, known_shape
 from api.ranges import chosen_range
 from api.schemas.common import Cursor, Limit, Page
 from api.schemas.models import CheckpointView
 from store import checkpoints as store
+from store import deletion
 from store.tables import Checkpoint
 
 router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
@@ -29,7 +30,7 @@ def list_checkpoints(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[CheckpointView]:
-    """Checkpoints, newest first."""
+    """Checkpoints that were not deleted, newest first."""
     wanted = known_shape("job", job_id) if job_id is not None else None
     with context.database.reading() as session:
         page = store.list_checkpoints(
@@ -44,6 +45,17 @@ def get_checkpoint(checkpoint_id: str, context: Ctx, caller: ModelsReader) -> Ch
     with context.database.reading() as session:
         wanted = known_shape("checkpoint", checkpoint_id)
         return _view(store.get_checkpoint(session, caller.project, wanted))
+
+
+@router.delete("/{checkpoint_id}", status_code=204)
+def delete_checkpoint(checkpoint_id: str, context: Ctx, caller: JobsWriter) -> None:
+    """Delete its weights; what is known of it stays. Not while an alias or a job needs it."""
+    with context.database.session() as session:
+        row = store.get_checkpoint(
+            session, caller.project, known_shape("checkpoint", checkpoint_id)
+        )
+        artifact = deletion.delete(session, row)
+    deletion.finish(context.database, context.artifacts, artifact)
 
 
 @router.get(
@@ -67,6 +79,7 @@ def download(
     with context.database.reading() as session:
         wanted = known_shape("checkpoint", checkpoint_id)
         row = store.get_checkpoint(session, caller.project, wanted)
+        deletion.check_there(row)
         reference, size = row.artifact.ref, row.artifact.size or 0
         name, etag = row.id, f'"{row.artifact.sha256}"'
     headers = {

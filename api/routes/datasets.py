@@ -1,4 +1,4 @@
-"""Data sets: upload, take from the server, look at."""
+"""Data sets: upload, take from the server, look at, delete."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from api.schemas.common import Cursor, Limit, Name, Page
 from api.schemas.datasets import DatasetRequest, DatasetView
 from api.uploads import Upload, receive, scratch
 from store import datasets as store
+from store import deletion
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -96,7 +97,7 @@ async def create(
 def list_datasets(
     context: Ctx, caller: JobsReader, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[DatasetView]:
-    """Data sets, newest first."""
+    """Data sets that were not deleted, newest first."""
     with context.database.reading() as session:
         page = store.list_datasets(session, caller.project, cursor=cursor, limit=limit)
         data = [ingest.view(row) for row in page.data]
@@ -109,6 +110,15 @@ def get_dataset(dataset_id: str, context: Ctx, caller: JobsReader) -> DatasetVie
     with context.database.reading() as session:
         wanted = known_shape("dataset", dataset_id)
         return ingest.view(store.get_dataset(session, caller.project, wanted))
+
+
+@router.delete("/{dataset_id}", status_code=204)
+def delete_dataset(dataset_id: str, context: Ctx, caller: JobsWriter) -> None:
+    """Delete its images; what is known of it stays. Not while a job needs it."""
+    with context.database.session() as session:
+        row = store.get_dataset(session, caller.project, known_shape("dataset", dataset_id))
+        artifact = deletion.delete(session, row)
+    deletion.finish(context.database, context.artifacts, artifact)
 
 
 async def _from_json(

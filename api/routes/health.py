@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from api.callers import Admin, AnyKey, Anyone
+from api.collector import collect
 from api.context import Ctx
 from api.openapi import version
 from api.problems import Problem
@@ -88,4 +89,4 @@ def metrics(context: Ctx, caller: Admin) -> Response:
     if caller.project != DEFAULT_PROJECT:
         detail = "the measurements are of all projects; they need `admin` in the project `default`"
         raise Problem(403, "forbidden", detail)
-    return Response(context.measures.text(), media_type=PROMETHEUS)
+    return Response(context.measures.text(collect(context)), media_type=PROMETHEUS)

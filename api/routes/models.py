@@ -13,7 +13,8 @@ from api.schemas.common import Alias, Cursor, Limit, Page
 from api.schemas.models import AliasRequest, AliasView
 from store import aliases as store
 from store.checkpoints import get_checkpoint
-from store.errors import NotFound
+from store.deletion import keep_there
+from store.errors import Gone, NotFound
 from store.tables import ModelAlias
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -25,7 +26,10 @@ def put_alias(alias: Alias, body: AliasRequest, context: Ctx, caller: JobsWriter
     """Point an alias at a checkpoint, new or not. Requests under way finish on the old one."""
     with context.database.session() as session:
         try:
-            get_checkpoint(session, caller.project, known_shape("checkpoint", body.checkpoint))
+            wanted = known_shape("checkpoint", body.checkpoint)
+            keep_there(session, get_checkpoint(session, caller.project, wanted))
+        except Gone:
+            raise invalid("checkpoint", f"{body.checkpoint} has been deleted") from None
         except NotFound:
             raise invalid("checkpoint", f"no checkpoint {body.checkpoint!a}") from None
         return view(store.set_alias(session, caller.project, alias, body.checkpoint))

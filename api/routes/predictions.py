@@ -24,6 +24,7 @@ from api.routes.models import checkpoint_of
 from api.schemas.predictions import Guess, Prediction, Predictions, PredictRequest
 from carot.errors import UnreadableImage
 from store.checkpoints import get_checkpoint
+from store.deletion import check_there
 
 router = APIRouter(tags=["predictions"])
 TEXT = {"type": "string"}
@@ -95,7 +96,9 @@ def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
         return checkpoint_of(context, project, asked.model)
     with context.database.reading() as session:
         wanted = known_shape("checkpoint", asked.checkpoint or "")
-        return get_checkpoint(session, project, wanted).id
+        row = get_checkpoint(session, project, wanted)
+        check_there(row)
+        return row.id
 
 
 async def _read(request: Request, context: Context) -> tuple[PredictRequest, list[Encoded]]:

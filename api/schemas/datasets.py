@@ -38,3 +38,4 @@ class DatasetView(View):
     bytes: int
     warnings: list[str] = Field(default=[], description="What was left out, and why.")
     created_at: Time
+    deleted_at: Time | None = Field(default=None, description="When its images were deleted.")

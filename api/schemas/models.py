@@ -24,6 +24,7 @@ class CheckpointView(View):
     bytes: int | None = Field(default=None, description="Size of the download.")
     sha256: str | None = Field(default=None, description="Hash of the download.")
     created_at: Time
+    deleted_at: Time | None = Field(default=None, description="When its weights were deleted.")
 
 
 class ReportHeader(View):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -15,6 +15,8 @@ from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace
 
 CHUNK_BYTES = 4 << 20
 DAY_SECONDS = 86_400.0
+Reserve = Callable[[str], None]
+"""Told the key of a blob, or the name that its key will begin with, before anybody can find it."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -42,8 +44,12 @@ class ArtifactStore(Protocol):
     def shares(self) -> bool:
         """Whether putting the same bytes twice gives the same key."""
 
-    def put(self, content: Iterable[bytes] | Readable) -> Blob:
+    def put(self, content: Iterable[bytes] | Readable, reserve: Reserve | None = None) -> Blob:
         """Keep `content`, never more than a few MiB of it in memory.
+
+        Args:
+            reserve: notes whose blob it is going to be. Whoever deletes looks there first, so that
+                bytes which others are about to share are not deleted between here and their row.
 
         Raises:
             NoSpace: there is no room; nothing is kept.
@@ -71,7 +77,7 @@ class ArtifactStore(Protocol):
         """Forget the bytes; forgetting twice is no error."""
 
     def abandoned(self, seconds: float) -> list[str]:
-        """Names of blobs that were put, wholly or partly, more than `seconds` ago.
+        """Names of blobs that were begun more than `seconds` ago, whole or not.
 
         What no row mentions may be deleted by `delete`.
         """

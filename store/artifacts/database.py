@@ -12,6 +12,7 @@ from store.artifacts.base import (
     CHUNK_BYTES,
     Blob,
     Readable,
+    Reserve,
     SealedKey,
     Sum,
     bounds,
@@ -37,9 +38,11 @@ class DatabaseBlobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, content: Iterable[bytes] | Readable) -> Blob:
+    def put(self, content: Iterable[bytes] | Readable, reserve: Reserve | None = None) -> Blob:
         """See `ArtifactStore.put`."""
         name = SealedKey.new().name
+        if reserve is not None:
+            reserve(name)
         seen = Sum()
         try:
             with _saying_no_space():
@@ -89,10 +92,9 @@ class DatabaseBlobs:
     def abandoned(self, seconds: float) -> list[str]:
         """See `ArtifactStore.abandoned`."""
         with self._database.reading() as session:
-            query = select(BlobChunk.blob_key).where(
-                BlobChunk.seq == 0, BlobChunk.blob_key < SealedKey.name_at(seconds)
-            )
-            return list(session.scalars(query))
+            # Not only first chunks: a writer may go on for a moment after others were deleted.
+            old = BlobChunk.blob_key < SealedKey.name_at(seconds)
+            return list(session.scalars(select(BlobChunk.blob_key).where(old).distinct()))
 
     def _read(self, name: str, start: int, end: int) -> Iterator[bytes]:
         # A query for each chunk: no transaction stays open while a slow client downloads.

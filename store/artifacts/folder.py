@@ -13,6 +13,7 @@ from store.artifacts.base import (
     CHUNK_BYTES,
     Blob,
     Readable,
+    Reserve,
     Sum,
     bounds,
     checked,
@@ -38,7 +39,7 @@ class FolderBlobs:
         self._root = root
         self._aside = root / ASIDE
 
-    def put(self, content: Iterable[bytes] | Readable) -> Blob:
+    def put(self, content: Iterable[bytes] | Readable, reserve: Reserve | None = None) -> Blob:
         """See `ArtifactStore.put`."""
         with saying_no_space("an artifact"):
             self._aside.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,8 @@ class FolderBlobs:
                         seen.add(chunk)
                     os.fsync(file.fileno())
                 key = f"{seen.sha256[:2]}/{seen.sha256}"
+                if reserve is not None:
+                    reserve(key)
                 final = self._root / key
                 final.parent.mkdir(exist_ok=True)
                 # Replaces an equal file, if there is one, and makes it young again.
@@ -81,7 +84,7 @@ class FolderBlobs:
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""
-        if key.startswith(f"{ASIDE}/"):
+        if is_aside(key):
             (self._aside / Path(key).name).unlink(missing_ok=True)
         else:
             self._path(key).unlink(missing_ok=True)
@@ -114,6 +117,11 @@ class FolderBlobs:
                     yield piece
         except FileNotFoundError as error:
             raise ArtifactMissing(f"{key}: no such file in the artifact folder") from error
+
+
+def is_aside(name: str) -> bool:
+    """Whether a name that `FolderBlobs.abandoned` gave is that of a file not yet whole."""
+    return name.startswith(f"{ASIDE}/")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -9,6 +9,7 @@ from store.artifacts.base import (
     CHUNK_BYTES,
     Blob,
     Readable,
+    Reserve,
     SealedKey,
     Sum,
     bounds,
@@ -35,9 +36,11 @@ class FsspecBlobs:
         self._fs: Any = fs
         self._root = str(root).rstrip("/")
 
-    def put(self, content: Iterable[bytes] | Readable) -> Blob:
+    def put(self, content: Iterable[bytes] | Readable, reserve: Reserve | None = None) -> Blob:
         """See `ArtifactStore.put`."""
         name = SealedKey.new().name
+        if reserve is not None:
+            reserve(name)
         path = self._path(name)
         seen = Sum()
         try:

@@ -1,10 +1,13 @@
 """Rows of artifacts: pending while their bytes are on the way, committed with what they belong to.
 
-    begin ─► pending ─► ArtifactStore.put ─► commit (in the transaction that lists it)
-                └─► never committed: `collect_garbage` takes it away after a day
+    begin ─► pending ─► ArtifactStore.put ─► committed (in the transaction that lists it)
+                │                                │
+                └─► never committed:             └─► give_up ─► deleted ─► delete_bytes
+                    `store.retention`
 
-Back ends that keep equal bytes once share a blob between rows. A blob is therefore deleted only
-under a lock of its key, which `commit` takes too.
+A pending row notes the key of its blob, or the name that the key will begin with, before the blob
+can be found. Back ends that keep equal bytes once share a blob between rows: it is deleted only
+under a lock of its key, which those who note it take too, and while no row has it.
 """
 
 from __future__ import annotations
@@ -12,19 +15,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from store.artifacts.base import DAY_SECONDS, ArtifactStore, Blob, Readable
+from store.artifacts.base import ArtifactStore, Blob, Readable, Reserve
 from store.claims import Claim, check_fence
-from store.database import Database, database_now
+from store.database import Database
 from store.errors import ArtifactMissing, NotFound
+from store.holds import is_held
 from store.ids import new_id
-from store.states import TERMINAL
-from store.tables import Artifact, Job
+from store.tables import Artifact
 
 PENDING = "pending"
 COMMITTED = "committed"
+DELETED = "deleted"
 SNAPSHOT = "snapshot"
 
 
@@ -71,10 +75,8 @@ def commit(
     if held is not None:
         check_fence(session, held)
     blob = stored.blob
+    row = _pending(session, stored.artifact_id)
     _lock(session, blob.key)
-    row = session.get(Artifact, stored.artifact_id)
-    if row is None or row.state != PENDING:
-        raise ArtifactMissing(f"{stored.artifact_id} is not waiting to be committed")
     if artifacts.shares and not artifacts.exists(blob.key):
         raise ArtifactMissing(f"the bytes of {stored.artifact_id} were deleted meanwhile")
     row.state = COMMITTED
@@ -97,12 +99,13 @@ def store_pending(
 
     Raises:
         NoSpace: there is no room; nothing is left behind.
+        ArtifactMissing: the row was taken away, as its attempt is over.
     """
     with database.session() as session:
         row = begin(session, kind, held=held, media_type=media_type, name=name)
         artifact_id = row.id
     try:
-        return Stored(artifact_id, artifacts.put(content))
+        return Stored(artifact_id, artifacts.put(content, _reserving(database, artifact_id)))
     except BaseException:
         discard(database, artifacts, artifact_id)
         raise
@@ -120,62 +123,57 @@ def get_artifact(session: Session, artifact_id: str) -> Artifact:
     return row
 
 
-def discard(database: Database, artifacts: ArtifactStore, artifact_id: str) -> None:
-    """Delete a row that nothing refers to, and its bytes when no other row has them."""
+def discard(database: Database, artifacts: ArtifactStore, artifact_id: str) -> bool:
+    """Delete a row that nothing refers to, and its bytes when no other row has them.
+
+    Returns:
+        Whether there was one. A committed one stays for a later sweep while bytes are held.
+    """
     with database.session() as session:
-        key = session.scalar(
-            delete(Artifact).where(Artifact.id == artifact_id).returning(Artifact.blob_key)
-        )
-        if key is None:  # it never had bytes, or somebody else deleted it
-            return
-        _lock(session, key)
-        free = not _is_used(session, key)
-        if free and artifacts.shares:
-            artifacts.delete(key)  # while the lock keeps others from sharing it
-    if free and not artifacts.shares:
-        artifacts.delete(key)  # after the commit: it may need a transaction of its own
+        row = session.get(Artifact, artifact_id, with_for_update=True)
+        if row is None or (row.state == COMMITTED and is_held(session)):
+            return False
+        session.delete(row)
+        session.flush()
+        later = _forget_unless_used(session, artifacts, row.blob_key)
+    _forget(artifacts, later)
+    return True
 
 
 def drop_pending(database: Database, artifacts: ArtifactStore, stored: Stored) -> None:
     """Delete what was stored but will not be committed."""
-    with database.session() as session:
+    with database.reading() as session:
         row = session.get(Artifact, stored.artifact_id)
         if row is None or row.state != PENDING:
             return  # it was committed after all
-        row.blob_key = stored.blob.key
     discard(database, artifacts, stored.artifact_id)
 
 
-def collect_garbage(
-    database: Database, artifacts: ArtifactStore, older_than_seconds: float = DAY_SECONDS
-) -> int:
-    """Delete what nobody will ask for: lost uploads, snapshots of jobs that have ended.
+def give_up(session: Session, row: Artifact) -> None:
+    """From the end of this transaction on the artifact is gone; `delete_bytes` makes room."""
+    row.state = DELETED
+    session.flush()
+
+
+def delete_bytes(database: Database, artifacts: ArtifactStore, artifact_id: str) -> bool:
+    """Delete the bytes of an artifact that was given up, when no other row has them.
 
     Returns:
-        How many rows and blobs were deleted.
+        Whether its row let go of them; not while bytes are held, then a later sweep does it.
     """
     with database.session() as session:
-        session.execute(
-            update(Job)
-            .where(Job.state.in_(TERMINAL), Job.snapshot_artifact_id.is_not(None))
-            .values(snapshot_artifact_id=None)
-        )
-    with database.reading() as session:
-        needed = select(Job.snapshot_artifact_id).where(Job.snapshot_artifact_id.is_not(None))
-        old = (Artifact.state == PENDING) & (
-            Artifact.created_at < database_now(-older_than_seconds)
-        )
-        unneeded = (
-            (Artifact.state == COMMITTED) & (Artifact.kind == SNAPSHOT) & Artifact.id.not_in(needed)
-        )
-        ids = session.scalars(select(Artifact.id).where(old | unneeded)).all()
-    for artifact_id in ids:
-        discard(database, artifacts, artifact_id)
-    names = artifacts.abandoned(older_than_seconds)
-    return len(ids) + sum(_delete_unless_used(database, artifacts, name) for name in names)
+        row = session.get(Artifact, artifact_id, with_for_update=True)
+        if row is None or row.state != DELETED or row.blob_key is None or is_held(session):
+            return False
+        key, row.blob_key = row.blob_key, None
+        session.flush()
+        later = _forget_unless_used(session, artifacts, key)
+    _forget(artifacts, later)
+    return True
 
 
-def _delete_unless_used(database: Database, artifacts: ArtifactStore, name: str) -> bool:
+def delete_unlisted(database: Database, artifacts: ArtifactStore, name: str) -> bool:
+    """Delete a blob that no row has."""
     with database.session() as session:
         _lock(session, name)
         if _is_used(session, name):
@@ -185,6 +183,46 @@ def _delete_unless_used(database: Database, artifacts: ArtifactStore, name: str)
     if not artifacts.shares:
         artifacts.delete(name)
     return True
+
+
+def _reserving(database: Database, artifact_id: str) -> Reserve:
+    def reserve(key: str) -> None:
+        with database.session() as session:
+            row = _pending(session, artifact_id)
+            _lock(session, key)
+            row.blob_key = key
+
+    return reserve
+
+
+def _pending(session: Session, artifact_id: str) -> Artifact:
+    """The row, for this transaction. Rows are taken before keys, lest two wait for each other."""
+    row = session.get(Artifact, artifact_id, with_for_update=True)
+    if row is None or row.state != PENDING:
+        raise ArtifactMissing(f"{artifact_id} is not waiting to be committed")
+    return row
+
+
+def _forget_unless_used(session: Session, artifacts: ArtifactStore, key: str | None) -> str | None:
+    """Delete bytes that no row has; the key when that is to be done after this transaction.
+
+    What can be shared goes while the lock keeps others from sharing it; the rest later, since
+    deleting it may need a transaction of its own.
+    """
+    if key is None:
+        return None
+    _lock(session, key)
+    if _is_used(session, key):
+        return None
+    if not artifacts.shares:
+        return key
+    artifacts.delete(key)
+    return None
+
+
+def _forget(artifacts: ArtifactStore, key: str | None) -> None:
+    if key is not None:
+        artifacts.delete(key)
 
 
 def _is_used(session: Session, key: str) -> bool:

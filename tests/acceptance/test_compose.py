@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from api.__main__ import GRACE_SECONDS
 from cli.client import Client, ServiceError
 from tests.acceptance import compose
 from tests.acceptance.harness import (
@@ -101,10 +101,19 @@ def test_data_sets_in_place_are_optional_and_read_only(given: str) -> None:
 def test_gpu_worker_differs_in_the_gpu_only(document: dict[str, Any]) -> None:
     plain, gpu = (document["services"][name] for name in ("worker", "worker-gpu"))
     assert gpu["profiles"] == ["gpu"]
-    for key in ("image", "command", "environment", "depends_on", "volumes"):
+    for key in ("image", "command", "depends_on", "volumes", "healthcheck"):
         assert gpu[key] == plain[key]
+    assert gpu["environment"] == plain["environment"] | {"CAROT_QUEUES": "gpu"}
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
+
+
+def test_there_is_time_to_drain_and_to_stop(document: dict[str, Any]) -> None:
+    api = document["services"]["api"]
+    drain = float(api["environment"]["CAROT_DRAIN_SECONDS"])
+    # Besides what is under way: threads that send webhooks and sweep, and a batch of a model.
+    assert drain + GRACE_SECONDS + 20 <= float(api["stop_grace_period"].removesuffix("s"))
+    assert drain > 0
 
 
 def test_image_holds_every_package_and_no_root() -> None:
@@ -218,6 +227,7 @@ def test_services_of_the_file_do_a_job(composed: Composed, tmp_path: Path) -> No
         assert ended["state"] == "succeeded", f"{ended['error']}\n{worker.tail()}"
         answer = client.predict([("one", digit_png("one"))], model="digits", top_k=3)
     assert {guess["label"] for guess in answer["predictions"][0]["top"]} == set(CLASSES)
+    assert composed.is_healthy("worker")
     assert worker.stop() == 0
-    # uvicorn ends by the signal that it was sent, once all is done.
-    assert api.stop() in (0, -signal.SIGTERM)
+    assert not composed.is_healthy("worker")
+    assert api.stop() == 0

@@ -197,6 +197,8 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "POST /datasets": {"jobs:write"},
         "PUT /models/{alias}": {"jobs:write"},
         "DELETE /models/{alias}": {"jobs:write"},
+        "DELETE /checkpoints/{checkpoint_id}": {"jobs:write"},
+        "DELETE /datasets/{dataset_id}": {"jobs:write"},
         "GET /models": {"models:read"},
         "GET /checkpoints/{checkpoint_id}/download": {"models:read"},
         "GET /reports/{report_id}": {"models:read"},

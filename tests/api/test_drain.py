@@ -51,6 +51,7 @@ class Api:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = plain_environment() | {
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "CAROT_DATA_DIR": str(data_dir),
             "CAROT_DATABASE_URL": settings.database_url,
             "CAROT_PORT": str(self.port),

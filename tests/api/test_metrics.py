@@ -19,7 +19,7 @@ from api.measures import Measures
 from store.claims import claim, lose_attempt
 from store.exits import Exit, ExitReason
 from store.tables import DEFAULT_PROJECT
-from tests.api.helpers import Start, context_of
+from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.rows import add_checkpoint, add_report
 from tests.api.test_jobs import submit
 from tests.api.test_predict import Brightness, Service, png
@@ -84,7 +84,7 @@ def test_queries_of_the_page_ask_for_what_there_is(service: Service) -> None:
     blocks = re.findall(r"```(?:promql|yaml)\n(.*?)```", PAGE, re.DOTALL)
     asked = set(re.findall(r"\bcarot_\w+", " ".join(blocks)))
     assert asked
-    assert asked - samples - {"carot_down"} == set()
+    assert asked - samples == set()
 
 
 def test_rules_of_the_page_are_rules() -> None:
@@ -224,15 +224,27 @@ def test_a_model_that_points_elsewhere_begins_anew(service: Service) -> None:
         assert value(service.client, "carot_served_confidence_count", **DIGITS) == count
 
 
+def test_models_of_all_projects_are_for_the_operator(service: Service) -> None:
+    """Its answers name models of every project, so it is not for every project."""
+    assert service.form(png(255)).status_code == 200
+    own, other = (new_key(service.client, "admin", project=p) for p in ("default", "other"))
+    assert "digits" in service.client.get("/metrics", headers=bearer(own)).text
+    refused = service.client.get("/metrics", headers=bearer(other))
+    assert refused.status_code == 403
+    assert "digits" not in refused.text
+
+
 def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served_module, "MAX_MODELS", 2)
     measures = Measures()
     for number in range(5):
         measures.served.record("p", f"m{number}", "ckpt", 0.1, [(0.9, 0.8)])
+    measures.served.record("q", "m9", "ckpt", 0.1, [])
     page = measures.text().decode()
     assert 'model="m1"' in page
     assert 'model="m2"' not in page
-    assert 'carot_prediction_seconds_count{model="(other)",project="(other)"} 3.0' in page
+    assert 'carot_prediction_seconds_count{model="(other)",project="p"} 3.0' in page
+    assert 'model="m9"' in page  # of another project, which has room
     measures.served.keep({("p", "m0"): "ckpt"})
     measures.served.record("p", "m4", "ckpt", 0.1, [])
     page = measures.text().decode()

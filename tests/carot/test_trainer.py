@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,26 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path: Path) -> N
         run.model.module.visual.proj.fill_(float("nan"))
     with pytest.raises(TrainingError, match="learning_rate"):
         run.fit()
+
+
+def test_a_disk_without_room_for_snapshots_costs_none_of_the_run(tmp_path: Path) -> None:
+    undisturbed, run = Run(tmp_path, CAROT), Run(tmp_path, CAROT, snapshot_every=4)
+    undisturbed.fit()
+    shutil.rmtree(tmp_path / "snapshot")
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # what is larger meets EFBIG
+    try:
+        run.fit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    warnings = [event for event in run.events if event.type == "warning"]
+    assert [event.code for event in warnings] == ["snapshot_not_kept"] * len(warnings)
+    assert len(warnings) >= 3
+    assert "no space left" in warnings[0].message
+    assert not any(event.type == "snapshot_saved" for event in run.events)
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+    for name, value in undisturbed.weights().items():
+        assert torch.equal(run.weights()[name], value), name
 
 
 def test_a_snapshot_of_another_spec_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from carot.specs import FinetuneSpec
+from store.artifacts import ArtifactStore
+from store.artifacts.database import DatabaseBlobs
+from store.artifacts.folder import FolderBlobs
 from store.claims import Claim, claim
 from store.database import Database
 from store.exits import Exit, ExitReason
@@ -27,6 +30,14 @@ def database(database_url: str) -> Iterator[Database]:
     database.upgrade()
     yield database
     database.close()
+
+
+@pytest.fixture(params=["database", "folder"])
+def blobs(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> ArtifactStore:
+    """One back end that shares equal bytes between rows, and one that does not."""
+    if request.param == "database":
+        return DatabaseBlobs(database)
+    return FolderBlobs(tmp_path / "blobs")
 
 
 def new_job(database: Database, **changes: object) -> str:

@@ -4,38 +4,34 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
-from carot.specs import FinetuneSpec
 from store.artifacts import ArtifactStore, open_store
 from store.artifacts.base import CHUNK_BYTES, chunked
 from store.artifacts.database import DatabaseBlobs
 from store.artifacts.folder import FolderBlobs
 from store.artifacts.remote import FsspecBlobs
 from store.artifacts.rows import (
-    Stored,
     begin,
-    collect_garbage,
     commit,
     discard,
     drop_pending,
     get_artifact,
     store_pending,
 )
-from store.claims import claim, set_snapshot, succeed
+from store.claims import claim
 from store.database import Database, database_now
 from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace, NotFound, StaleFence
 from store.jobs import create_job
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Artifact, BlobChunk, Job
-
-SPEC = FinetuneSpec.model_validate(
-    {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
-)
+from tests.store.conftest import SPEC
+from tests.store.stored import committed, put, whole
 
 
 @contextmanager
@@ -44,12 +40,6 @@ def upgraded(url: str) -> Iterator[Database]:
     database.upgrade()
     yield database
     database.close()
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with upgraded(database_url) as database:
-        yield database
 
 
 @pytest.fixture
@@ -84,20 +74,8 @@ def store(request: pytest.FixtureRequest) -> ArtifactStore:
     return store
 
 
-@pytest.fixture(params=["database", "folder"])
-def blobs(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> ArtifactStore:
-    """One back end that shares equal bytes between rows, and one that does not."""
-    if request.param == "database":
-        return DatabaseBlobs(database)
-    return FolderBlobs(tmp_path / "blobs")
-
-
 def content(size: int) -> bytes:
     return os.urandom(size)
-
-
-def whole(store: ArtifactStore, key: str, start: int = 0, end: int | None = None) -> bytes:
-    return b"".join(store.open(key, start, end))
 
 
 def test_ten_megabytes_come_back_whole_and_in_ranges(store: ArtifactStore) -> None:
@@ -234,39 +212,6 @@ def test_chunks_have_one_size_whatever_comes() -> None:
     assert list(chunked([], 4)) == []
 
 
-@pytest.mark.slow
-def test_a_blob_of_any_size_takes_little_memory(tmp_path: Path) -> None:
-    program = f"""
-import resource, sys
-from pathlib import Path
-from store.artifacts.database import DatabaseBlobs
-from store.database import Database
-database = Database("sqlite:///{tmp_path}/big.db")
-database.upgrade()
-blobs = DatabaseBlobs(database)
-blob = blobs.put(bytes(1 << 20) for _ in range(8))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-blob = blobs.put(bytes(1 << 20) for _ in range(120))
-assert sum(len(piece) for piece in blobs.open(blob.key)) == 120 << 20
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) < 40_000  # KiB
-
-
-def put(database: Database, blobs: ArtifactStore, data: bytes = b"bytes") -> Stored:
-    return store_pending(database, blobs, [data], "checkpoint")
-
-
-def committed(database: Database, blobs: ArtifactStore, data: bytes = b"bytes") -> str:
-    stored = put(database, blobs, data)
-    with database.session() as session:
-        commit(session, blobs, stored)
-    return stored.artifact_id
-
-
 def test_pending_is_not_listed_and_committed_is(database: Database, blobs: ArtifactStore) -> None:
     stored = put(database, blobs)
     with database.reading() as session, pytest.raises(NotFound):
@@ -289,11 +234,42 @@ def test_equal_bytes_of_another_artifact_survive(database: Database, blobs: Arti
     assert not blobs.exists(key)
 
 
-def test_a_shared_blob_that_goes_meanwhile_is_noticed(database: Database, tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path / "blobs")
+def test_a_shared_blob_stays_for_whoever_is_about_to_list_it(
+    database: Database, blobs: ArtifactStore
+) -> None:
+    """Two jobs make the same bytes: the end of one must not take those of the other."""
     first = committed(database, blobs)
     late = put(database, blobs)
     discard(database, blobs, first)
+    with database.session() as session:
+        commit(session, blobs, late)
+    with database.reading() as session:
+        assert whole(blobs, get_artifact(session, late.artifact_id).ref) == b"bytes"
+
+
+def test_equal_bytes_stored_and_deleted_at_once(database: Database, tmp_path: Path) -> None:
+    """Many at once over one blob: nobody loses it, and the last one takes it away."""
+    blobs = FolderBlobs(tmp_path / "blobs")
+
+    def rounds(_: int) -> None:
+        for _ in range(12):
+            artifact_id = committed(database, blobs)
+            with database.reading() as session:
+                key = get_artifact(session, artifact_id).ref
+            assert whole(blobs, key) == b"bytes"
+            discard(database, blobs, artifact_id)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(rounds, range(4)))
+    assert files_of(tmp_path) == []
+
+
+def test_bytes_that_somebody_deleted_by_hand_are_noticed(
+    database: Database, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path / "blobs")
+    late = put(database, blobs)
+    blobs.delete(late.blob.key)
     with pytest.raises(ArtifactMissing), database.session() as session:
         commit(session, blobs, late)
 
@@ -332,53 +308,6 @@ def test_a_replaced_worker_commits_nothing(database: Database, blobs: ArtifactSt
         commit(session, blobs, stored, held)
     with database.reading() as session:
         assert session.scalars(select(Artifact.state)).all() == ["pending"]
-
-
-def age(database: Database) -> None:
-    with database.session() as session:
-        session.execute(update(Artifact).values(created_at=database_now(-100_000)))
-
-
-def test_garbage_is_what_is_old_and_pending(database: Database, blobs: ArtifactStore) -> None:
-    kept = committed(database, blobs, b"kept")
-    lost = put(database, blobs, b"lost")
-    age(database)
-    young = put(database, blobs, b"young")
-    collect_garbage(database, blobs)
-    with database.reading() as session:
-        ids = set(session.scalars(select(Artifact.id)))
-        assert ids == {kept, young.artifact_id}
-        assert whole(blobs, get_artifact(session, kept).ref) == b"kept"
-    assert lost.artifact_id not in ids
-
-
-def test_bytes_without_a_row_are_garbage_too(database: Database, blobs: ArtifactStore) -> None:
-    kept = committed(database, blobs, b"kept")
-    orphan = blobs.put([b"nobody knows of these"])
-    collect_garbage(database, blobs)
-    assert blobs.exists(orphan.key)  # its row may be about to be made
-    collect_garbage(database, blobs, older_than_seconds=-5)
-    assert not blobs.exists(orphan.key)
-    with database.reading() as session:
-        assert whole(blobs, get_artifact(session, kept).ref) == b"kept"
-
-
-def test_snapshots_of_ended_jobs_are_garbage(database: Database, blobs: ArtifactStore) -> None:
-    with database.session() as session:
-        held = claim(session, create_job(session, SPEC, project=DEFAULT_PROJECT).id, "worker", 60)
-        assert held is not None
-    stored = store_pending(database, blobs, [b"snapshot"], "snapshot", held=held)
-    with database.session() as session:
-        commit(session, blobs, stored, held)
-        set_snapshot(session, held, stored.artifact_id, 1)
-    collect_garbage(database, blobs)
-    assert blobs.exists(stored.blob.key)
-    with database.session() as session:
-        succeed(session, held)
-    collect_garbage(database, blobs)
-    assert not blobs.exists(stored.blob.key)
-    with database.reading() as session:
-        assert session.get(Artifact, stored.artifact_id) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from store.ids import new_id
 from store.jobs import cancel_job, retry_job
 from store.settings import Settings
 from store.states import TERMINAL
-from store.statistics import DURATIONS, Ledger, Models, seconds_between, standing
+from store.statistics import DURATIONS, Ledger, Models, pointing, seconds_between, standing
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, JobEvent, Report
 from tests.store.conftest import KILLED, claimed, new_job
 
@@ -256,6 +256,9 @@ def test_models_with_what_was_measured_of_them(database: Database) -> None:
         set_alias(session, DEFAULT_PROJECT, "b", fitted)
     with database.reading() as session:
         found = {each.alias: each for each in reader.read(session)}
+        gone, there = (DEFAULT_PROJECT, "a"), (DEFAULT_PROJECT, "b")
+        assert pointing(session, [gone, there, ("proj_other", "b")]) == {there: fitted}
+        assert pointing(session, []) == {}
     assert found.keys() == {"b", "c", "d"}
     assert found["b"].measured == figures(0.75)
 

@@ -386,7 +386,7 @@ class FullDisk:
         self._inner = inner
         self.shares = inner.shares
 
-    def put(self, content: object) -> None:
+    def put(self, content: object, reserve: object = None) -> None:
         raise NoSpace("no space left to store an artifact")
 
     def __getattr__(self, name: str) -> object:

@@ -17,6 +17,7 @@ from tests.acceptance.chaos.world import API, LEASE_SECONDS, Deployed, World
 
 EVERYWHERE = ("deployed", "embedded")
 SMALLEST, LARGEST = 1 << 16, 2 << 20  # bytes that a file may have while the disk is "full"
+LONGEST_FULL = 8.0  # seconds that a disk stays full when nobody notices
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,10 @@ class FullDisk(Fault):
         began = time.monotonic()
         pids = [process.pid, *(pid for pid, _, _ in world.trainers(worker))]
         before = [_limit_files(pid, limit) for pid in pids]
+        noticed = world.count_events("no space")
         time.sleep(rng.uniform(1.5, 4.0))
+        while time.monotonic() - began < LONGEST_FULL and world.count_events("no space") == noticed:
+            time.sleep(0.1)
         free = before[0] if before[0] is not None else resource.RLIM_INFINITY
         for pid in [*pids, *(pid for pid, _, _ in world.trainers(worker))]:
             _limit_files(pid, free)

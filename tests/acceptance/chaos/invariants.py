@@ -14,9 +14,10 @@ from sqlalchemy import select
 
 from cli.client import Client
 from store.artifacts import ArtifactStore
-from store.artifacts.rows import COMMITTED, collect_garbage
+from store.artifacts.rows import COMMITTED
 from store.bundles import unpack
 from store.database import Database
+from store.retention import collect_garbage
 from store.states import TERMINAL, JobState, Transition
 from store.tables import Artifact, BlobChunk, Checkpoint, Job, JobEvent, JobMetric, Report
 from tests.acceptance.chaos import audit
@@ -181,7 +182,7 @@ def artifacts_are_whole(database: Database, artifacts: ArtifactStore) -> list[st
 
 def nothing_is_left(database: Database, artifacts: ArtifactStore) -> list[str]:
     """Once garbage is collected: no pending rows, no snapshots, no bytes without a row."""
-    collect_garbage(database, artifacts, older_than_seconds=0.0)
+    collect_garbage(database, artifacts, older_than_seconds=0.0, snapshot_days=0.0)
     with database.reading() as session:
         rows = session.scalars(select(Artifact)).all()
         chunks = set(session.scalars(select(BlobChunk.blob_key).distinct()))

@@ -42,6 +42,7 @@ class Row:
         attempts: of all jobs together.
         refused: writers from the past that were told so.
         retried: tries that a person had to ask for.
+        no_space: events that tell of a full disk.
         wrong: everything that should not be, one line each.
     """
 
@@ -57,6 +58,7 @@ class Row:
     attempts: int
     refused: int
     retried: int
+    no_space: int
     wrong: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def run(world: World, fault: Fault, *, seed: int, jobs: int, times: int | None =
     pace = SECONDS_PER_JOB[world.kind]
     prefix = f"{fault.name} {seed}".replace(" ", "-")
     batch = compose(world, jobs, rng, prefix, pace)
-    refused = _refusals(world)
+    refused, no_space = _refusals(world), world.count_events("no space")
     recoveries = Recoveries()
     began = time.monotonic()
     fault.begin(world)
@@ -100,6 +102,7 @@ def run(world: World, fault: Fault, *, seed: int, jobs: int, times: int | None =
         recover_seconds=statistics.fmean(recoveries.seconds) if recoveries.seconds else None,
         seconds=seconds, attempts=sum(found[i].fence for i in batch.ids),
         refused=_refusals(world) - refused, retried=sum(o.retried for o in batch.orders),
+        no_space=world.count_events("no space") - no_space,
         wrong=[*lost, *twice, *wrong],
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from cli.client import Client
@@ -23,7 +23,7 @@ from store.database import Database
 from store.datasets import create_dataset
 from store.jobs import create_job
 from store.settings import Settings
-from store.tables import DEFAULT_PROJECT, Job
+from store.tables import DEFAULT_PROJECT, Job, JobEvent
 from tests.acceptance.chaos import audit
 from tests.acceptance.chaos.mailbox import Mailbox
 from tests.acceptance.chaos.material import SPLITS
@@ -150,6 +150,15 @@ class World(Deployment):
             except OperationalError:
                 assert time.monotonic() < deadline, "the database stays away"
                 time.sleep(0.05)
+
+    def count_events(self, words: str) -> int:
+        """How many events of all jobs say this; while the database is away, 0."""
+        query = select(func.count()).where(JobEvent.message.contains(words))
+        try:
+            with self.database.reading() as session:
+                return session.scalar(query) or 0
+        except OperationalError:
+            return 0
 
     def meddle(self, seconds: float) -> int:
         """Lose, double and delay messages for a while; how many."""

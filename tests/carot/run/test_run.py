@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     folder = tmp_path / "run"
     command = [sys.executable, "-c", FULL_DISK, spec.model_dump_json(), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stdout.startswith("TrainingError no space left"), done.stderr
+    assert done.stdout.startswith("NoSpace no space left"), done.stderr
     assert list(folder.iterdir()) == []
 
 
