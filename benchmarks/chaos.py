@@ -17,9 +17,12 @@ each checkpoint equal, byte for byte, those of the same spec run without service
   the job's next claim or end (trainer, worker, SIGSTOP, sweepers), an answer of `/health/ready`
   (API), no job waiting beside an idle worker (Redis; messages, from the end of the meddling), the
   next write about a job (Postgres, disk);
-- attempts: claims of all jobs of the batch; refused: workers that came back from the past and were
-  told that the job is no longer theirs; no space: events that tell of a full disk; retried: tries
-  that a person had to ask for (only where the disk was full: such a job fails and says so).
+- attempts: claims of all jobs of the batch;
+- refused: workers that came back from the past and were told that the job is no longer theirs;
+- retried: tries that a person had to ask for, only where the disk was full: a job that has no room
+  for its results fails and says so;
+- no space: events that tell of a full disk. In the embedded service the database lies on that disk,
+  too, and nobody can write any; the worker then loses its lease.
 
 Results are written after each row, and what is there for the same seed, size and commit is not
 measured again unless `--again` says so.
