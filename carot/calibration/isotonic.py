@@ -62,14 +62,13 @@ def pooled(confidence_N: Tensor, correct_N: Tensor) -> list[tuple[float, float, 
     place_G, group_N, size_G = torch.unique(confidence_N, return_inverse=True, return_counts=True)
     right_G = torch.bincount(group_N[correct_N], minlength=len(size_G))
     blocks: list[tuple[float, float, int, int]] = []
-    groups = zip(place_G.tolist(), right_G.tolist(), size_G.tolist(), strict=True)
-    for place, right, size in groups:
-        low, high = place, place
+    for place, *counted in zip(place_G.tolist(), right_G.tolist(), size_G.tolist(), strict=True):
+        low, (right, size) = place, counted
         # Shares are compared in integers: pooling must not hang on rounding.
         while blocks and blocks[-1][2] * size >= right * blocks[-1][3]:
             low, _, more_right, more = blocks.pop()
             right, size = right + more_right, size + more
-        blocks.append((low, high, right, size))
+        blocks.append((low, place, right, size))
     return [(low, high, right / size) for low, high, right, size in blocks]
 
 

@@ -8,11 +8,12 @@ Shape suffixes: N images, K components.
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor
 
-GAP = 1e-10
+GAP = 1e-9
 MAX_ITERATIONS = 200
 RIDGE = 1e-12
 
@@ -52,7 +53,7 @@ def _aim(weights_K: Tensor, slope_K: Tensor, curvature_KK: Tensor) -> Tensor:
     ridge_K = RIDGE * curvature_KK.diagonal().mean()
     curvature_KK = curvature_KK + ridge_K * torch.eye(count).to(curvature_KK)
     pull_K = curvature_KK @ weights_K - slope_K
-    best_K, lowest = weights_K, 0.0
+    best_K, lowest = weights_K, math.inf
     for size in range(1, count + 1):
         for face in itertools.combinations(range(count), size):
             aim_K = _on_face(torch.tensor(face, device=weights_K.device), pull_K, curvature_KK)

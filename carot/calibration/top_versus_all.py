@@ -95,7 +95,7 @@ def _lowest_valley(rows: Rows) -> tuple[float, bool, bool]:
     losses = [top_loss(thin, math.exp(u)).loss for u in grid]
     best = losses.index(min(losses))
     if max(losses) - min(losses) <= 1e-12:
-        # All logits of each image are equal, or so few images say nothing: leave them alone.
+        # All logits of each image are equal: any temperature does.
         return 0.0, True, True
     slopes: dict[float, float] = {}
 
