@@ -9,9 +9,7 @@ from carot.calibration.choice import Choice
 from carot.calibration.fitting import FITS, Sample, fit_calibrator, fold_of
 from carot.calibration.temperature import fit_temperature
 from carot.errors import CalibrationError
-from tests.carot.drawn import drawn
-from tests.carot.test_mixtures import contaminated
-from tests.carot.test_vector import skewed
+from tests.carot.drawn import contaminated, drawn, skewed
 
 
 def test_folds_are_equal_parts_of_the_images() -> None:

@@ -8,13 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from torch import Tensor
 
 from carot.calibration.ensemble_temperature import fit_ensemble_temperature
 from carot.calibration.simplex import best_weights
 from carot.calibration.smoothed_temperature import fit_smoothed_temperature
 from carot.calibration.temperature import fit_temperature
-from tests.carot.drawn import drawn
+from tests.carot.drawn import contaminated, drawn
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -45,7 +44,8 @@ def test_smoothing_is_one_more_image_of_any_class(images: int) -> None:
 
 def test_smoothing_pays_where_a_small_split_is_all_right() -> None:
     """Few right answers say nothing of the errors that other images hold."""
-    plain, smoothed = [], []
+    plain: list[float] = []
+    smoothed: list[float] = []
     for seed in range(40):
         logits, labels = drawn(4, 3, seed=seed)
         if not torch.equal(logits.argmax(1), labels):
@@ -112,11 +112,3 @@ def test_the_ensemble_is_what_scipy_finds(seed: int) -> None:
     expected = q @ np.array(weights)
     ours = fitted.probabilities(logits)[torch.arange(len(labels)), labels]
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
-
-
-def contaminated(seed: int) -> tuple[Tensor, Tensor]:
-    """One label in twelve is drawn by chance, however confident the model."""
-    logits, labels = drawn(1500, 4, temperature=2.0, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    chance = torch.randint(4, (1500,), generator=generator)
-    return logits, torch.where(torch.rand(1500, generator=generator) < 1 / 12, chance, labels)

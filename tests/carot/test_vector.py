@@ -5,20 +5,11 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
-from torch import Tensor
 
 from carot.calibration.temperature import fit_temperature
 from carot.calibration.vector import _Problem, fit_vector
 from carot.errors import CalibrationError
-from tests.carot.drawn import drawn
-
-
-def skewed(images: int, classes: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits of which some classes are too sharp and others too high."""
-    logits, labels = drawn(images, classes, seed=seed)
-    scales = torch.linspace(0.5, 2.0, classes, dtype=torch.float64)
-    offsets = torch.linspace(1.0, -1.0, classes, dtype=torch.float64)
-    return logits / scales - offsets, labels
+from tests.carot.drawn import skewed
 
 
 @pytest.mark.parametrize("shrinkage", [0.01, 1.0, 50.0])
