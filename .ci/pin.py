@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LEFT_OUT = re.compile(r"nvidia-|cuda-|triton$|setuptools$")
+# Only a benchmark compares with these libraries, and its results name their versions.
+NOT_INSTALLED = "bench"
 HEAD = "# The versions that the tests run with; written by .ci/pin.py."
 
 
@@ -33,8 +35,9 @@ def needed(requirement: Requirement) -> list[Requirement]:
 def main() -> None:
     """Walk the requirements from pyproject.toml on."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
-    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    extras = project["optional-dependencies"]
+    kept = (extra for name, extra in extras.items() if name != NOT_INSTALLED)
+    lines = [*project["dependencies"], *(line for extra in kept for line in extra)]
     waiting = [Requirement(line) for line in lines]
     seen: set[tuple[str, frozenset[str]]] = {(canonicalize_name(project["name"]), frozenset())}
     versions: dict[str, str] = {}
@@ -47,8 +50,8 @@ def main() -> None:
         seen.add(key)
         versions[name] = metadata.version(requirement.name).partition("+")[0]
         waiting += needed(requirement)
-    kept = [f"{n}=={v}" for n, v in sorted(versions.items()) if not LEFT_OUT.match(n)]
-    sys.stdout.write("\n".join([HEAD, *kept]) + "\n")
+    pins = [f"{n}=={v}" for n, v in sorted(versions.items()) if not LEFT_OUT.match(n)]
+    sys.stdout.write("\n".join([HEAD, *pins]) + "\n")
 
 
 if __name__ == "__main__":

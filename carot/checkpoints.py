@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from carot.aside import written_aside
-from carot.calibration.temperature import Calibrator
+from carot.calibration.calibrator import TemperatureCalibrator
 from carot.errors import CheckpointError
 from carot.models import CONFIG_NAME, WEIGHTS_NAME, ClipModel
 from carot.snapshots import unshared
@@ -54,7 +54,7 @@ def save_checkpoint(
     model: ClipModel,
     head_CD: Tensor,
     card: ClassifierCard,
-    calibrator: Calibrator | None,
+    calibrator: TemperatureCalibrator | None,
 ) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -109,7 +109,7 @@ def load_head(folder: Path, card: ClassifierCard) -> Tensor:
     return weight_CD
 
 
-def load_calibrator(folder: Path) -> Calibrator | None:
+def load_calibrator(folder: Path) -> TemperatureCalibrator | None:
     """The calibrator of a checkpoint folder, or None when it was never calibrated.
 
     Raises:
@@ -119,6 +119,6 @@ def load_calibrator(folder: Path) -> Calibrator | None:
     if not path.exists():
         return None
     try:
-        return Calibrator.model_validate_json(path.read_text(encoding="utf-8"))
+        return TemperatureCalibrator.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise CheckpointError(f"{folder.name}: {CALIBRATOR_NAME}: {error}") from error

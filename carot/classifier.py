@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from carot.calibration.calibrator import Calibrator, label_set_hash
+from carot.calibration.calibrator import TemperatureCalibrator, label_set_hash
 from carot.checkpoints import (
     CALIBRATOR_NAME,
     ClassifierCard,
@@ -30,7 +30,11 @@ class Classifier:
     """
 
     def __init__(
-        self, model: ClipModel, head_CD: Tensor, card: ClassifierCard, calibrator: Calibrator | None
+        self,
+        model: ClipModel,
+        head_CD: Tensor,
+        card: ClassifierCard,
+        calibrator: TemperatureCalibrator | None,
     ) -> None:
         self.model = model
         self.head_CD = head_CD.to(model.device)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from carot.calibration.calibrator import Calibrator
+from carot.calibration.calibrator import TemperatureCalibrator
 from carot.calibration.numbers import Bin, Metrics, Numbers
 from carot.errors import CalibrationError
 from carot.specs import (
@@ -158,7 +158,7 @@ class Report(Numbers):
     )
     dataset: str
     classes: tuple[str, ...]
-    calibrator: Calibrator | None
+    calibrator: TemperatureCalibrator | None
     datasets: tuple[DatasetReport, ...]
     in_distribution: str | None = Field(description="Name of the in-distribution data set.")
     ood_mean: ShiftedMean | None
@@ -173,7 +173,7 @@ def measure(
     labels_N: Tensor,
     features_ND: Tensor,
     *,
-    calibrator: Calibrator | None,
+    calibrator: TemperatureCalibrator | None,
     skipped: Sequence[str],
 ) -> DatasetReport:
     """Everything a report says about one data set.
@@ -229,7 +229,7 @@ def build_report(
     classes: Sequence[str],
     method: str,
     architecture: str,
-    calibrator: Calibrator | None,
+    calibrator: TemperatureCalibrator | None,
     rule: str | None = None,
     candidates: Sequence[Candidate] = (),
 ) -> Report:

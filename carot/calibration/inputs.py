@@ -12,8 +12,10 @@ from torch import Tensor
 
 from carot.errors import CalibrationError
 
-CHUNK_ELEMENTS = 1 << 18
-"""Logits in a chunk; 2 MiB of float64, so that what is done to it in turn finds it in the cache."""
+CHUNK_ELEMENTS = 1 << 16
+"""Logits in a chunk; 512 KiB of float64, so that what is done to it in turn finds it in the cache.
+Other devices than the CPU have no use for that, and get `LARGER` times as many at once."""
+LARGER = 256
 
 
 def check(logits_NC: Tensor, labels_N: Tensor) -> None:
@@ -37,7 +39,8 @@ def check(logits_NC: Tensor, labels_N: Tensor) -> None:
         raise CalibrationError(f"logits are floating-point numbers, not {logits_NC.dtype}")
     if labels_N.is_floating_point() or labels_N.is_complex() or labels_N.dtype == torch.bool:
         raise CalibrationError(f"labels are class indices, not {labels_N.dtype}")
-    if not logits_NC.isfinite().all():
+    # A sum is finite only if all its terms are, and costs no second matrix. It may overflow.
+    if not bool(logits_NC.sum().isfinite()) and not bool(logits_NC.isfinite().all()):
         rows = int((~logits_NC.isfinite()).any(dim=1).sum())
         raise CalibrationError(f"{rows} of {images} rows have a logit that is not finite")
     if int(labels_N.min()) < 0 or int(labels_N.max()) >= classes:
@@ -72,7 +75,13 @@ def check_confidences(confidence_N: Tensor, correct_N: Tensor) -> None:
 
 def chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The rows in order, some at a time, as float64 logits and int64 labels."""
-    rows = max(1, CHUNK_ELEMENTS // logits_NC.shape[1])
-    for start in range(0, len(labels_N), rows):
-        part = slice(start, start + rows)
+    for part in slices(logits_NC):
         yield logits_NC[part].detach().double(), labels_N[part].long()
+
+
+def slices(logits_NC: Tensor) -> Iterator[slice]:
+    """Which rows each chunk has."""
+    elements = CHUNK_ELEMENTS if logits_NC.device.type == "cpu" else CHUNK_ELEMENTS * LARGER
+    rows = max(1, elements // logits_NC.shape[1])
+    for start in range(0, len(logits_NC), rows):
+        yield slice(start, start + rows)

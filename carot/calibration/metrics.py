@@ -13,7 +13,7 @@ from torch import Tensor
 from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
 from carot.calibration.brier import brier_parts
 from carot.calibration.debiased_interval import debiased_interval
-from carot.calibration.inputs import check, chunks
+from carot.calibration.inputs import check, chunks, slices
 from carot.calibration.intervals import wilson_interval
 from carot.calibration.null_level import null_level
 from carot.calibration.numbers import BINS, LEAST_IN_BIN, Metrics
@@ -76,13 +76,20 @@ def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(logits_NC, labels_N)
-    confidence, correct = [], []
-    for chunk_NC, chunk_N in chunks(logits_NC, labels_N):
+    confidence_N = torch.empty(len(labels_N), dtype=torch.float64, device=logits_NC.device)
+    correct_N = torch.empty(len(labels_N), dtype=torch.bool, device=logits_NC.device)
+    room_NC: Tensor | None = None
+    for part in slices(logits_NC):
+        chunk_NC = logits_NC[part]
+        if room_NC is None:
+            # One matrix for all chunks: to ask for new memory each time would cost as much again.
+            room_NC = torch.empty_like(chunk_NC, dtype=torch.float64, requires_grad=False)
         top_N, index_N = chunk_NC.max(dim=1)
+        power_NC = room_NC[: len(chunk_NC)].copy_(chunk_NC).sub_(top_N[:, None]).exp_()
         # At most 1 by construction: one of the summands is exp(0).
-        confidence.append(1.0 / (chunk_NC - top_N[:, None]).exp().sum(dim=1))
-        correct.append(index_N == chunk_N)
-    return torch.cat(confidence), torch.cat(correct)
+        confidence_N[part] = 1.0 / power_NC.sum(dim=1)
+        correct_N[part] = index_N == labels_N[part]
+    return confidence_N, correct_N
 
 
 def top_label_ece(confidence_N: Tensor, correct_N: Tensor, bins: int = BINS) -> float:

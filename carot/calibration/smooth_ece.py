@@ -12,16 +12,14 @@ Shape suffixes: N images, G grid points, P points of the circle, F frequencies.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from carot.calibration.inputs import check_confidences
+from carot.calibration.root import falling_root
 
 CELLS = 2048
-STEPS = 60
-TOLERANCE = 1e-12
 
 
 @torch.no_grad()
@@ -37,33 +35,7 @@ def smooth_ece(confidence_N: Tensor, correct_N: Tensor, cells: int = CELLS) -> f
     check_confidences(confidence_N, correct_N)
     smoothed = _Smoothed(residuals_on_grid(confidence_N, correct_N, cells))
     # The smoothed error is 1 at most; rounding may say more.
-    return _root(lambda sigma: min(1.0, smoothed.error(sigma)) - sigma)
-
-
-def _root(falling: Callable[[float], float]) -> float:
-    """Where a function that falls from 0 or above at 0 to 0 or below at 1 is 0: regula falsi.
-
-    The value at an end that stays twice is halved (Illinois), so that both ends close in.
-    """
-    low, high = 0.0, 1.0
-    above, below = falling(low), falling(high)
-    if above <= 0.0:
-        return low
-    moved = 0
-    for _ in range(STEPS):
-        middle = low + (high - low) * above / (above - below)
-        value = falling(middle)
-        if abs(value) <= TOLERANCE:
-            return middle
-        if value > 0:
-            low, above = middle, value
-            below = below / 2 if moved > 0 else below
-            moved = 1
-        else:
-            high, below = middle, value
-            above = above / 2 if moved < 0 else above
-            moved = -1
-    return middle
+    return falling_root(lambda sigma: min(1.0, smoothed.error(sigma)) - sigma, 0.0, 1.0)
 
 
 def residuals_on_grid(confidence_N: Tensor, correct_N: Tensor, cells: int) -> Tensor:

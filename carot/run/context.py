@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from carot.calibration.calibrator import Calibrator
+from carot.calibration.calibrator import TemperatureCalibrator
 from carot.calibration.temperature import fit_temperature
 from carot.checkpoints import save_checkpoint
 from carot.data.resolve import Opened, evaluation_rows, open_dataset, open_evaluation
@@ -186,7 +186,7 @@ class Context:
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
 
-    def _fit(self, judge: Judge, outputs: Outputs) -> Calibrator:
+    def _fit(self, judge: Judge, outputs: Outputs) -> TemperatureCalibrator:
         return fit_temperature(
             outputs.logits_NC,
             outputs.labels_N,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from carot.calibration.calibrator import Calibrator
+from carot.calibration.calibrator import TemperatureCalibrator
 from carot.checkpoints import CLASSIFIER_NAME, ClassifierCard, load_calibrator, load_card, load_head
 from carot.classifier import pick_device
 from carot.errors import ClassMismatch, SpecError
@@ -23,9 +23,9 @@ class Judge:
     model: ClipModel
     head_CD: Tensor
     card: ClassifierCard
-    calibrator: Calibrator | None
+    calibrator: TemperatureCalibrator | None
 
-    def calibrated(self, calibrator: Calibrator | None) -> Judge:
+    def calibrated(self, calibrator: TemperatureCalibrator | None) -> Judge:
         """The same with another calibrator."""
         return replace(self, calibrator=calibrator)
 

@@ -11,9 +11,10 @@ import torch
 from pydantic import ValidationError
 
 from carot.bound import smallest_singular_value
+from carot.calibration.calibrator import TemperatureCalibrator
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.reliability import reliability
-from carot.calibration.temperature import Calibrator, fit_temperature
+from carot.calibration.temperature import fit_temperature
 from carot.errors import CalibrationError
 from carot.reports import DatasetReport, Report, build_report, measure
 from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
@@ -27,19 +28,19 @@ def features(images: int) -> torch.Tensor:
     return torch.randn(images, 8, generator=torch.Generator().manual_seed(7))
 
 
-def fitted() -> Calibrator:
+def fitted() -> TemperatureCalibrator:
     return fit_temperature(*drawn(500, temperature=3.0, seed=9), classes=CLASSES)
 
 
 def measured(
-    name: str, *, calibrator: Calibrator | None = None, seed: int = 0, **fields: Any
+    name: str, *, calibrator: TemperatureCalibrator | None = None, seed: int = 0, **fields: Any
 ) -> DatasetReport:
     row = EvaluationDataset(name=name, dataset="builtin:digits", **fields)
     logits, labels = drawn(300, temperature=3.0, seed=seed)
     return measure(row, logits, labels, features(300), calibrator=calibrator, skipped=["x.png"])
 
 
-def built(rows: list[DatasetReport], calibrator: Calibrator | None = None) -> Report:
+def built(rows: list[DatasetReport], calibrator: TemperatureCalibrator | None = None) -> Report:
     return build_report(
         SPEC,
         rows,

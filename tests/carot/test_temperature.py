@@ -10,14 +10,10 @@ from torch import Tensor
 
 from carot.calibration import inputs
 from carot.calibration import temperature as module
+from carot.calibration.calibrator import TemperatureCalibrator, from_json
 from carot.calibration.metrics import compute_metrics
-from carot.calibration.temperature import (
-    HIGHEST,
-    LOWEST,
-    Calibrator,
-    fit_temperature,
-    typical_spread,
-)
+from carot.calibration.rows import Rows
+from carot.calibration.temperature import HIGHEST, LOWEST, fit_temperature, typical_spread
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 
@@ -84,6 +80,38 @@ def test_many_classes_are_fitted() -> None:
     fitted = fit_temperature(logits, labels)
     assert fitted.temperature == pytest.approx(scipy_optimum(logits, labels)[0], rel=1e-5)
     assert not fitted.at_bound
+
+
+@pytest.mark.parametrize("true", [0.05, 1.6, 30.0])
+def test_large_sets_are_searched_in_a_thinned_one_first(
+    true: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, labels = drawn(3000, 10, temperature=true)
+    plain = fit_temperature(logits, labels)
+    monkeypatch.setattr(module, "THINNED", 500)
+    passes: list[int] = []
+    evaluate = module.likelihood
+
+    def counted(rows: Rows, beta: float) -> module.Point:
+        passes.append(rows.images)
+        return evaluate(rows, beta)
+
+    monkeypatch.setattr(module, "likelihood", counted)
+    thinned = fit_temperature(logits, labels)
+    assert thinned.temperature == pytest.approx(plain.temperature, rel=1e-9)
+    assert thinned.nll_after == pytest.approx(plain.nll_after, rel=1e-13)
+    # One at the raw logits; two or three steps and the one that shows they were enough.
+    assert passes.count(3000) <= 5
+    assert passes.count(500) >= 3
+
+
+def test_a_thinned_set_without_an_optimum_misleads_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sixth image is right with ease, the others are not."""
+    logits, labels = drawn(3000, 10, temperature=3.0)
+    labels[::6] = logits[::6].argmax(1)
+    plain = fit_temperature(logits, labels)
+    monkeypatch.setattr(module, "THINNED", 500)
+    assert fit_temperature(logits, labels).temperature == pytest.approx(plain.temperature, rel=1e-9)
 
 
 def test_the_spread_is_that_of_a_typical_image() -> None:
@@ -185,7 +213,7 @@ def test_what_is_measured_stays_as_it_was(dtype: torch.dtype) -> None:
 def test_a_failed_search_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = drawn(200)
     found = module._Found(beta=200.0, nll=9.0, converged=False, at_bound=False)
-    monkeypatch.setattr(module, "_minimise", lambda rows: found)
+    monkeypatch.setattr(module, "_minimise", lambda rows, start: found)
     fitted = fit_temperature(logits, labels)
     assert (fitted.temperature, fitted.converged) == (1.0, False)
     assert fitted.nll_after == fitted.nll_before
@@ -205,7 +233,8 @@ def test_a_calibrator_knows_where_it_comes_from_and_survives_json() -> None:
         logits, labels, logit_scale=14.3, classes=("a", "b", "c"), split="calibration"
     )
     assert (fitted.n, fitted.split, fitted.logit_scale) == (100, "calibration", 14.3)
-    assert Calibrator.model_validate_json(fitted.model_dump_json()) == fitted
+    assert TemperatureCalibrator.model_validate_json(fitted.model_dump_json()) == fitted
+    assert from_json(fitted.to_json()) == fitted
     other = fit_temperature(logits, labels, classes=("b", "a", "c"))
     assert other.label_set_hash != fitted.label_set_hash
 
