@@ -53,7 +53,7 @@ def test_scores_are_the_definitions(method: Method, data: st.DataObject) -> None
     p = p / p.sum(1, keepdim=True)
     scores = conformal_scores(p, method, rule)
     for row, found in zip(p.tolist(), scores.tolist(), strict=True):
-        expected = [literal(row, k, method, *rule) for k in range(classes)]
+        expected = [float(literal(row, k, method, *rule)) for k in range(classes)]
         np.testing.assert_allclose(found, expected, atol=1e-12)
     # Equal probabilities score exactly alike, and the order of the classes does not matter.
     alike = p[:, :, None] == p[:, None, :]
@@ -128,7 +128,7 @@ def slow_sets(
     rule = RULES[method]  # type: ignore[index]
     scores = [literal(p, y, method, *rule) for p, y in zip(cal, labels, strict=True)]
     place = math.ceil((len(scores) + 1) * Fraction(coverage))
-    found = []
+    found: list[set[int]] = []
     for p in test:
         found.append(set())
         for k in range(len(p)):
