@@ -17,6 +17,7 @@ from tests.acceptance.chaos.world import API, LEASE_SECONDS, Deployed, World
 
 EVERYWHERE = ("deployed", "embedded")
 SMALLEST, LARGEST = 1 << 16, 2 << 20  # bytes that a file may have while the disk is "full"
+LONGEST_SLEEP = 15.0  # seconds that a worker is stopped while nobody takes its job
 LONGEST_FULL = 8.0  # seconds that a disk stays full when nobody notices
 
 
@@ -133,7 +134,12 @@ class Frozen(Fault):
         began = time.monotonic()
         for pid in sleepers:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(LEASE_SECONDS + rng.uniform(1.0, 3.0))
+        time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.0))
+        if len(world.workers) > 1:  # the fence is put to the test once somebody else has the job
+            taken = _moved_on(world, held)
+            while not taken() and time.monotonic() - began < LONGEST_SLEEP:
+                time.sleep(0.05)
+            time.sleep(rng.uniform(0.0, 1.5))
         for pid in reversed(sleepers):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)

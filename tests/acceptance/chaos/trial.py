@@ -26,8 +26,8 @@ from tests.acceptance.chaos.world import FEW_ATTEMPTS, World
 PATIENCE = 60.0
 SECONDS_PER_JOB = {"deployed": 3.2, "embedded": 5.5}
 """About what a batch takes for each of its jobs, on two cores."""
-REFUSED = "nothing more is written"
-"""What a worker says that found itself replaced."""
+REFUSED = "job_taken_away"
+"""What the log of a worker says that found itself replaced."""
 
 
 @dataclass
