@@ -25,7 +25,7 @@ from tests.carot.drawn import drawn
 METHODS: tuple[Method, ...] = ("lac", "aps", "raps", "saps")
 
 
-def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> Fraction | float:
+def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> float:
     """The definitions, class by class; ties are above nobody."""
     above = [each for each in p if each > p[k]]
     rank = len(above) + 1
@@ -128,7 +128,7 @@ def slow_sets(
     rule = RULES[method]  # type: ignore[index]
     scores = [literal(p, y, method, *rule) for p, y in zip(cal, labels, strict=True)]
     place = math.ceil((len(scores) + 1) * Fraction(coverage))
-    found = []
+    found: list[set[int]] = []
     for p in test:
         found.append(set())
         for k in range(len(p)):

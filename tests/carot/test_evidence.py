@@ -100,6 +100,6 @@ def test_torn_tables_are_refused() -> None:
     fields = {"split": "calibration", "label_set_hash": "", "correct": (True, False)}
     for confidences in ((0.5, 0.4), (0.5,)):
         with pytest.raises(ValueError, match="rising confidences"):
-            EvidenceTable(confidences=confidences, **fields)  # type: ignore[arg-type]
+            EvidenceTable(confidences=confidences, **fields)
     with pytest.raises(CalibrationError, match="no images"):
         fit_evidence(torch.zeros(0), torch.zeros(0, dtype=torch.bool))
