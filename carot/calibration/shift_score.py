@@ -65,7 +65,8 @@ class ShiftScore:
                 f"fitted to features of width {len(self.mean_D)}, not {features_ND.shape[1]}"
             )
         centred_ND = features_ND.double() - self.mean_D.to(features_ND.device)
-        return (centred_ND @ self.whitening_DD.to(features_ND.device).t()).norm(dim=1)
+        white_ND = centred_ND @ self.whitening_DD.to(features_ND.device).t()
+        return white_ND.square().sum(dim=1).sqrt()
 
     @torch.no_grad()
     def percentiles(self, features_ND: Tensor) -> Tensor:
