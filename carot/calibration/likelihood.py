@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from carot.calibration.calibrator import Calibrator
-from carot.calibration.inputs import chunks
+from carot.calibration.inputs import slices
 
 
 @torch.no_grad()
@@ -15,18 +17,19 @@ def negative_log_likelihood(calibrator: Calibrator, logits_NC: Tensor, labels_N:
 
     Computed from logarithms: a probability that is too small for a float64 does no harm.
     """
-    parts = [
-        -calibrator.log_probabilities(chunk_NC).gather(1, chunk_N[:, None]).squeeze(1)
-        for chunk_NC, chunk_N in chunks(logits_NC, labels_N)
-    ]
-    return torch.cat(parts)
+    return _each(calibrator.log_probabilities, logits_NC, labels_N)
 
 
 @torch.no_grad()
 def raw_negative_log_likelihood(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
     """The same of softmax(z)."""
-    parts = [
-        -chunk_NC.log_softmax(dim=1).gather(1, chunk_N[:, None]).squeeze(1)
-        for chunk_NC, chunk_N in chunks(logits_NC, labels_N)
-    ]
-    return torch.cat(parts)
+    return _each(lambda chunk_NC: chunk_NC.log_softmax(dim=1), logits_NC, labels_N)
+
+
+def _each(log: Callable[[Tensor], Tensor], logits_NC: Tensor, labels_N: Tensor) -> Tensor:
+    # Filled in place: small results kept between large ones would hold on to the memory of both.
+    nll_N = torch.empty(len(labels_N), dtype=torch.float64, device=logits_NC.device)
+    for part in slices(logits_NC):
+        log_NC = log(logits_NC[part].double())
+        nll_N[part] = -log_NC.gather(1, labels_N[part].long()[:, None]).squeeze(1)
+    return nll_N

@@ -76,11 +76,13 @@ def fit_risk(
     wrong = (~correct_N[order_N]).cumsum(0).tolist()
     steps = [_accepted(confidences, place) for place in _places(len(confidences))]
     level = delta / len(STARTS)
-    passed = [m > 0 and binomial_cdf(wrong[m - 1], m, max_risk) <= level for m in steps]
     farthest = -1
     for start in STARTS:
+        # What an earlier sequence has passed need not be tested again.
         place = start - 1
-        while place < len(steps) and passed[place]:
+        while place < len(steps) and (
+            place <= farthest or _rejected(steps[place], wrong, max_risk, level)
+        ):
             farthest = max(farthest, place)
             place += 1
     if farthest < 0:
@@ -101,6 +103,11 @@ def fit_risk(
 def images_needed(max_risk: float, delta: float = DELTA) -> int:
     """Accepted images without a single error that it takes to prove `max_risk`."""
     return math.ceil(math.log(delta / len(STARTS)) / math.log1p(-max_risk))
+
+
+def _rejected(m: int, wrong: list[int], max_risk: float, level: float) -> bool:
+    """Whether the m most confident show that the risk is not above `max_risk`."""
+    return m > 0 and binomial_cdf(wrong[m - 1], m, max_risk) <= level
 
 
 def _places(n: int) -> list[int]:

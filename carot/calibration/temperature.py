@@ -87,13 +87,13 @@ def typical_spread(*logits: Tensor) -> float:
 
     Images whose logits are all equal do not count; 1 when there are no others.
     """
-    spread_N = torch.cat(
-        [
-            logits_NC[part].detach().double().std(dim=1, correction=0)
-            for logits_NC in logits
-            for part in slices(logits_NC)
-        ]
-    )
+    parts = []
+    for logits_NC in logits:
+        spread_N = torch.empty(len(logits_NC), dtype=torch.float64, device=logits_NC.device)
+        for part in slices(logits_NC):
+            spread_N[part] = logits_NC[part].double().std(dim=1, correction=0)
+        parts.append(spread_N)
+    spread_N = torch.cat(parts)
     spread_N = spread_N[spread_N > 0]
     return float(spread_N.median()) if len(spread_N) else 1.0
 

@@ -25,7 +25,7 @@ from tests.carot.drawn import drawn
 METHODS: tuple[Method, ...] = ("lac", "aps", "raps", "saps")
 
 
-def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> Fraction | float:
+def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> float:
     """The definitions, class by class; ties are above nobody."""
     above = [each for each in p if each > p[k]]
     rank = len(above) + 1

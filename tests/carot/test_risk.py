@@ -58,7 +58,7 @@ def exceeded(chance: Chance, max_risk: float, n: int, splits: int, delta: float)
 )
 def test_the_promise_is_kept(name: str, chance: Chance, n: int) -> None:
     """The risk is above the limit for at most a share δ of splits, whatever the model."""
-    splits, delta = 200, 0.1
+    splits, delta = 150, 0.1
     over, given = exceeded(chance, 0.2, n, splits, delta)
     # As many as 999 of 1000 simulations would show at a share of δ.
     assert over <= binom.ppf(0.999, splits, delta)
