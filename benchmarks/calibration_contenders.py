@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from carot.calibration.metrics import top_label, top_label_ece
+from carot.calibration.metrics import expected_calibration_error
 from carot.calibration.temperature import fit_temperature
 
 BINS = 15
@@ -68,7 +68,7 @@ class Contender:
 
 
 def our_ece(data: Data) -> float:
-    return top_label_ece(*top_label(*data.tensors()))
+    return expected_calibration_error(*data.tensors())
 
 
 def torchmetrics_streamed(data: Data) -> float:

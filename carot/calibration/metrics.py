@@ -22,6 +22,8 @@ from carot.calibration.smooth_ece import smooth_ece
 
 PAPER_BINS = 10
 PAPER_BATCH = 512
+BLOCK = 4096
+"""Images whose confidences are binned at once."""
 
 
 @torch.no_grad()
@@ -76,6 +78,10 @@ def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(logits_NC, labels_N)
+    return _top_label(logits_NC, labels_N)
+
+
+def _top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
     confidence_N = torch.empty(len(labels_N), dtype=torch.float64, device=logits_NC.device)
     correct_N = torch.empty(len(labels_N), dtype=torch.bool, device=logits_NC.device)
     room_NC: Tensor | None = None
@@ -97,6 +103,25 @@ def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
         # At most 1 by construction: one of the summands is exp(0).
         confidence_N[part] = 1.0 / power_NC.sum(dim=1)
     return confidence_N, correct_N
+
+
+@torch.no_grad()
+def expected_calibration_error(logits_NC: Tensor, labels_N: Tensor, bins: int = BINS) -> float:
+    """`top_label_ece` from logits: sums per bin are all that is kept, however many images.
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, labels out of range.
+    """
+    check(logits_NC, labels_N)
+    total: BinStatistics | None = None
+    for start in range(0, len(labels_N), BLOCK):
+        part = slice(start, start + BLOCK)
+        confidence_n, correct_n = _top_label(logits_NC[part], labels_N[part])
+        bins_n = equal_width_bins(confidence_n, bins)
+        statistics = BinStatistics.of(confidence_n, correct_n, bins_n, bins)
+        total = statistics if total is None else total + statistics
+    assert total is not None
+    return total.error()
 
 
 def top_label_ece(confidence_N: Tensor, correct_N: Tensor, bins: int = BINS) -> float:

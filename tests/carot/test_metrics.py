@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.calibration import inputs
+from carot.calibration import inputs, metrics
 from carot.calibration.bins import equal_width_bins
 from carot.calibration.metrics import (
     batch_mean_ece,
     compute_metrics,
+    expected_calibration_error,
     top_label,
     top_label_ece,
 )
@@ -283,3 +284,25 @@ def test_any_integer_labels_do() -> None:
     logits, labels = drawn(50)
     for dtype in (torch.int32, torch.uint8, torch.int16):
         assert compute_metrics(logits, labels.to(dtype)) == compute_metrics(logits, labels)
+
+
+@pytest.mark.parametrize("block", [1, 64, 4096])
+def test_an_ece_in_blocks_is_that_of_the_whole(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = drawn(301, 5, temperature=2.0)
+    whole = top_label_ece(*top_label(logits, labels))
+    monkeypatch.setattr(metrics, "BLOCK", block)
+    assert expected_calibration_error(logits, labels) == pytest.approx(whole, rel=1e-12)
+    assert expected_calibration_error(logits.float(), labels) == pytest.approx(whole, rel=1e-6)
+    with pytest.raises(CalibrationError):
+        expected_calibration_error(logits[:0], labels[:0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+def test_of_equal_logits_the_first_is_the_answer(classes: int) -> None:
+    logits = drawn(400, classes)[0].round()
+    labels = torch.randint(classes, (400,), generator=torch.Generator().manual_seed(0))
+    confidence, correct = top_label(logits, labels)
+    for row, label, c, o in zip(logits, labels, confidence.tolist(), correct.tolist(), strict=True):
+        values = row.tolist()
+        assert o == (values.index(max(values)) == int(label))
+        assert c == pytest.approx(1 / sum(math.exp(v - max(values)) for v in values), rel=1e-14)
