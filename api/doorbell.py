@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from store.queues import broker_queue
+from store.queues import TASK, broker_queue
 from store.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-TASK = "carot.run_job"
 log = structlog.get_logger("api.doorbell")
 
 

@@ -23,13 +23,12 @@ from celery import Celery, signals
 from store import logs
 from store.artifacts import open_store
 from store.database import Database
-from store.queues import broker_queue
+from store.queues import TASK, broker_queue
 from store.settings import Settings
 from store.sweeper import Sweeper
 from worker.alive import alive_file, touch
 from worker.supervisor import Supervisor
 
-TASK = "carot.run_job"
 MAILBOX = "worker.mailbox:Transport"
 OPTIONS = (
     "--pool=threads",
