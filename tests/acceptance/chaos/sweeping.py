@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
-import time
+import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,12 +13,14 @@ from store.settings import Settings
 from store.sweeper import sweep_once
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Between two sweeps only: an exception out of a signal's handler, in the middle of a
+    # transaction, may be replaced by one of the driver's, and the sweeper would go on.
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     settings = Settings()
     database, doorbell = Database(settings.database_url), Doorbell(settings)
-    while True:
+    while not stopping.wait(0.05):
         try:
             sweep_once(database, settings, doorbell.ring)
         except SQLAlchemyError as error:
             print(error, flush=True)
-        time.sleep(0.05)
