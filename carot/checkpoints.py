@@ -5,20 +5,28 @@ open_clip_model.safetensors   the towers, so that plain open_clip loads the fold
 head.safetensors              class weights (C, D): prototypes times the logit scale
 classifier.json               classes, templates, method, logit scale
 calibrator.json               how logits become confidences, when one was fitted
+calibrators.json              every calibrator that was fitted, by kind
+grounds.json                  what the calibration images show, see `carot.calibration.grounds`
+shift_score.safetensors       how far from them an image lies
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from carot.aside import written_aside
-from carot.calibration.calibrator import TemperatureCalibrator
-from carot.errors import CheckpointError
+from carot.calibration.calibration import Calibration
+from carot.calibration.calibrator import from_json
+from carot.calibration.grounds import Grounds
+from carot.calibration.shift_score import ShiftScore
+from carot.errors import CalibrationError, CheckpointError
 from carot.models import CONFIG_NAME, WEIGHTS_NAME, ClipModel
 from carot.snapshots import unshared
 from carot.specs import ModelSpec
@@ -26,6 +34,11 @@ from carot.specs import ModelSpec
 HEAD_NAME = "head.safetensors"
 CLASSIFIER_NAME = "classifier.json"
 CALIBRATOR_NAME = "calibrator.json"
+CALIBRATORS_NAME = "calibrators.json"
+GROUNDS_NAME = "grounds.json"
+SHIFT_SCORE_NAME = "shift_score.safetensors"
+
+T = TypeVar("T")
 
 
 class ClassifierCard(BaseModel):
@@ -54,7 +67,7 @@ def save_checkpoint(
     model: ClipModel,
     head_CD: Tensor,
     card: ClassifierCard,
-    calibrator: TemperatureCalibrator | None,
+    calibration: Calibration | None,
 ) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -71,9 +84,8 @@ def save_checkpoint(
         save_file(unshared(model.module.state_dict()), aside / WEIGHTS_NAME)
         save_file({"weight": unshared({"weight": head_CD})["weight"]}, aside / HEAD_NAME)
         (aside / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
-        if calibrator is not None:
-            text = calibrator.model_dump_json(indent=2)
-            (aside / CALIBRATOR_NAME).write_text(text, encoding="utf-8")
+        if calibration is not None:
+            _save_calibration(aside, calibration)
 
 
 def load_card(folder: Path) -> ClassifierCard:
@@ -109,16 +121,46 @@ def load_head(folder: Path, card: ClassifierCard) -> Tensor:
     return weight_CD
 
 
-def load_calibrator(folder: Path) -> TemperatureCalibrator | None:
-    """The calibrator of a checkpoint folder, or None when it was never calibrated.
+def load_calibration(folder: Path) -> Calibration | None:
+    """What a checkpoint folder's calibration split taught, or None when there was none.
 
     Raises:
-        CheckpointError: the file is there but cannot be read.
+        CheckpointError: a file is there but cannot be read.
     """
-    path = folder / CALIBRATOR_NAME
+    calibrator = _read(folder, CALIBRATOR_NAME, lambda data: from_json(json.loads(data)))
+    if calibrator is None:
+        return None
+    fitted = _read(
+        folder,
+        CALIBRATORS_NAME,
+        lambda data: {each["kind"]: from_json(each) for each in json.loads(data)},
+    )
+    return Calibration(
+        calibrator,
+        fitted or {calibrator.kind: calibrator},
+        _read(folder, GROUNDS_NAME, Grounds.model_validate_json),
+        _read(folder, SHIFT_SCORE_NAME, ShiftScore.from_bytes),
+    )
+
+
+def _save_calibration(folder: Path, calibration: Calibration) -> None:
+    def write(name: str, text: str) -> None:
+        (folder / name).write_text(text, encoding="utf-8")
+
+    write(CALIBRATOR_NAME, calibration.calibrator.model_dump_json(indent=2))
+    fitted = [each.to_json() for each in calibration.fitted.values()]
+    write(CALIBRATORS_NAME, json.dumps(fitted, indent=2))
+    if calibration.grounds is not None:
+        write(GROUNDS_NAME, calibration.grounds.model_dump_json())
+    if calibration.shift_score is not None:
+        (folder / SHIFT_SCORE_NAME).write_bytes(calibration.shift_score.to_bytes())
+
+
+def _read(folder: Path, name: str, parse: Callable[[bytes], T]) -> T | None:
+    path = folder / name
     if not path.exists():
         return None
     try:
-        return TemperatureCalibrator.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise CheckpointError(f"{folder.name}: {CALIBRATOR_NAME}: {error}") from error
+        return parse(path.read_bytes())
+    except (CalibrationError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder.name}: {name}: {error}") from error

@@ -1,4 +1,7 @@
-"""A checkpoint put to use: images in, raw and calibrated confidences out."""
+"""A checkpoint put to use: images in, raw and calibrated confidences out.
+
+Shape suffixes: N images, C classes, D embedding width.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from carot.calibration.calibrator import TemperatureCalibrator, label_set_hash
+from carot.calibration.calibration import Calibration
+from carot.calibration.calibrator import AnyCalibrator, label_set_hash
 from carot.checkpoints import (
     CALIBRATOR_NAME,
     ClassifierCard,
-    load_calibrator,
+    load_calibration,
     load_card,
     load_head,
 )
@@ -22,11 +26,11 @@ from carot.models import ClipModel, load_folder
 
 
 class Classifier:
-    """A model, its head and its calibrator. N images, C classes.
+    """A model, its head and what its calibration split taught.
 
     Attributes:
         card: classes, templates, method.
-        calibrator: None when none was fitted; confidences are then the raw ones.
+        calibration: None when there was no such split; confidences are then the raw ones.
     """
 
     def __init__(
@@ -34,12 +38,12 @@ class Classifier:
         model: ClipModel,
         head_CD: Tensor,
         card: ClassifierCard,
-        calibrator: TemperatureCalibrator | None,
+        calibration: Calibration | None,
     ) -> None:
         self.model = model
         self.head_CD = head_CD.to(model.device)
         self.card = card
-        self.calibrator = calibrator
+        self.calibration = calibration
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> Classifier:
@@ -50,37 +54,38 @@ class Classifier:
             ModelError: the model cannot be loaded.
         """
         card = load_card(folder)
-        calibrator = load_calibrator(folder)
-        if calibrator is not None and calibrator.label_set_hash != label_set_hash(card.classes):
-            raise CheckpointError(
-                f"{folder.name}: {CALIBRATOR_NAME} was fitted for another list of classes"
-            )
+        calibration = load_calibration(folder)
+        if calibration is not None:
+            fitted_for = calibration.calibrator.label_set_hash
+            if fitted_for != label_set_hash(card.classes):
+                raise CheckpointError(
+                    f"{folder.name}: {CALIBRATOR_NAME} was fitted for another list of classes"
+                )
         model = load_folder(folder, pick_device(device))
-        return cls(model, load_head(folder, card), card, calibrator)
+        return cls(model, load_head(folder, card), card, calibration)
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.card.classes
 
     @property
-    def calibrated(self) -> bool:
-        """Whether a temperature was fitted for this checkpoint."""
-        return self.calibrator is not None
-
-    @property
-    def temperature(self) -> float:
-        """What logits are divided by; 1 when nothing was fitted."""
-        return self.calibrator.temperature if self.calibrator is not None else 1.0
+    def calibrator(self) -> AnyCalibrator | None:
+        """What is served; None leaves confidences as they are."""
+        return None if self.calibration is None else self.calibration.calibrator
 
     def preprocess(self, image: Image.Image) -> Tensor:
         """One RGB image as the model's input, shape (3, H, W)."""
         return self.model.transform(image)
 
     @torch.no_grad()
+    def outputs_of(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) and unit features (N, D) of preprocessed images, float32, on the CPU."""
+        features_ND = self.model.encode_images(images_NCHW.to(self.model.device))
+        return (features_ND @ self.head_CD.t()).cpu(), features_ND.cpu()
+
     def logits_of(self, images_NCHW: Tensor) -> Tensor:
         """Logits of preprocessed images, shape (N, C), float32, on the CPU."""
-        features_ND = self.model.encode_images(images_NCHW.to(self.model.device))
-        return (features_ND @ self.head_CD.t()).cpu()
+        return self.outputs_of(images_NCHW)[0]
 
     def logits(self, images: Sequence[Image.Image]) -> Tensor:
         """Logits of RGB images, shape (N, C), float32, on the CPU."""
@@ -88,8 +93,10 @@ class Classifier:
 
     def confidences(self, logits_NC: Tensor) -> tuple[Tensor, Tensor]:
         """(raw, calibrated) probabilities, each of shape (N, C), float64; rows sum to one."""
-        logits_NC = logits_NC.double()
-        return logits_NC.softmax(dim=-1), (logits_NC / self.temperature).softmax(dim=-1)
+        raw_NC = logits_NC.double().softmax(dim=-1)
+        if self.calibrator is None:
+            return raw_NC, raw_NC
+        return raw_NC, self.calibrator.probabilities(logits_NC)
 
 
 def pick_device(device: str = "auto") -> torch.device:

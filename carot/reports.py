@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from carot.calibration.calibrator import TemperatureCalibrator
+from carot.calibration.calibrator import AnyCalibrator
 from carot.calibration.numbers import Bin, Metrics, Numbers
 from carot.errors import CalibrationError
 from carot.specs import (
@@ -32,6 +32,7 @@ from carot.specs import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from carot.calibration.calibration import Calibration
     from carot.selection import Judgement
 
 __all__ = [
@@ -66,7 +67,7 @@ class DatasetReport(Numbers):
     )
     skipped: tuple[str, ...] = Field(description="Names of the images that cannot be read.")
     raw: Metrics
-    calibrated: Metrics | None = Field(description="The same logits over the temperature.")
+    calibrated: Metrics | None = Field(description="The same logits after the calibrator.")
     sigma_min: float = Field(
         ge=0,
         le=1,
@@ -158,7 +159,7 @@ class Report(Numbers):
     )
     dataset: str
     classes: tuple[str, ...]
-    calibrator: TemperatureCalibrator | None
+    calibrator: AnyCalibrator | None
     datasets: tuple[DatasetReport, ...]
     in_distribution: str | None = Field(description="Name of the in-distribution data set.")
     ood_mean: ShiftedMean | None
@@ -173,7 +174,7 @@ def measure(
     labels_N: Tensor,
     features_ND: Tensor,
     *,
-    calibrator: TemperatureCalibrator | None,
+    calibration: Calibration | None,
     skipped: Sequence[str],
 ) -> DatasetReport:
     """Everything a report says about one data set.
@@ -184,7 +185,7 @@ def measure(
             data set has classes of its own, projected to those (`carot.label_space`).
         labels_N: class indices.
         features_ND: image features; their length does not matter.
-        calibrator: None leaves the calibrated figures out.
+        calibration: None leaves the calibrated figures out.
         skipped: names of images that could not be read.
 
     Raises:
@@ -200,8 +201,8 @@ def measure(
         )
     raw = compute_metrics(logits_NC, labels_N)
     calibrated, calibrated_bins = None, None
-    if calibrator is not None:
-        calibrated_NC = logits_NC.double() / calibrator.temperature
+    if calibration is not None:
+        calibrated_NC = calibration.calibrator.log_probabilities(logits_NC)
         calibrated = compute_metrics(calibrated_NC, labels_N)
         calibrated_bins = reliability(calibrated_NC, labels_N)
     return DatasetReport(
@@ -229,7 +230,7 @@ def build_report(
     classes: Sequence[str],
     method: str,
     architecture: str,
-    calibrator: TemperatureCalibrator | None,
+    calibration: Calibration | None,
     rule: str | None = None,
     candidates: Sequence[Candidate] = (),
 ) -> Report:
@@ -244,7 +245,7 @@ def build_report(
         model=None if isinstance(spec, MergeSpec | SelectSpec) else spec.model,
         dataset=spec.dataset,
         classes=tuple(classes),
-        calibrator=calibrator,
+        calibrator=None if calibration is None else calibration.calibrator,
         datasets=tuple(measured),
         in_distribution=in_distribution,
         ood_mean=shifted_mean(measured),

@@ -84,8 +84,8 @@ def _local(images: list[Path], folder: Path, top_k: int) -> dict[str, Any]:
         predictions.append({"name": str(path), "top": top, "error": None})
     return {
         "checkpoint": str(folder),
-        "calibrated": classifier.calibrated,
-        "temperature": classifier.temperature,
+        "calibrated": classifier.calibrator is not None,
+        "temperature": getattr(classifier.calibrator, "temperature", None),
         "predictions": predictions,
     }
 
@@ -100,5 +100,7 @@ def _show(answer: dict[str, Any]) -> None:
             confidences = (f"{guess['confidence']:.1%}", f"{guess['raw_confidence']:.1%}")
             rows.append((name, guess["label"], *confidences))
     out.print(table(None, ("image", "class", ">confidence", ">raw"), rows))
-    how = f"temperature {answer['temperature']:.3f}" if answer["calibrated"] else "not calibrated"
+    how = "calibrated" if answer["calibrated"] else "not calibrated"
+    if answer["temperature"] is not None:
+        how = f"temperature {answer['temperature']:.3f}"
     out.print(f"checkpoint {answer['checkpoint']}, {how}", highlight=False)

@@ -29,12 +29,12 @@ class Predictor(Protocol):
         """C names; a logit's place is an index into them."""
 
     @property
-    def temperature(self) -> float:
-        """What logits are divided by."""
+    def temperature(self) -> float | None:
+        """What logits are divided by, if the calibrator is of that kind."""
 
     @property
     def calibrated(self) -> bool:
-        """Whether the temperature was fitted."""
+        """Whether a calibrator was fitted."""
 
     @property
     def fit(self) -> Fit | None:

@@ -24,8 +24,8 @@ class TorchPredictor:
     def __init__(self, folder: Path, device: str) -> None:
         self._classifier = Classifier.load(folder, device)
         self.classes = self._classifier.classes
-        self.temperature = self._classifier.temperature
-        self.calibrated = self._classifier.calibrated
+        self.calibrated = self._classifier.calibrator is not None
+        self.temperature = getattr(self._classifier.calibrator, "temperature", None)
         self.fit = self._checked_fit()
 
     def prepare(self, image: Image.Image) -> torch.Tensor:

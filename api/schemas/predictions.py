@@ -30,7 +30,7 @@ class Guess(BaseModel):
 
     label: str
     index: int
-    confidence: float = Field(ge=0, le=1, description="Calibrated: softmax of logit / temperature.")
+    confidence: float = Field(ge=0, le=1, description="Calibrated.")
     raw_confidence: float = Field(ge=0, le=1, description="Softmax of the logits as they are.")
     logit: float
 
@@ -48,8 +48,8 @@ class Predictions(BaseModel):
 
     model: str | None = Field(description="The alias that was asked for.")
     checkpoint: str
-    calibrated: bool = Field(description="Whether a temperature was fitted for this checkpoint.")
-    temperature: float
+    calibrated: bool = Field(description="Whether a calibrator was fitted for this checkpoint.")
+    temperature: float | None = Field(description="What logits are divided by, if it is that.")
     predictions: list[Prediction]
     request_id: str
     milliseconds: float

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import TemperatureCalibrator
+from carot.calibration.grounds import fit_grounds
+from carot.calibration.shift_score import fit_shift_score
 from carot.calibration.temperature import fit_temperature
 from carot.checkpoints import save_checkpoint
 from carot.data.resolve import Opened, evaluation_rows, open_dataset, open_evaluation
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
-from carot.errors import SpecError
+from carot.errors import CalibrationError, SpecError
 from carot.evaluate import Outputs, run_model
 from carot.events import (
     CheckpointSaved,
@@ -122,14 +126,15 @@ class Context:
             message = f"{self.spec.dataset} has no calibration split: confidences stay raw"
             self.reporter.report(Warning(code="no_calibration_split", message=message))
             return judge
-        calibrator = self._fit(judge, self.outputs(judge, source, "calibration"))
-        if calibrator.at_bound:
+        calibration = self._fit(judge, self.outputs(judge, source, "calibration"))
+        calibrator = calibration.calibrator
+        if calibrator.at_bound and isinstance(calibrator, TemperatureCalibrator):
             message = (
                 f"{calibrator.n} calibration images do not determine the temperature; "
                 f"it was set to {calibrator.temperature:g}"
             )
             self.reporter.report(Warning(code="temperature_at_bound", message=message))
-        return judge.calibrated(calibrator)
+        return judge.calibrated(calibration)
 
     def measure(self, judge: Judge, rows: Rows, *, keep: bool = True) -> list[DatasetReport]:
         """Every row of a report; with `keep` its logits stay in the run's folder."""
@@ -146,7 +151,7 @@ class Context:
                     outputs.logits_NC,
                     outputs.labels_N,
                     outputs.features_ND,
-                    calibrator=judge.calibrator,
+                    calibration=judge.calibration,
                     skipped=outputs.skipped,
                 )
             )
@@ -164,7 +169,7 @@ class Context:
         """Write the checkpoint."""
         self.reporter.report(PhaseStarted(phase="saving"))
         path = self.folder / CHECKPOINT_NAME
-        save_checkpoint(path, judge.model, judge.head_CD, judge.card, judge.calibrator)
+        save_checkpoint(path, judge.model, judge.head_CD, judge.card, judge.calibration)
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 
@@ -177,7 +182,7 @@ class Context:
             classes=judge.card.classes,
             method=judge.card.method,
             architecture=judge.card.architecture,
-            calibrator=judge.calibrator,
+            calibration=judge.calibration,
             rule=finished.rule,
             candidates=finished.candidates,
         )
@@ -186,13 +191,19 @@ class Context:
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
 
-    def _fit(self, judge: Judge, outputs: Outputs) -> TemperatureCalibrator:
-        return fit_temperature(
-            outputs.logits_NC,
-            outputs.labels_N,
-            logit_scale=judge.card.logit_scale,
-            classes=judge.card.classes,
-            split="calibration",
+    def _fit(self, judge: Judge, outputs: Outputs) -> Calibration:
+        logits_NC, labels_N, classes = outputs.logits_NC, outputs.labels_N, judge.card.classes
+        calibrator = fit_temperature(
+            logits_NC, labels_N, logit_scale=judge.card.logit_scale, classes=classes
+        )
+        shift_score = None
+        with suppress(CalibrationError):  # too few images, or all alike
+            shift_score = fit_shift_score(outputs.features_ND)
+        return Calibration(
+            calibrator,
+            {calibrator.kind: calibrator},
+            fit_grounds(logits_NC, labels_N, classes=classes),
+            shift_score,
         )
 
     def _keep_logits(self, index: int, outputs: Outputs) -> None:

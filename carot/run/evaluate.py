@@ -16,7 +16,7 @@ def evaluate(context: Context, spec: EvaluateSpec) -> Finished:
     context.reporter.report(PhaseStarted(phase="preparing"))
     judge = _judge(context, spec)
     rows = context.open_rows(judge.card.classes)
-    if judge.calibrator is None:
+    if judge.calibration is None:
         judge = context.calibrate(judge)
     return Finished(judge, context.measure(judge, rows))
 

@@ -1,4 +1,4 @@
-"""A model ready to be measured: its head, its card and, once fitted, its calibrator."""
+"""A model ready to be measured: its head, its card and, once there is one, its calibration."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from carot.calibration.calibrator import TemperatureCalibrator
-from carot.checkpoints import CLASSIFIER_NAME, ClassifierCard, load_calibrator, load_card, load_head
+from carot.calibration.calibration import Calibration
+from carot.checkpoints import (
+    CLASSIFIER_NAME,
+    ClassifierCard,
+    load_calibration,
+    load_card,
+    load_head,
+)
 from carot.classifier import pick_device
 from carot.errors import ClassMismatch, SpecError
 from carot.models import ClipModel, load_model
@@ -23,14 +29,14 @@ class Judge:
     model: ClipModel
     head_CD: Tensor
     card: ClassifierCard
-    calibrator: TemperatureCalibrator | None
+    calibration: Calibration | None
 
-    def calibrated(self, calibrator: TemperatureCalibrator | None) -> Judge:
-        """The same with another calibrator."""
-        return replace(self, calibrator=calibrator)
+    def calibrated(self, calibration: Calibration) -> Judge:
+        """The same, calibrated."""
+        return replace(self, calibration=calibration)
 
     def with_weights(self, module: nn.Module, head_CD: Tensor | None, method: str) -> Judge:
-        """Other weights under the same classes and captions, without a calibrator.
+        """Other weights under the same classes and captions, without a calibration.
 
         Args:
             head_CD: None where the text tower is to make the head.
@@ -88,7 +94,7 @@ def load_judge(spec: ModelSpec, classes: tuple[str, ...], field: str) -> Judge:
             field="dataset",
         )
     model = load_model(spec, pick_device())
-    return Judge(model, load_head(folder, card), card, load_calibrator(folder))
+    return Judge(model, load_head(folder, card), card, load_calibration(folder))
 
 
 def load_start(given: ModelSpec | None, tuned: Judge) -> Judge:

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from carot.bound import smallest_singular_value
-from carot.calibration.calibrator import TemperatureCalibrator
+from carot.calibration.calibration import Calibration
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.reliability import reliability
 from carot.calibration.temperature import fit_temperature
@@ -28,40 +28,41 @@ def features(images: int) -> torch.Tensor:
     return torch.randn(images, 8, generator=torch.Generator().manual_seed(7))
 
 
-def fitted() -> TemperatureCalibrator:
-    return fit_temperature(*drawn(500, temperature=3.0, seed=9), classes=CLASSES)
+def fitted() -> Calibration:
+    return Calibration(fit_temperature(*drawn(500, temperature=3.0, seed=9), classes=CLASSES))
 
 
 def measured(
-    name: str, *, calibrator: TemperatureCalibrator | None = None, seed: int = 0, **fields: Any
+    name: str, *, calibration: Calibration | None = None, seed: int = 0, **fields: Any
 ) -> DatasetReport:
     row = EvaluationDataset(name=name, dataset="builtin:digits", **fields)
     logits, labels = drawn(300, temperature=3.0, seed=seed)
-    return measure(row, logits, labels, features(300), calibrator=calibrator, skipped=["x.png"])
+    return measure(row, logits, labels, features(300), calibration=calibration, skipped=["x.png"])
 
 
-def built(rows: list[DatasetReport], calibrator: TemperatureCalibrator | None = None) -> Report:
+def built(rows: list[DatasetReport], calibration: Calibration | None = None) -> Report:
     return build_report(
         SPEC,
         rows,
         classes=CLASSES,
         method="carot",
         architecture="carot-mini",
-        calibrator=calibrator,
+        calibration=calibration,
     )
 
 
 def test_a_data_set_is_measured_before_and_after_the_temperature() -> None:
-    calibrator = fitted()
-    report = measured("test", calibrator=calibrator, in_distribution=True)
+    calibration = fitted()
+    report = measured("test", calibration=calibration, in_distribution=True)
     logits, labels = drawn(300, temperature=3.0)
+    after = calibration.calibrator.log_probabilities(logits)
     assert report.raw == compute_metrics(logits, labels)
     assert report.classes == logits.shape[1] == 7
-    assert report.calibrated == compute_metrics(logits / calibrator.temperature, labels)
+    assert report.calibrated == compute_metrics(after, labels)
     assert report.calibrated.ece < report.raw.ece / 2
     assert report.calibrated.accuracy == report.raw.accuracy
     assert report.reliability_raw == reliability(logits, labels)
-    assert report.reliability_calibrated == reliability(logits / calibrator.temperature, labels)
+    assert report.reliability_calibrated == reliability(after, labels)
     assert report.sigma_min == smallest_singular_value(features(300))
     assert (report.images, report.skipped) == (300, ("x.png",))
 
@@ -77,7 +78,7 @@ def test_without_a_calibrator_there_is_nothing_calibrated() -> None:
 
 
 def test_headlines_are_plain_numbers() -> None:
-    report = measured("test", calibrator=fitted())
+    report = measured("test", calibration=fitted())
     assert report.calibrated is not None
     headline = report.headline()
     assert headline == json.loads(json.dumps(headline))
@@ -93,13 +94,13 @@ def test_a_severity_goes_with_a_shift() -> None:
 
 @pytest.mark.parametrize("calibrated", [True, False])
 def test_the_mean_is_over_what_is_not_in_distribution(calibrated: bool) -> None:
-    calibrator = fitted() if calibrated else None
+    calibration = fitted() if calibrated else None
     rows = [
-        measured("test", calibrator=calibrator, in_distribution=True),
-        measured("noise", calibrator=calibrator, shift="noise", seed=1),
-        measured("other", calibrator=calibrator, seed=2),
+        measured("test", calibration=calibration, in_distribution=True),
+        measured("noise", calibration=calibration, shift="noise", seed=1),
+        measured("other", calibration=calibration, seed=2),
     ]
-    report = built(rows, calibrator)
+    report = built(rows, calibration)
     assert report.in_distribution == "test"
     mean = report.ood_mean
     assert mean is not None
@@ -117,14 +118,14 @@ def test_no_shifted_data_no_mean() -> None:
 
 
 def test_a_report_survives_json() -> None:
-    calibrator = fitted()
+    calibration = fitted()
     rows = [
-        measured("test", calibrator=calibrator, in_distribution=True),
-        measured("noise", calibrator=calibrator, shift="noise"),
+        measured("test", calibration=calibration, in_distribution=True),
+        measured("noise", calibration=calibration, shift="noise"),
     ]
     for spec in (SPEC, FinetuneSpec(model=SPEC.model, dataset=SPEC.dataset)):
         report = build_report(
-            spec, rows, classes=CLASSES, method="m", architecture="a", calibrator=calibrator
+            spec, rows, classes=CLASSES, method="m", architecture="a", calibration=calibration
         )
         document = report.model_dump_json()
         assert Report.model_validate_json(document) == report
@@ -153,7 +154,7 @@ LATER = (
 
 
 def test_a_report_stored_before_a_metric_was_there_is_read() -> None:
-    report = built([measured("test", calibrator=fitted(), in_distribution=True)], fitted())
+    report = built([measured("test", calibration=fitted(), in_distribution=True)], fitted())
     document = json.loads(report.model_dump_json())
     for row in document["datasets"]:
         for metrics in (row["raw"], row["calibrated"]):
@@ -172,7 +173,7 @@ def test_a_report_stored_before_a_metric_was_there_is_read() -> None:
 def test_rows_of_two_data_sets_are_refused() -> None:
     row = EvaluationDataset(name="test", dataset="builtin:digits")
     with pytest.raises(CalibrationError, match="300 rows of logits and 10 of features"):
-        measure(row, *drawn(300), features(10), calibrator=None, skipped=())
+        measure(row, *drawn(300), features(10), calibration=None, skipped=())
 
 
 def test_reports_are_read_without_torch() -> None:

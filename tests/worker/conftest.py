@@ -151,7 +151,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logits_NC, features_ND = torch.randn(30, 3, generator=random), torch.randn(30, 4)
     labels_N = torch.arange(30) % 3
     measured = [
-        measure(row, logits_NC, labels_N, features_ND, calibrator=None, skipped=()) for row in rows
+        measure(row, logits_NC, labels_N, features_ND, calibration=None, skipped=()) for row in rows
     ]
     report = build_report(
         FinetuneSpec.model_validate(SPEC),
@@ -159,7 +159,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=["a", "b", "c"],
         method="carot",
         architecture="carot-mini",
-        calibrator=None,
+        calibration=None,
     )
     (folder / "report.json").write_text(report.model_dump_json())
     (folder / "checkpoint").mkdir()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from carot.aside import written_aside
-from carot.calibration.calibrator import label_set_hash
+from carot.calibration.calibrator import TemperatureCalibrator, label_set_hash
 from carot.checkpoints import CALIBRATOR_NAME
 from carot.classifier import Classifier
 from carot.errors import (
@@ -56,7 +56,7 @@ def test_a_run_leaves_a_checkpoint_a_report_and_logits(
     assert result.checkpoint is not None
     classifier = Classifier.load(result.checkpoint, device="cpu")
     assert classifier.classes == ("bright", "dark")
-    assert classifier.calibrated
+    assert isinstance(classifier.calibrator, TemperatureCalibrator)
     from carot.data.folder import open_folder
 
     source = open_folder(images, "test")
@@ -65,7 +65,7 @@ def test_a_run_leaves_a_checkpoint_a_report_and_logits(
     raw, calibrated = classifier.confidences(logits)
     torch.testing.assert_close(raw.sum(1), torch.ones(24, dtype=torch.float64))
     assert torch.equal(raw.argmax(1), calibrated.argmax(1))
-    expected = (logits.double() / classifier.temperature).softmax(1)
+    expected = (logits.double() / classifier.calibrator.temperature).softmax(1)
     torch.testing.assert_close(calibrated, expected)
 
 
@@ -152,7 +152,9 @@ def test_without_calibration_images_confidences_stay_raw(
     assert result.report.datasets[0].calibrated is None
     assert result.checkpoint is not None
     classifier = Classifier.load(result.checkpoint, device="cpu")
-    assert (classifier.calibrated, classifier.temperature) == (False, 1.0)
+    assert classifier.calibration is None
+    raw, calibrated = classifier.confidences(torch.randn(3, 2))
+    assert torch.equal(raw, calibrated)
 
 
 def test_shifts_of_any_data_set(model_folder: Path, images: Path, tmp_path: Path) -> None:

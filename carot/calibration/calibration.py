@@ -1,0 +1,26 @@
+"""All that was learned from one calibration split, as a checkpoint keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from carot.calibration.calibrator import AnyCalibrator
+from carot.calibration.grounds import Grounds
+from carot.calibration.shift_score import ShiftScore
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a checkpoint's logits into confidences, and what those are worth.
+
+    Attributes:
+        calibrator: the one that is served.
+        fitted: every calibrator that was fitted, by kind; that one is among them.
+        grounds, shift_score: None in checkpoints from before there were any.
+    """
+
+    calibrator: AnyCalibrator
+    fitted: Mapping[str, AnyCalibrator] = field(default_factory=dict)
+    grounds: Grounds | None = None
+    shift_score: ShiftScore | None = None
