@@ -84,8 +84,18 @@ def fingerprint(body: BaseModel) -> str:
 
 
 @contextmanager
-def turn(context: Context, key: ProjectKey | None, route: str, print_: str) -> Iterator[Turn]:
+def turn(
+    context: Context,
+    key: ProjectKey | None,
+    route: str,
+    print_: str,
+    abandoned_seconds: float = store.ABANDONED_SECONDS,
+) -> Iterator[Turn]:
     """Take the key for the block; when the block raises, the key is free again.
+
+    Args:
+        abandoned_seconds: how long the block may take; a key that is held for longer belongs to
+            nobody any more.
 
     Raises:
         IdempotencyConflict: the key belongs to another request.
@@ -95,7 +105,9 @@ def turn(context: Context, key: ProjectKey | None, route: str, print_: str) -> I
         yield Turn(None, route)
         return
     with context.database.session() as session:
-        stored = store.begin(session, key.project, key.text, route, print_)
+        stored = store.begin(
+            session, key.project, key.text, route, print_, abandoned_seconds=abandoned_seconds
+        )
     if stored is not None:
         headers = {**stored["headers"], "Idempotent-Replayed": "true"}
         replay = JSONResponse(stored["body"], status_code=stored["status"], headers=headers)

@@ -13,12 +13,19 @@ from store.database import database_now
 from store.errors import IdempotencyConflict, IdempotencyInFlight
 from store.tables import IdempotencyRecord
 
-ABANDONED_SECONDS = 600.0
-"""A request without an answer for so long belonged to a process that died."""
+ABANDONED_SECONDS = 30.0
+"""A request without an answer for so long belonged to a process that died. It does nothing but
+write a few rows; whoever takes longer says so to `begin`."""
 
 
 def begin(
-    session: Session, project: str, key: str, route: str, fingerprint: str
+    session: Session,
+    project: str,
+    key: str,
+    route: str,
+    fingerprint: str,
+    *,
+    abandoned_seconds: float = ABANDONED_SECONDS,
 ) -> dict[str, Any] | None:
     """Take the key for a request of a project; the stored response when it was answered before.
 
@@ -50,7 +57,7 @@ def begin(
         update(IdempotencyRecord)
         .where(
             *_record(project, key, route),
-            IdempotencyRecord.created_at < database_now(-ABANDONED_SECONDS),
+            IdempotencyRecord.created_at < database_now(-abandoned_seconds),
         )
         .values(created_at=database_now())
         .returning(IdempotencyRecord.key)

@@ -24,6 +24,9 @@ from api.uploads import Upload, receive, scratch
 from store import datasets as store
 from store import deletion
 
+ABANDONED_SECONDS = 600.0
+"""An upload is checked image by image before it is stored; most are within so long."""
+
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 ARCHIVES = ("application/zip", "application/x-tar", "application/gzip", "application/octet-stream")
@@ -159,7 +162,7 @@ def _store(
     print_: str,
     make: Callable[[], ingest.Draft],
 ) -> Response:
-    with turn(context, key, "POST /datasets", print_) as mine:
+    with turn(context, key, "POST /datasets", print_, ABANDONED_SECONDS) as mine:
         if mine.replay is not None:
             return mine.replay
         draft = make()
