@@ -8,7 +8,6 @@ StoreError
 │   ├── IllegalTransition     a state change that the state machine does not know
 │   └── StaleFence            the writer was replaced; it must stop and write nothing more
 ├── IdempotencyConflict       the key belongs to another request
-├── IdempotencyInFlight       the first request with the key is still being answered
 ├── NotBeneathRoot            a file that the data set root does not hold
 ├── BackupError
 │   ├── BackupDamaged         a backup that is not what was written
@@ -61,10 +60,6 @@ class StaleFence(Conflict):
 
 class IdempotencyConflict(StoreError):
     """The key belongs to another request."""
-
-
-class IdempotencyInFlight(StoreError):
-    """The first request with the key is still being answered."""
 
 
 class NotBeneathRoot(StoreError):

@@ -15,8 +15,7 @@ from store.claims import record_event, record_metrics, succeed
 from store.database import Database, database_now
 from store.datasets import create_dataset
 from store.deletion import delete, finish
-from store.idempotency import begin
-from store.idempotency import finish as answer
+from store.idempotency import keep, take
 from store.jobs import cancel_job, pause_job
 from store.reports import create_report
 from store.tables import (
@@ -104,8 +103,8 @@ def _door(database: Database) -> None:
                 states=["succeeded"],
             )
         )
-        begin(session, DEFAULT_PROJECT, "key", "POST /jobs", "print")
-        answer(session, DEFAULT_PROJECT, "key", "POST /jobs", {"status": 201, "body": None})
+        take(session, DEFAULT_PROJECT, "key", "POST /jobs", "print")
+        keep(session, DEFAULT_PROJECT, "key", "POST /jobs", {"status": 201, "body": None})
 
 
 def _dataset(database: Database, blobs: ArtifactStore) -> None:
