@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,8 @@ def test_classes_of_a_requests_own(client: TestClient, folder: Path) -> None:
         assert each["missing"]["set"]["code"] == "uncalibrated_label_set"
         assert each["abstain"] is None
     # What is measured of a model is about its own classes.
-    counted = 'carot_served_confidence_count{model="own",project="default"} 2.0'
-    assert counted in client.get("/metrics").text
+    counted = r'carot_served_confidence_count\{model="own",project="\w+"\} 2\.0'
+    assert re.search(counted, client.get("/metrics").text)
 
 
 def test_many_requests_with_their_own_classes_wait_in_line(
