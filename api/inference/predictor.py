@@ -1,4 +1,7 @@
-"""The only file of the API that touches torch. Imported when the first checkpoint is loaded."""
+"""The only file of the API that touches torch. Imported when the first checkpoint is loaded.
+
+Shape suffixes: N images, C classes, D embedding width.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ PROBES = ((37, 61), (300, 200), (64, 500))
 
 
 class TorchPredictor:
-    """A classifier behind arrays, so that no other file needs torch. N images, C classes."""
+    """A classifier behind arrays, so that no other file needs torch."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self._classifier = Classifier.load(folder, device)
@@ -32,10 +35,12 @@ class TorchPredictor:
         """One image as the model's input; safe in any thread."""
         return self._classifier.preprocess(image)
 
-    def logits(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Logits of prepared images, shape (N, C)."""
-        result: NDArray[np.float32] = self._classifier.logits_of(torch.stack([*prepared])).numpy()
-        return result
+    def outputs(
+        self, prepared: Sequence[torch.Tensor]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (N, C) and unit features (N, D) of prepared images."""
+        logits_NC, features_ND = self._classifier.outputs_of(torch.stack([*prepared]))
+        return logits_NC.numpy(), features_ND.numpy()
 
     def confidences(
         self, logits_NC: NDArray[np.float32]

@@ -163,7 +163,7 @@ def _validated(document: object) -> PredictRequest:
 
 def _answers(outcome: Outcome, images: list[Encoded], top_k: int) -> list[Prediction]:
     predictor = outcome.predictor
-    good = [row for row in outcome.rows if not isinstance(row, UnreadableImage)]
+    good = [row.logits_C for row in outcome.rows if not isinstance(row, UnreadableImage)]
     confidences = iter(zip(*predictor.confidences(np.stack(good)), strict=True) if good else ())
     answers = []
     for i, (image, row) in enumerate(zip(images, outcome.rows, strict=True)):
@@ -172,14 +172,15 @@ def _answers(outcome: Outcome, images: list[Encoded], top_k: int) -> list[Predic
             answers.append(Prediction(name=image.name, top=[], error=error))
             continue
         raw_C, calibrated_C = next(confidences)
-        top = np.argsort(-row, kind="stable")[:top_k]
+        logits_C = row.logits_C
+        top = np.argsort(-logits_C, kind="stable")[:top_k]
         guesses = [
             Guess(
                 label=predictor.classes[c],
                 index=int(c),
                 confidence=float(calibrated_C[c]),
                 raw_confidence=float(raw_C[c]),
-                logit=float(row[c]),
+                logit=float(logits_C[c]),
             )
             for c in top
         ]

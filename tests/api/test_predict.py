@@ -33,9 +33,9 @@ class Brightness:
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean()) / 255
 
-    def logits(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
+    def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         bright = np.array(prepared, dtype=np.float32)
-        return np.stack([1 - bright, bright], axis=1)
+        return np.stack([1 - bright, bright], axis=1), np.ones((len(bright), 1), np.float32)
 
     def confidences(
         self, logits_NC: NDArray[np.float32]
