@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from api.callers import Predicting
 from api.context import Context, Ctx, RequestId, known_shape
-from api.inference.batcher import Busy
+from api.deadlines import Deadline, refusing, while_connected
 from api.inference.engine import Encoded, Outcome
 from api.middleware import media_type_of
 from api.problems import FieldError, Problem, invalid
@@ -52,7 +52,11 @@ BODY: dict[str, Any] = {
 
 @router.post("/predict", openapi_extra=BODY)
 async def predict(
-    request: Request, context: Ctx, caller: Predicting, request_id: RequestId
+    request: Request,
+    context: Ctx,
+    caller: Predicting,
+    request_id: RequestId,
+    deadline: Deadline = None,
 ) -> Predictions:
     """Classify images with a model (an alias) or a checkpoint.
 
@@ -65,13 +69,10 @@ async def predict(
         raise invalid("model", "give exactly one of model and checkpoint")
     checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
     measures = context.measures
-    try:
-        outcome = await context.engine.predict(checkpoint, images)
-    except Busy:
-        measures.refused.labels("busy").inc(len(images))
-        raise Problem(
-            503, "busy", "too many images are waiting already", headers={"Retry-After": "1"}
-        ) from None
+    alias = None if asked.model is None else (caller.project, asked.model)
+    work = context.engine.predict(checkpoint, images, alias=alias, deadline=deadline)
+    with refusing(measures.refused, len(images)):
+        outcome = await while_connected(request, work)
     predictions = _answers(outcome, images, asked.top_k)
     measures.refused.labels("unreadable").inc(sum(p.error is not None for p in predictions))
     if all(prediction.error for prediction in predictions):
@@ -79,10 +80,10 @@ async def predict(
         raise Problem(422, "invalid_data", "no image could be read", errors=errors)
     tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
     seconds = time.perf_counter() - started
-    measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
+    measures.served.record(caller.project, asked.model, outcome.target.checkpoint, seconds, tops)
     return Predictions(
         model=asked.model,
-        checkpoint=checkpoint,
+        checkpoint=outcome.target.checkpoint,
         calibrated=outcome.predictor.calibrated,
         temperature=outcome.predictor.temperature,
         predictions=predictions,

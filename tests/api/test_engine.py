@@ -7,7 +7,7 @@ import io
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.inference.batcher import Busy
 from api.inference.engine import Encoded, Engine, Scored
+from api.inference.owner import Busy
 from carot.data.decoding import DecodeLimits, DecoderFailure
 from carot.errors import CheckpointError, UnreadableImage
 
@@ -29,6 +29,10 @@ class Brightness:
     temperature = 2.0
     calibrated = True
     fit = None
+    memory_bytes = 100
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        return ()
 
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean())
@@ -76,7 +80,7 @@ def loader() -> Loader:
 
 @pytest.fixture
 async def engine(loader: Loader) -> AsyncIterator[Engine]:
-    engine = Engine(loader, models=2, batch=8, wait_seconds=0.0, capacity=10)
+    engine = Engine(loader, memory_bytes=lambda: 250, batch=8, wait_seconds=0.0, capacity=10)
     yield engine
     loader.gate.set()
     await asyncio.to_thread(engine.close)

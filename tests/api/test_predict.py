@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,6 +29,10 @@ class Brightness:
     temperature = 2.0
     calibrated = True
     fit = None
+    memory_bytes = 100
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        return ()
 
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean()) / 255
