@@ -22,7 +22,7 @@ from PIL import Image
 
 from api.inference.batcher import Batcher, DeadlinePassed, Ticket
 from api.inference.decoders import Decoders
-from api.inference.owner import ModelOwner
+from api.inference.owner import Busy, ModelOwner
 from api.inference.residents import Model, Resident, Residents
 from api.inference.swaps import Swaps, Target
 from carot.data.decoding import DecodeLimits
@@ -134,6 +134,7 @@ class Engine:
         self._wait_seconds = wait_seconds
         self._capacity = capacity
         self._deadline_seconds = deadline_seconds
+        self._closed = False
         self._on_batch = on_batch
         self._on_wait = on_wait
         self.decoders = Decoders(decoders, decoding or DecodeLimits())
@@ -180,6 +181,8 @@ class Engine:
         try:
             async with asyncio.timeout_at(deadline):
                 predictor = await self._loaded(resident)
+                if self._closed:
+                    raise Busy
                 for ticket, image in zip(tickets, images, strict=True):
                     decoding.append(self._decode(predictor, image, ticket))
                 answers = [asyncio.wrap_future(ticket.future) for ticket in tickets]
@@ -208,6 +211,7 @@ class Engine:
 
     def close(self) -> None:
         """Finish what the models have under way; end threads and decoders."""
+        self._closed = True
         self._owner.close()
         self._residents.close()
         self.decoders.close()
@@ -225,8 +229,8 @@ class Engine:
         def decoded(done: Future[Any]) -> None:  # in the thread that decoded it
             try:
                 prepared = done.result()
-            except CancelledError:
-                ticket.drop()
+            except CancelledError:  # by the request, which dropped its tickets, or by `close`
+                ticket.fail(Busy())
             # Whatever it is, it belongs to the request.
             except Exception as error:  # noqa: BLE001
                 ticket.fail(error)

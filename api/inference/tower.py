@@ -30,7 +30,7 @@ class Tower:
     def __init__(self, model: ClipModel, head_CD: Tensor) -> None:
         self._model = model
         self._head_DC = head_CD.t()
-        self._padded = model.device.type == "cuda"
+        self._half = self._padded = model.device.type == "cuda"
         self._format = torch.contiguous_format
         if model.device.type == "cpu" and is_convolutional(model.module.get_submodule("visual")):
             self._format = torch.channels_last
@@ -43,9 +43,9 @@ class Tower:
         if self._padded:
             images_NCHW = pad(images_NCHW)
         images_NCHW = images_NCHW.to(self._model.device, memory_format=self._format)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self._padded):
+        with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
             features_ND = self._model.encode_images(images_NCHW)
-        # Outside: a product of 1000 classes in bfloat16 would leave logits three digits.
+        # Outside: a product of 1000 classes in bfloat16 would leave logits two or three digits.
         features_ND = features_ND[: len(images)].float()
         return (features_ND @ self._head_DC).cpu(), features_ND.cpu()
 
