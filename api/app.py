@@ -19,6 +19,7 @@ from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
 from api.inference.engine import Engine
+from api.inference.memory import models_share
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
 from api.rates import Rates
@@ -112,16 +113,22 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     database = Database(settings.database_url)
     artifacts = open_store(settings, database)
     cache = CheckpointCache(settings, database, artifacts)
+
+    def memory_bytes() -> int:
+        return settings.predict_memory_bytes or models_share(settings.device)
+
     engine = Engine(
         cache.load,
-        models=settings.predict_models,
+        memory_bytes=memory_bytes,
         batch=settings.predict_batch,
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
+        deadline_seconds=settings.predict_deadline_seconds,
         decoders=settings.decode_processes,
         decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
         on_batch=measures.batch,
         on_wait=measures.wait_seconds.observe,
+        on_load=measures.load,
     )
     targets = Targets(Allowed.of(settings.webhook_allow))
     rates = Rates(settings.rate_per_minute, settings.failures_per_minute)

@@ -82,6 +82,12 @@ def _memory(engine: Engine) -> Iterator[Metric]:
         [(("loaded",), loaded), (("loading",), loading)],
     )
     yield _gauge(
+        "carot_models_memory_bytes",
+        "Memory that loaded checkpoints take",
+        [],
+        [((), engine.memory_bytes())],
+    )
+    yield _gauge(
         "carot_prediction_pending_images",
         "Images being decoded or waiting",
         [],

@@ -70,11 +70,12 @@ class Context:
         return self.settings.data_dir / "scratch"
 
 
-def _context(request: Request) -> Context:
+# Not in threads, where FastAPI runs what is not async.
+async def _context(request: Request) -> Context:
     return cast(Context, request.app.state.context)
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
 

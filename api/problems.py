@@ -112,6 +112,8 @@ TITLES = {
     "internal": "Internal error",
     "unavailable": "Temporarily unavailable",
     "busy": "Too busy",
+    "client_gone": "The client has hung up",
+    "deadline": "Too late",
     "no_space": "No space left",
     "artifact_corrupt": "Stored file is damaged",
     "artifact_missing": "Stored file is missing",
@@ -212,7 +214,7 @@ def install(app: FastAPI) -> None:
             problem.headers = {**(problem.headers or {}), "Allow": _allowed(request)}
         if isinstance(error, OperationalError):
             log.warning("database_away", path=request.url.path, error=str(error.orig))
-        elif problem.status >= 500 and problem.code not in ("busy", "unavailable"):
+        elif problem.status >= 500 and problem.code not in ("busy", "deadline", "unavailable"):
             log.error("request_failed", path=request.url.path, exc_info=error)
         return response_of(problem, request.scope)
 

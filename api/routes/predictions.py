@@ -12,9 +12,9 @@ from fastapi import APIRouter, Request
 
 from api.callers import Predicting
 from api.context import Context, Ctx, RequestId, known_shape
+from api.deadlines import Deadline, refusing, while_connected
 from api.inference.answer import predictions_of, whole_answer
-from api.inference.batcher import Busy
-from api.inference.engine import Encoded, Scored
+from api.inference.engine import Encoded, Outcome, Scored
 from api.prediction_bodies import BODY, Body, TooLarge, read_body
 from api.problems import Problem
 from api.routes.models import checkpoint_of
@@ -35,7 +35,11 @@ MOST_VOCABULARIES = 8
 
 @router.post("/predict", openapi_extra=BODY)
 async def predict(
-    request: Request, context: Ctx, caller: Predicting, request_id: RequestId
+    request: Request,
+    context: Ctx,
+    caller: Predicting,
+    request_id: RequestId,
+    deadline: Deadline = None,
 ) -> Predictions:
     """Classify images with a model (an alias) or a checkpoint.
 
@@ -46,7 +50,8 @@ async def predict(
     body = await read_body(request, context)
     asked = body.asked
     checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
-    answering, rows = await _scored(context, checkpoint, body)
+    outcome, rows = await _scored(request, context, caller.project, checkpoint, body, deadline)
+    answering = outcome.predictor.answering
     wanted = await _wanted(context, answering, asked)
     predictions = await to_thread.run_sync(predictions_of, answering, wanted, body.names, rows)
     _check_any(context, predictions, sum(isinstance(row, UnreadableImage) for row in rows))
@@ -54,13 +59,14 @@ async def predict(
     # What is measured of a model is about its own classes.
     tops = tops if wanted.vocabulary is None else []
     seconds = time.perf_counter() - started
-    context.measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
+    target = outcome.target
+    context.measures.served.record(caller.project, asked.model, target.checkpoint, seconds, tops)
     return whole_answer(
         answering,
         wanted,
         predictions,
         model=asked.model,
-        checkpoint=checkpoint,
+        checkpoint=target.checkpoint,
         request_id=request_id,
         seconds=seconds,
     )
@@ -79,12 +85,18 @@ def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
 
 
 async def _scored(
-    context: Context, checkpoint: str, body: Body
-) -> tuple[Answering, list[Scored | UnreadableImage]]:
+    request: Request,
+    context: Context,
+    project: str,
+    checkpoint: str,
+    body: Body,
+    deadline: float | None,
+) -> tuple[Outcome, list[Scored | UnreadableImage]]:
     """What the model makes of each image, or why it makes nothing of it.
 
     Raises:
-        Problem: no image is left to look at, or there is no room for so many.
+        Problem: no image is left to look at, there is no room for so many, the deadline has passed,
+            or the client has gone.
     """
     refused = context.measures.refused
     large = sum(isinstance(image, TooLarge) for image in body.images)
@@ -93,18 +105,17 @@ async def _scored(
     if not good:
         refused.labels("unreadable").inc(len(body.images) - large)
         raise _none_answered([e for e in body.images if isinstance(e, UnreadableImage)])
-    try:
-        outcome = await context.engine.predict(checkpoint, good)
-    except Busy:
-        refused.labels("busy").inc(len(good))
-        raise _busy("too many images are waiting already") from None
+    alias = None if body.asked.model is None else (project, body.asked.model)
+    work = context.engine.predict(checkpoint, good, alias=alias, deadline=deadline)
+    with refusing(refused, len(good)):
+        outcome = await while_connected(request, work)
     found = iter(outcome.rows)
     rows = [next(found) if isinstance(each, Encoded) else each for each in body.images]
     broken = [row for row in rows if isinstance(row, UnreadableImage)]
     refused.labels("unreadable").inc(len(broken) - large)
     if len(broken) == len(rows):
         raise _none_answered(broken)
-    return outcome.predictor.answering, rows
+    return outcome, rows
 
 
 async def _wanted(context: Context, answering: Answering, asked: PredictRequest) -> Asked:

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -61,6 +61,10 @@ class Brightness:
 
     classes = CLASSES
     fit = None
+    memory_bytes = 100
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        return ()
 
     @property
     def answering(self) -> Answering:
