@@ -30,7 +30,7 @@ from store.claims import Claim
 from store.database import Database
 from store.datasets import get_dataset
 from store.errors import ArtifactError, NoSpace, NotFound
-from store.references import checkpoints_in, datasets_in
+from store.references import checkpoints_in, dataset_rows, datasets_in
 from store.roots import check_contents, is_path
 from worker import layout
 
@@ -179,5 +179,5 @@ def _expand_suite(spec: dict[str, Any]) -> None:
 
 def _rewrite(spec: dict[str, Any], local: dict[str, str]) -> None:
     spec["dataset"] = local[spec["dataset"]]
-    for row in spec["evaluation"]["datasets"] or ():
+    for row in dataset_rows(spec):
         row["dataset"] = local[row["dataset"]]
