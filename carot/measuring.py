@@ -7,7 +7,6 @@ D embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,16 +14,12 @@ from torch import Tensor
 from carot.bound import smallest_singular_value
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import AnyCalibrator, DomainCalibrator
-from carot.calibration.conformal import ConformalSets, coverage_of
-from carot.calibration.conformal_scores import Regularisation, scores_of
-from carot.calibration.coverage import Method
-from carot.calibration.grounds import Grounds
-from carot.calibration.inputs import chunks
-from carot.calibration.intervals import wilson_interval
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.reliability import reliability
+from carot.calibration.shift_score import ShiftScore
 from carot.errors import CalibrationError
-from carot.figures import FAR, CalibratorFigures, RiskFigures, SetFigures, ShiftFigures
+from carot.figures import FAR, CalibratorFigures, ShiftFigures
+from carot.grounded import grounded
 from carot.label_space import LabelSpace
 from carot.reports import DatasetReport
 from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
@@ -99,45 +94,26 @@ def measure(
     )
 
 
-@dataclass(frozen=True)
-class Grounded:
-    """What prediction sets and risk thresholds do on one data set."""
+def with_shift(
+    measured: Sequence[DatasetReport], distances: Sequence[Tensor], score: ShiftScore
+) -> list[DatasetReport]:
+    """The rows of a report with how far each lies from calibration and in-distribution images.
 
-    sets: tuple[SetFigures, ...]
-    risks: tuple[RiskFigures, ...]
-
-
-@torch.no_grad()
-def grounded(
-    grounds: Grounds, raw_NK: Tensor, labels_N: Tensor, asked: CalibrationSpec | None = None
-) -> Grounded:
-    """Coverage and size of sets by every method, and what each risk's threshold accepts.
-
-    Raises:
-        CalibrationError: misshapen, empty or non-finite input, labels out of range.
+    Args:
+        distances: of each row's images (`ShiftScore.distances`), (N).
     """
-    asked = asked or CalibrationSpec()
-    counted = [
-        _Sets(sets, coverage) for sets in grounds.sets.values() for coverage in asked.coverages
+    pairs = list(zip(measured, distances, strict=True))
+    own_N = next((distance_N for row, distance_N in pairs if row.in_distribution), None)
+    return [
+        row.model_copy(
+            update={
+                "shift_score": shift_figures(
+                    distance_N, score.distances_N, None if row.in_distribution else own_N
+                )
+            }
+        )
+        for row, distance_N in pairs
     ]
-    rules = {
-        method: Regularisation(sets.penalty, sets.free_ranks)
-        for method, sets in grounds.sets.items()
-    }
-    confidences, corrects = [], []
-    for logits_nK, label_n in chunks(raw_NK, labels_N):
-        raw_nK = logits_nK.softmax(dim=1)
-        top_n = raw_nK.max(dim=1)
-        confidences.append(top_n.values)
-        corrects.append(top_n.indices == label_n)
-        scores = scores_of(raw_nK, rules)
-        for each in counted:
-            each.count(scores, label_n)
-    confidence_N, correct_N = torch.cat(confidences), torch.cat(corrects)
-    return Grounded(
-        tuple(each.figures(raw_NK.shape[1]) for each in counted),
-        tuple(_risk(grounds, risk, confidence_N, correct_N) for risk in asked.max_risks),
-    )
 
 
 def shift_figures(distance_N: Tensor, calibration_N: Tensor, own_N: Tensor | None) -> ShiftFigures:
@@ -164,67 +140,6 @@ def separation(higher_N: Tensor, lower_N: Tensor) -> float:
     return int((below_N + not_above_N).sum()) / (2 * len(higher_N) * len(lower_N))
 
 
-class _Sets:
-    """Sets of one method at one coverage, counted chunk by chunk."""
-
-    def __init__(self, sets: ConformalSets, coverage: float) -> None:
-        self.sets, self.coverage = sets, coverage
-        self.reason: str | None = None
-        self.held: list[Tensor] = []
-        self.sizes: list[Tensor] = []
-        try:
-            self.threshold = sets.threshold(coverage)
-        except CalibrationError as error:  # too few calibration images
-            self.reason = error.message
-
-    def count(self, scores: dict[Method, Tensor], label_n: Tensor) -> None:
-        if self.reason is None:
-            members_nK = scores[self.sets.method] <= self.threshold
-            self.held.append(members_nK.gather(1, label_n[:, None]).squeeze(1))
-            self.sizes.append(members_nK.sum(dim=1))
-
-    def figures(self, classes: int) -> SetFigures:
-        measured, expected = None, None
-        if self.reason is None:
-            held_N, size_N = torch.cat(self.held), torch.cat(self.sizes)
-            measured = coverage_of(held_N, size_N, classes, self.coverage)
-            expected = self.sets.coverage_band(self.coverage)
-        return SetFigures(
-            method=self.sets.method,
-            asked=self.coverage,
-            measured=measured,
-            expected=expected,
-            reason=self.reason,
-        )
-
-
-def _risk(
-    grounds: Grounds, max_risk: float, confidence_N: Tensor, correct_N: Tensor
-) -> RiskFigures:
-    try:
-        threshold = grounds.risk(max_risk).threshold
-    except CalibrationError as error:  # no threshold is proved to keep it
-        return RiskFigures(
-            max_risk=max_risk,
-            threshold=None,
-            accepted=None,
-            accepted_share=None,
-            risk=None,
-            risk_interval=None,
-            reason=error.message,
-        )
-    accepted_N = confidence_N >= threshold
-    accepted, wrong = int(accepted_N.sum()), int((accepted_N & ~correct_N).sum())
-    return RiskFigures(
-        max_risk=max_risk,
-        threshold=threshold,
-        accepted=accepted,
-        accepted_share=accepted / len(confidence_N),
-        risk=wrong / accepted if accepted else None,
-        risk_interval=wilson_interval(wrong, accepted) if accepted else None,
-    )
-
-
 def _domain(row: EvaluationDataset, calibration: Calibration | None) -> str | None:
     """Whose temperature a row takes; None for the pooled one, or where there are no domains."""
     fitted = None if calibration is None else calibration.fitted.get("domain_temperature")
@@ -234,9 +149,7 @@ def _domain(row: EvaluationDataset, calibration: Calibration | None) -> str | No
     return domain if domain in fitted.temperatures else None
 
 
-def _log_probabilities(
-    calibrator: AnyCalibrator, logits_NC: Tensor, domain: str | None
-) -> Tensor:
+def _log_probabilities(calibrator: AnyCalibrator, logits_NC: Tensor, domain: str | None) -> Tensor:
     if isinstance(calibrator, DomainCalibrator) and domain is not None:
         return calibrator.log_probabilities(logits_NC, [domain] * len(logits_NC))
     return calibrator.log_probabilities(logits_NC)

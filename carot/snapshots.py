@@ -37,8 +37,9 @@ class RunState:
 
 def fingerprint(spec: FinetuneSpec) -> str:
     """What a snapshot must agree on with the run that resumes from it: its training."""
-    exclude = {"evaluation": True, "calibration": True, "model": {"folder"}}
-    payload = spec.model_dump_json(exclude=exclude)
+    payload = spec.model_dump_json(
+        exclude={"evaluation": True, "calibration": True, "model": {"folder"}}
+    )
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
