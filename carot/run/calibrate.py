@@ -19,7 +19,7 @@ from carot.calibration.grounds import fit_grounds
 from carot.calibration.likelihood import raw_negative_log_likelihood
 from carot.calibration.shift_score import ShiftScore, fit_shift_score
 from carot.data.resolve import open_dataset
-from carot.errors import CalibrationError
+from carot.errors import CalibrationError, DataError
 from carot.evaluate import Outputs
 from carot.events import Code, Warning
 from carot.figures import CalibrationSummary, FittedCalibrator
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 FALLBACK = "temperature"
 """What is served where the kind that was asked for cannot be fitted."""
+
+FAILURES = (CalibrationError, DataError)
+"""What leaves one kind out: it cannot be fitted on this, or its own images cannot be read."""
 
 RISE = 1e-9
 """Nats by which rounding may raise a likelihood."""
@@ -108,7 +111,10 @@ def _fit(samples: Samples, kinds: Iterable[str], *, auto: bool = False) -> Fits:
         # By what does best where nobody says of which domain an image is.
         compared = [kind for kind in kinds if kind != DOMAINS]
         try:
-            sample = samples.with_versions() if PERTURBED in compared else samples.plain
+            sample = samples.of(PERTURBED if PERTURBED in compared else FALLBACK)
+        except FAILURES:  # told below
+            sample = samples.plain
+        try:
             fits.choice = choose_calibrator(sample, compared, **samples.origin)
         except CalibrationError as error:
             fits.reasons["auto"] = error.message
@@ -118,7 +124,7 @@ def _fit(samples: Samples, kinds: Iterable[str], *, auto: bool = False) -> Fits:
             continue
         try:
             fits.fitted[kind] = fit_calibrator(kind, samples.of(kind), **samples.origin)
-        except CalibrationError as error:
+        except FAILURES as error:
             fits.reasons[kind] = error.message
     return fits
 

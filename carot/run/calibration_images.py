@@ -57,18 +57,17 @@ class Samples:
         """The sample of a kind.
 
         Raises:
-            CalibrationError: it needs what the spec does not name.
+            CalibrationError: it needs what the spec does not name, or not the same images can be
+                read when perturbed.
+            DataError: images of another domain cannot be used.
         """
         if kind == DOMAINS:
             return self._with_domains()
-        return self.with_versions() if kind == PERTURBED else self.plain
+        return self._with_versions() if kind == PERTURBED else self.plain
 
-    def with_versions(self) -> Sample:
-        """The calibration images, with the logits of each perturbed version.
-
-        Raises:
-            CalibrationError: not the same images can be read.
-        """
+    def _with_versions(self) -> Sample:
+        if not self.context.spec.calibration.perturbations:
+            raise CalibrationError("no perturbations are named (calibration.perturbations)")
         if self._perturbed is None:
             versions = list(self._versions())
             self._perturbed = replace(self.plain, versions=versions)

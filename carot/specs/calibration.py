@@ -113,8 +113,12 @@ class CalibrationSpec(Spec):
     @field_validator("also")
     @classmethod
     def _auto_compares(cls, also: Names, info: ValidationInfo) -> Names:
-        if also == () and info.data.get("calibrator") == "auto":
-            raise ValueError("auto needs kinds to compare; name some, or leave the field out")
+        comparable = also is None or set(also) - {"domain_temperature"}
+        if info.data.get("calibrator") == "auto" and not comparable:
+            raise ValueError(
+                "auto needs kinds to compare, which domain_temperature is not; name some, or leave "
+                "the field out"
+            )
         return also
 
     @field_validator("perturbations", "domains")

@@ -62,6 +62,7 @@ def test_by_default_all_are_tried_and_the_temperature_is_served() -> None:
         ({"also": ["domain_temperature"]}, "domains"),
         ({"calibrator": "perturbed_temperature", "perturbations": []}, "perturbations"),
         ({"calibrator": "auto", "also": []}, "also"),
+        ({"calibrator": "auto", "also": ["domain_temperature"], "domains": [SITE]}, "also"),
         ({"also": ["vector", "vector"]}, "also"),
         ({"domains": [SITE, SITE]}, "domains"),
         ({"domains": [SITE | {"name": "own"}]}, "domains"),
