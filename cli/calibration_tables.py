@@ -45,9 +45,7 @@ def calibrators_table(report: Report) -> Table | None:
         nll = [figure(each and each["nll"]) for each in means]
         lines.append(("its NLL", figure(mean["nll"]), *nll))
     served = (report.get("calibrator") or {}).get("kind")
-    names = [
-        ">" + kind.replace("_", "\n") + ("\n(served)" if kind == served else "") for kind in kinds
-    ]
+    names = [f">{_short(kind)}" + ("\n(served)" if kind == served else "") for kind in kinds]
     result = table("ECE by calibrator", ("data set", ">raw", *names), lines)
     return _with_caption(result, f"{HURTS} less likely than without a calibrator: it hurts there")
 
@@ -97,6 +95,15 @@ def _against(figures: Row | None, raw: Row) -> str:
     if figures is None:
         return "-"
     return figure(figures["ece"]) + (HURTS if figures["nll"] > raw["nll"] else " ")
+
+
+def _short(kind: str) -> str:
+    """A kind as a narrow heading: all that are named `…_temperature` are temperatures."""
+    return (
+        "temper-\nature"
+        if kind == "temperature"
+        else kind.removesuffix("_temperature").replace("_", "\n")
+    )
 
 
 def _set(measured: Row | None) -> str:
