@@ -31,7 +31,7 @@ from store.database import Database
 from store.datasets import get_dataset
 from store.deletion import check_there
 from store.errors import ArtifactError, NoSpace, NotFound
-from store.references import checkpoints_in, datasets_in
+from store.references import checkpoints_in, dataset_rows, datasets_in
 from store.roots import check_contents, is_path
 from worker import layout
 
@@ -183,5 +183,5 @@ def _expand_suite(spec: dict[str, Any]) -> None:
 
 def _rewrite(spec: dict[str, Any], local: dict[str, str]) -> None:
     spec["dataset"] = local[spec["dataset"]]
-    for row in spec["evaluation"]["datasets"] or ():
+    for row in dataset_rows(spec):
         row["dataset"] = local[row["dataset"]]
