@@ -27,6 +27,7 @@ from api.routes import (
     checkpoints,
     datasets,
     health,
+    job_predictions,
     jobs,
     keys,
     models,
@@ -52,6 +53,7 @@ from store.sweeper import Sweeper
 NOUNS = (
     datasets,
     jobs,
+    job_predictions,
     streams,
     presets,
     checkpoints,

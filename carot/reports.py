@@ -19,8 +19,8 @@ from carot.calibration.calibrator import AnyCalibrator
 from carot.calibration.numbers import Bin, Metrics, Numbers
 from carot.errors import CalibrationError
 from carot.specs import (
-    AnySpec,
     EvaluationDataset,
+    MeasuringSpec,
     MergeSpec,
     ModelSpec,
     RunSpec,
@@ -224,7 +224,7 @@ def measure(
 
 
 def build_report(
-    spec: AnySpec,
+    spec: MeasuringSpec,
     measured: Sequence[DatasetReport],
     *,
     classes: Sequence[str],

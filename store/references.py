@@ -9,7 +9,7 @@ from typing import Any
 def datasets_in(spec: dict[str, Any]) -> Iterator[str]:
     """References of data sets: ids, paths, those that come with the project."""
     yield spec["dataset"]
-    for row in spec["evaluation"]["datasets"] or ():
+    for row in spec.get("evaluation", {}).get("datasets") or ():
         yield row["dataset"]
 
 

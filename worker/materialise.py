@@ -168,6 +168,8 @@ def _expand_suite(spec: dict[str, Any]) -> None:
     Raises:
         SpecError: a suite that this worker lacks, or has otherwise than the API.
     """
+    if "evaluation" not in spec:
+        return
     evaluation = EvaluationSpec.model_validate(spec["evaluation"])
     if evaluation.suite is None or evaluation.root is None:
         return
@@ -179,5 +181,5 @@ def _expand_suite(spec: dict[str, Any]) -> None:
 
 def _rewrite(spec: dict[str, Any], local: dict[str, str]) -> None:
     spec["dataset"] = local[spec["dataset"]]
-    for row in spec["evaluation"]["datasets"] or ():
+    for row in spec.get("evaluation", {}).get("datasets") or ():
         row["dataset"] = local[row["dataset"]]

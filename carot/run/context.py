@@ -30,7 +30,7 @@ from carot.events import (
 )
 from carot.reports import Candidate, DatasetReport, Report, build_report, measure
 from carot.run.judge import Judge
-from carot.specs import AnySpec, EvaluationDataset
+from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.trainer import FitResult
 
 CHECKPOINT_NAME = "checkpoint"
@@ -73,7 +73,7 @@ class Context:
 
     def __init__(
         self,
-        spec: AnySpec,
+        spec: MeasuringSpec,
         folder: Path,
         reporter: Reporter,
         should_stop: Callable[[], bool],

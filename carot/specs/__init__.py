@@ -35,6 +35,7 @@ from carot.specs.methods import (
     ZeroShotMethod,
 )
 from carot.specs.model import ModelSpec
+from carot.specs.predicting import PredictSpec, SetMethod
 from carot.specs.presets import preset, preset_names
 from carot.specs.runs import (
     KINDS,
@@ -42,6 +43,7 @@ from carot.specs.runs import (
     EvaluateSpec,
     FinetuneSpec,
     InterpolateSpec,
+    MeasuringSpec,
     MergeSpec,
     RunSpec,
     SelectSpec,
@@ -53,8 +55,8 @@ __all__ = [
     "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference",
     "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec",
     "FlypMethod", "Form", "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod",
-    "LipsumMethod", "LpFtMethod", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock",
-    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "Severity", "ShiftName",
-    "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec", "UniformSoup",
-    "ZeroShotMethod", "preset", "preset_names",
+    "LipsumMethod", "LpFtMethod", "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec",
+    "ModelStock", "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec",
+    "SetMethod", "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod",
+    "TrainingSpec", "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
 ]  # fmt: skip
