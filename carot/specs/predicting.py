@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from carot.specs.base import UNLABELLED, DatasetReference, Spec, is_unlabelled
-from carot.specs.evaluation import Severity, ShiftName, SplitName
+from carot.specs.evaluation import Severity, ShiftName
 from carot.specs.model import ModelSpec
 
 SetMethod = Literal["lac", "aps", "raps", "saps"]
@@ -22,7 +22,8 @@ class PredictSpec(Spec):
         description="As for other kinds, but its classes may be others than the checkpoint's, and "
         f"`{UNLABELLED}:PATH` is a folder of images without classes, at any depth."
     )
-    split: SplitName | Literal["all"] = Field(
+    # Not a union with `SplitName`: a bad name would be two errors, at fields that nobody wrote.
+    split: Literal["train", "validation", "calibration", "test", "all"] = Field(
         default="all", description="Images of which split; `all` takes one after the other."
     )
     shift: ShiftName | None = Field(

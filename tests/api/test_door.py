@@ -19,7 +19,7 @@ from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
 from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
-from tests.api.rows import add_checkpoint, add_report
+from tests.api.rows import add_checkpoint, add_predictions, add_report
 
 OPEN = {("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")}
 # What a request needs to get as far as looking the id in its path up.
@@ -60,6 +60,7 @@ def things(client: TestClient) -> dict[str, str]:
     owner = bearer(new_key(client, "admin"))
     dataset = client.post("/datasets", json={"source": "builtin:digits"}, headers=owner).json()
     job = client.post("/jobs", json=JOB, headers=owner).json()
+    add_predictions(context_of(client), job["id"], b"secret answers")
     checkpoint = add_checkpoint(context_of(client), b"secret weights")
     report = add_report(context_of(client), checkpoint, {"version": 1})
     done = client.put("/models/private", json={"checkpoint": checkpoint}, headers=owner)
@@ -192,6 +193,8 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /jobs/{job_id}/events/stream": {"jobs:read"},
         "GET /datasets/{dataset_id}": {"jobs:read"},
         "GET /presets": {"jobs:read"},
+        "GET /jobs/{job_id}/predictions": {"jobs:read"},
+        "DELETE /jobs/{job_id}/predictions": {"jobs:write"},
         "POST /jobs": {"jobs:write"},
         "POST /jobs/{job_id}/cancel": {"jobs:write"},
         "POST /datasets": {"jobs:write"},
