@@ -52,10 +52,13 @@ class Context:
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)
+    texts: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
         # Apart from the limit of all threads: uploads that wait must not hold up other requests.
         self.ingests = CapacityLimiter(self.settings.ingest_processes)
+        # One request's classes after the other go through a text tower.
+        self.texts = CapacityLimiter(1)
 
     def leaving(self) -> bool:
         """Whether this process was told to stop."""
