@@ -91,7 +91,7 @@ def _tell_predictions(result: Predicted, as_json: bool) -> None:
         return
     accuracy = "-" if summary["accuracy"] is None else f"{summary['accuracy']:.1%}"
     rows = [
-        *((name, summary[name]) for name in ("images", "unreadable", "abstained", "labelled")),
+        *((name, summary[name]) for name in ("images", "errors", "abstained", "labelled")),
         ("accuracy", accuracy),
         ("mean confidence", f"{summary['mean_confidence']:.1%}"),
     ]

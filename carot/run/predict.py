@@ -3,14 +3,14 @@
 There is one row for each image, in the order of the data set, whether it can be read or not: whose
 images they are joins the rows to their own by key, and one that is silently left out would be
 missed late or never. So a few unreadable images end no such run, unlike one that measures, where
-they would falsify a figure; it fails where not a single image can be read.
+they would falsify a figure; it fails where not a single image gets an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +37,6 @@ GROUP_BYTES = 64 << 20
 ABOUT_IMAGES = [
     ("key", pa.string()),
     ("split", pa.string()),
-    ("error", pa.string()),
     ("label", pa.string()),
     ("label_index", pa.int32()),
     ("correct", pa.bool_()),
@@ -48,16 +47,17 @@ class PredictionSummary(Numbers):
     """What the file of predictions says on the whole."""
 
     images: int
-    unreadable: int
+    errors: int
+    """Images that could not be read, or for which the model gave no finite numbers."""
     labelled: int
-    """Readable images whose label is one of the checkpoint's classes."""
+    """Answered images whose label is one of the checkpoint's classes."""
     right: int
     accuracy: float | None
     accuracy_interval: Interval | None
     mean_confidence: float
     abstained: int
     accepted_accuracy: float | None
-    """Of the labelled images that were answered."""
+    """Of the labelled images that were not abstained from."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def predict(
     Raises:
         SpecError: the model is no checkpoint.
         CalibrationError: its calibration split does not allow what is asked for.
-        DataError: the data set cannot be used, or not one of its images can be read.
+        DataError: the data set cannot be used, or not one of its images gets an answer.
         NoSpace: the disk is full.
         Interrupted: `should_stop` said so.
     """
@@ -99,8 +99,9 @@ def predict(
                     raise Interrupted(f"stopped behind {tally.images} of {total} images")
                 tally.take(batch)
                 out.write(batch)
-        if tally.readable == 0:
-            raise DataError(f"{spec.dataset}: no image can be read", field="dataset")
+        if tally.answers == 0:
+            message = f"{spec.dataset}: no image can be answered, the first for: {tally.reason}"
+            raise DataError(message, field="dataset")
         summary = tally.summary()
         out.close({f"{METADATA.decode()}.summary": summary.model_dump_json()})
     text = summary.model_dump_json(indent=2)
@@ -129,13 +130,18 @@ def _batches(
         if images_NCHW is None:
             answers = scoring.schema.empty_table()
         else:
-            answers = pa.Table.from_batches([scoring.answers(*classifier.outputs_of(images_NCHW))])
+            answers = scoring.rows(*classifier.outputs_of(images_NCHW))
         answers = answers.take(pa.array(places, pa.int64()))
         guesses = answers.column("prediction_index").to_pylist()
+        unanswered = answers.column("error").to_pylist()
+        errors = [
+            each.reason if isinstance(each, UnreadableImage) else reason
+            for each, reason in zip(batch, unanswered, strict=True)
+        ]
+        answers = answers.set_column(0, "error", pa.array(errors, pa.string()))
         about = [
             [source.keys[i] for i in indices],
             [split] * len(batch),
-            [each.reason if isinstance(each, UnreadableImage) else None for each in batch],
             [labels.name(i) for i in indices],
             [labels.index(i) for i in indices],
             [labels.is_right(i, guess) for i, guess in zip(indices, guesses, strict=True)],
@@ -183,13 +189,15 @@ class _Tally:
     total: int
     reporter: Reporter
     images: int = 0
-    readable: int = 0
+    errors: int = 0
+    reason: str = ""
+    answers: int = 0
     labelled: int = 0
     right: int = 0
     abstained: int = 0
-    answered: int = 0
-    answered_right: int = 0
-    confidence: float = field(default=0.0)
+    kept: int = 0
+    kept_right: int = 0
+    confidence: float = 0.0
 
     def take(self, rows: pa.Table) -> None:
         names = ("key", "error", "correct", "confidence", "abstain")
@@ -198,14 +206,14 @@ class _Tally:
             if error is not None:
                 self._warn(key, error)
                 continue
-            self.readable += 1
+            self.answers += 1
             self.confidence += confidence
-            self.abstained += abstain
+            self.abstained += bool(abstain)  # None: nothing known speaks against it
             if correct is not None:
                 self.labelled += 1
                 self.right += correct
-                self.answered += not abstain
-                self.answered_right += correct and not abstain
+                self.kept += not abstain
+                self.kept_right += correct and not abstain
         self.images += len(rows)
         self.reporter.report(ImagesScored(images=self.images, total=self.total))
 
@@ -213,20 +221,21 @@ class _Tally:
         labelled, right = self.labelled, self.right
         return PredictionSummary(
             images=self.images,
-            unreadable=self.images - self.readable,
+            errors=self.errors,
             labelled=labelled,
             right=right,
             accuracy=right / labelled if labelled else None,
             accuracy_interval=wilson_interval(right, labelled) if labelled else None,
-            mean_confidence=self.confidence / self.readable,
+            mean_confidence=self.confidence / self.answers,
             abstained=self.abstained,
-            accepted_accuracy=self.answered_right / self.answered if self.answered else None,
+            accepted_accuracy=self.kept_right / self.kept if self.kept else None,
         )
 
     def _warn(self, key: str, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.errors += 1
         # The file names them all.
-        unreadable = self.images - self.readable
-        if unreadable < MAX_LISTED:
+        if self.errors <= MAX_LISTED:
             message = f"{key}: {reason}"
             self.reporter.report(Warning(code="unreadable_image", message=message, names=(key,)))
 

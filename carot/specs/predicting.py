@@ -37,8 +37,8 @@ class PredictSpec(Spec):
         default=None,
         gt=0,
         lt=1,
-        description="Write prediction sets that hold the right class this often, for images like "
-        "the calibration images.",
+        description="How often prediction sets are to hold the right class, for images like the "
+        "calibration images; by default 0.9, where there are enough of those.",
     )
     set_method: SetMethod = Field(default="raps", description="How prediction sets are made.")
     max_risk: float | None = Field(
@@ -52,7 +52,12 @@ class PredictSpec(Spec):
         default=None,
         ge=0,
         le=1,
-        description="Abstain from images whose shift score is above this.",
+        description="Abstain from images whose shift score is above this; by default 0.99.",
+    )
+    domain: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Where the images come from, for calibrators with a temperature per domain.",
     )
 
     @field_validator("model")

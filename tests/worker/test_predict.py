@@ -29,7 +29,7 @@ assert (folder / spec["model"]["folder"] / "classifier.json").exists()
 say("phase_started", phase="predicting", total=4)
 say("images_scored", images=2, total=4)
 say("warning", code="unreadable_image", message="x.png: torn", names=["x.png"])
-summary = {"images": 4, "unreadable": 1, "accuracy": 0.5}
+summary = {"images": 4, "errors": 1, "accuracy": 0.5}
 (folder / "predictions.json").write_text(json.dumps(summary))
 (folder / "predictions.parquet").write_bytes(bytes(range(256)) * 20_000)
 """

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from carot import answers
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import TemperatureCalibrator
+from carot.calibration.conformal_scores import SCORES
 from carot.calibration.grounds import fit_grounds
 from carot.calibration.shift_score import fit_shift_score
 from carot.calibration.temperature import fit_temperature
@@ -27,7 +29,7 @@ from carot.data.shifts import shift_image
 from carot.errors import CalibrationError, DataError, Interrupted, SpecError
 from carot.events import ImagesScored, Warning
 from carot.run import Predicted, execute
-from carot.specs import PredictSpec
+from carot.specs import PredictSpec, SetMethod
 from tests.carot.run.listener import Listener
 from tests.carot.tiny import CONFIG, tiny_model, write_images
 
@@ -128,6 +130,7 @@ def test_every_row_is_what_the_classifier_says_of_that_image(
             "index": row["prediction_index"],
             "confidence": row["confidence"],
             "raw_confidence": row["raw_confidence"],
+            "logit": pytest.approx(max(row["logits"])),
         }
         assert row["prediction"] == CLASSES[order[0]]
         assert row["confidence"] == pytest.approx(calibrated[order[0]], abs=1e-5)
@@ -136,24 +139,25 @@ def test_every_row_is_what_the_classifier_says_of_that_image(
         limit = 1 - grounds.sets["lac"].threshold(0.8)
         members = {c for c in order if raw[c] >= limit} | {order[0]}
         assert row["set"] == [CLASSES[c] for c in order if c in members]
+        assert row["set_size"] == len(members)
         evidence = grounds.evidence.at(row["raw_confidence"])
         assert (row["evidence_count"], row["evidence_right"]) == (evidence.count, evidence.right)
         assert row["evidence_share"] == evidence.right / evidence.count
         assert (row["evidence_low"], row["evidence_high"]) == evidence.interval
         shift = float(shift_score.percentiles(features_1D)[0])
         assert row["shift"] == pytest.approx(shift, abs=0.01)
-        reasons = ["confidence"] * (row["raw_confidence"] < least) + ["shift"] * (
+        reasons = ["low_confidence"] * (row["raw_confidence"] < least) + ["shifted"] * (
             row["shift"] > 0.5
         )
-        assert (row["reasons"], row["abstain"]) == (reasons, bool(reasons))
+        assert (row["abstain_reasons"], row["abstain"]) == (reasons, bool(reasons))
         assert row["label"] == Path(row["key"]).parent.name
         assert row["label_index"] == CLASSES.index(row["label"])
         assert row["correct"] == (row["label"] == row["prediction"])
         assert row["error"] is None
-    seen = {tuple(row["reasons"]) for row in rows}
-    assert seen == {(), ("confidence",), ("shift",), ("confidence", "shift")}
+    seen = {tuple(row["abstain_reasons"]) for row in rows}
+    assert seen == {(), ("low_confidence",), ("shifted",), ("low_confidence", "shifted")}
     summary = result.summary
-    assert (summary.images, summary.labelled, summary.unreadable) == (88, 88, 0)
+    assert (summary.images, summary.labelled, summary.errors) == (88, 88, 0)
     assert summary.accuracy == sum(row["correct"] for row in rows) / 88
     assert summary.mean_confidence == pytest.approx(sum(row["confidence"] for row in rows) / 88)
     answered = [row["correct"] for row in rows if not row["abstain"]]
@@ -169,11 +173,14 @@ def test_the_file_says_what_made_it(checkpoint: Path, images: Path, tmp_path: Pa
     _, result = scored(asked, tmp_path / "run")
     told = about(result.path)
     assert told["classes"] == list(CLASSES)
-    assert (told["checkpoint"], told["coverage"], told["split"]) == ("ckpt", 0.9, "test")
+    assert told["checkpoint"] == "ckpt"
+    assert (told["asked"]["coverage"], told["asked"]["split"]) == (0.9, "test")
     calibrator = Classifier.load(checkpoint).calibrator
     assert isinstance(calibrator, TemperatureCalibrator)
-    assert (told["calibrator"], told["temperature"]) == ("temperature", calibrator.temperature)
-    assert told["least_raw_confidence"] > 0
+    assert told["calibrator"]["kind"] == "temperature"
+    assert told["calibrator"]["temperature"] == calibrator.temperature
+    assert told["limits"]["risk"]["threshold"] > 0
+    assert "90 % of the sets" in told["limits"]["guarantee"]
     metadata = pq.read_metadata(result.path).metadata
     assert json.loads(metadata[b"carot.summary"])["images"] == 24
 
@@ -195,7 +202,8 @@ def test_images_without_classes(checkpoint: Path, tmp_path: Path) -> None:
     for row in rows:
         assert row["prediction"] in CLASSES
         assert {row[name] for name in ("split", "label", "label_index", "correct")} == {None}
-        assert (row["set"], row["abstain"], row["reasons"]) == (None, False, [])
+        assert row["abstain"] == (row["shift"] > 0.99)
+        assert len(row["set"]) == row["set_size"] > 0
         assert "logits" not in row
     assert (result.summary.labelled, result.summary.accuracy) == (0, None)
 
@@ -227,12 +235,12 @@ def test_what_cannot_be_read_has_a_row_too(checkpoint: Path, tmp_path: Path) -> 
         else:
             assert row["error"] is None
             assert row["top"]
-    assert result.summary.unreadable == 6
+    assert result.summary.errors == 6
     warned = [event.names for event in listener.events if isinstance(event, Warning)]
     assert sorted(warned) == sorted((f"a/{name}.png",) for name in broken)
     for path in (root / "a").iterdir():
         path.write_bytes(b"not a picture")
-    with pytest.raises(DataError, match="no image can be read"):
+    with pytest.raises(DataError, match="no image can be answered"):
         execute(spec(checkpoint, f"images:{root}"), tmp_path / "none", Listener())
     assert list((tmp_path / "none").iterdir()) == []
 
@@ -285,7 +293,8 @@ def test_an_old_checkpoint_says_what_it_cannot_answer(
         execute(spec(checkpoint, f"folder:{images}", **{field: 0.9}), tmp_path / "run", Listener())
     assert caught.value.field == field
     rows, _ = scored(spec(checkpoint, f"folder:{images}"), tmp_path / "run")
-    assert {rows[0][name] for name in ("shift", "evidence_count", "set")} == {None}
+    assert {rows[0][name] for name in ("shift", "evidence_count", "set", "abstain")} == {None}
+    assert rows[0]["abstain_reasons"] == ["no_shift_score"]
 
 
 @pytest.mark.parametrize(
@@ -343,3 +352,26 @@ def test_images_without_classes_are_for_nothing_else(
     asked = finetune(model_folder, images).model_copy(update={"dataset": f"images:{images}"})
     with pytest.raises(SpecError, match="can only be predicted"):
         execute(asked, tmp_path / "run", Listener())
+
+
+def test_numbers_that_are_none_are_errors(
+    checkpoint: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(checkpoint, f"folder:{images}", split="test", logits=True)
+    whole = Classifier.outputs_of
+
+    def broken(self: Classifier, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_NC, features_ND = whole(self, images_NCHW)
+        logits_NC[0, 0] = torch.nan
+        return logits_NC, features_ND
+
+    monkeypatch.setattr(Classifier, "outputs_of", broken)
+    rows, result = scored(asked, tmp_path / "run")
+    for place, row in enumerate(rows):
+        assert (row["error"] is not None) == (place % 5 == 0)
+        assert (row["prediction"] is None) == (row["logits"] is None) == (place % 5 == 0)
+    assert result.summary.errors == 5
+
+
+def test_sets_are_made_in_the_ways_that_there_are() -> None:
+    assert get_args(SetMethod) == get_args(answers.SetMethod) == tuple(SCORES)
