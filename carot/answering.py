@@ -7,7 +7,7 @@ suffixes: N images, C classes, D embedding width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -120,14 +120,16 @@ class Answering:
         """
         asked = asked or Asked()
         promised = self._promised(asked)
-        finite = [all(bool(np.isfinite(part).all()) for part in row) for row in scored]
-        good = [row for row, yes in zip(scored, finite, strict=True) if yes]
-        if not good:
-            return [NOT_FINITE] * len(finite)
-        logits_NC = torch.from_numpy(np.stack([logits_C for logits_C, _ in good]))
-        features_ND = torch.from_numpy(np.stack([features_D for _, features_D in good]))
-        answers = iter(self._answers(logits_NC, features_ND, asked, promised))
-        return [next(answers) if yes else NOT_FINITE for yes in finite]
+        if not scored:
+            return []
+        logits_NC, features_ND = (np.stack(part) for part in zip(*scored, strict=True))
+        finite_N = np.isfinite(logits_NC).all(axis=1) & np.isfinite(features_ND).all(axis=1)
+        answers: Iterator[Answer] = iter(())
+        if finite_N.any():
+            good_NC, good_ND = logits_NC[finite_N], features_ND[finite_N]
+            outputs = torch.from_numpy(good_NC), torch.from_numpy(good_ND)
+            answers = iter(self._answers(*outputs, asked, promised))
+        return [next(answers) if yes else NOT_FINITE for yes in finite_N.tolist()]
 
     def calibrated(self, asked: Asked) -> bool:
         """Whether a calibrator was fitted for the classes that are asked about."""
