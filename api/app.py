@@ -27,6 +27,7 @@ from api.routes import (
     checkpoints,
     datasets,
     health,
+    inference,
     job_predictions,
     jobs,
     keys,
@@ -60,6 +61,7 @@ NOUNS = (
     reports,
     models,
     predictions,
+    inference,
     webhooks,
     keys,
     session,
@@ -150,6 +152,8 @@ def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Mid
             case "/datasets" if media_type != "application/json":
                 return settings.max_upload_bytes + MULTIPART_ROOM
             case "/predict":
+                return settings.max_body_bytes
+            case inferring if inferring.startswith("/v2/models/") and inferring.endswith("/infer"):
                 return settings.max_body_bytes
             case "/session":
                 return STRANGERS_BYTES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 from fastapi import APIRouter, Request
 
-from api.callers import Predicting
+from api.callers import Caller, Predicting
 from api.context import Context, Ctx, RequestId, known_shape
 from api.inference.answer import predictions_of, whole_answer
 from api.inference.batcher import Busy
@@ -44,6 +44,21 @@ async def predict(
     """
     started = time.perf_counter()
     body = await read_body(request, context)
+    return await answered(context, caller, body, request_id, started)
+
+
+async def answered(
+    context: Context, caller: Caller, body: Body, request_id: str, started: float
+) -> Predictions:
+    """What is said of a request that was read; also for the inference protocol.
+
+    Args:
+        started: when the request came, by `time.perf_counter`.
+
+    Raises:
+        Problem: no image could be read, or there is no room for so many.
+        NotFound, CarotError: nothing of this name can be asked, or not for this.
+    """
     asked = body.asked
     checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
     answering, rows = await _scored(context, checkpoint, body)
