@@ -28,6 +28,8 @@ from api.routes import (
     checkpoints,
     datasets,
     health,
+    inference,
+    job_predictions,
     jobs,
     keys,
     models,
@@ -53,12 +55,14 @@ from store.sweeper import Sweeper
 NOUNS = (
     datasets,
     jobs,
+    job_predictions,
     streams,
     presets,
     checkpoints,
     reports,
     models,
     predictions,
+    inference,
     webhooks,
     keys,
     session,
@@ -155,6 +159,8 @@ def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Mid
             case "/datasets" if media_type != "application/json":
                 return settings.max_upload_bytes + MULTIPART_ROOM
             case "/predict":
+                return settings.max_body_bytes
+            case inferring if inferring.startswith("/v2/models/") and inferring.endswith("/infer"):
                 return settings.max_body_bytes
             case "/session":
                 return STRANGERS_BYTES

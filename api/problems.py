@@ -19,6 +19,8 @@ from store import errors as store
 from store.artifacts.base import NO_SPACE
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
+"""Beneath it problems have `error` as well, which is what the inference protocol calls them."""
 log = structlog.get_logger("api")
 
 
@@ -199,7 +201,10 @@ def document(problem: Problem, request_id: str, instance: str) -> dict[str, Any]
 def response_of(problem: Problem, scope: Mapping[str, Any]) -> Response:
     """A problem as the answer to the request of an ASGI scope."""
     request_id = scope.get("state", {}).get("request_id", "")
-    body = document(problem, request_id, scope.get("path", ""))
+    path = scope.get("path", "")
+    body = document(problem, request_id, path)
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        body["error"] = problem.detail
     return JSONResponse(
         body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
     )

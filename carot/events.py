@@ -21,7 +21,7 @@ class PhaseStarted(Event):
     """The run enters a phase; `total` is the number of steps in it, when that is known."""
 
     type: Literal["phase_started"] = "phase_started"
-    phase: Literal["preparing", "training", "evaluating", "saving"]
+    phase: Literal["preparing", "training", "evaluating", "predicting", "saving"]
     total: int | None = None
 
 
@@ -77,10 +77,25 @@ class CandidateMeasured(Event):
     score: float | None = None
 
 
+class ImagesScored(Event):
+    """So many of the images of a data set have their answers."""
+
+    type: Literal["images_scored"] = "images_scored"
+    images: int
+    total: int
+
+
 class ReportSaved(Event):
     """The report lies whole in the JSON file `path`."""
 
     type: Literal["report_saved"] = "report_saved"
+    path: str
+
+
+class PredictionsSaved(Event):
+    """The predictions lie whole in the Parquet file `path`."""
+
+    type: Literal["predictions_saved"] = "predictions_saved"
     path: str
 
 
@@ -126,7 +141,9 @@ AnyEvent = Annotated[
     | CheckpointSaved
     | EvaluationDone
     | CandidateMeasured
+    | ImagesScored
     | ReportSaved
+    | PredictionsSaved
     | Warning
     | Failed,
     Field(discriminator="type"),

@@ -25,7 +25,7 @@ from carot.figures import (
     ShiftFigures,
 )
 from carot.specs import (
-    AnySpec,
+    MeasuringSpec,
     MergeSpec,
     ModelSpec,
     RunSpec,
@@ -195,7 +195,7 @@ class Report(Numbers):
 
 
 def build_report(
-    spec: AnySpec,
+    spec: MeasuringSpec,
     measured: Sequence[DatasetReport],
     *,
     classes: Sequence[str],

@@ -172,6 +172,8 @@ def _expand_suite(spec: dict[str, Any]) -> None:
     Raises:
         SpecError: a suite that this worker lacks, or has otherwise than the API.
     """
+    if "evaluation" not in spec:
+        return
     evaluation = EvaluationSpec.model_validate(spec["evaluation"])
     if evaluation.suite is None or evaluation.root is None:
         return

@@ -48,6 +48,7 @@ def submit(
 
     `interpolate`, `merge` and `select` make one checkpoint out of some that are there, or choose
     one; where the model that these started from is needed and not given, it is looked up.
+    `predict` scores every image of a data set.
 
     Everything that can be known now is checked now; the answer names the field at fault.
     """

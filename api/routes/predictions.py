@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 from fastapi import APIRouter, Request
 
-from api.callers import Predicting
+from api.callers import Caller, Predicting
 from api.context import Context, Ctx, RequestId, known_shape
 from api.deadlines import Deadline, refusing, while_connected
 from api.inference.answer import predictions_of, whole_answer
@@ -48,6 +48,30 @@ async def predict(
     """
     started = time.perf_counter()
     body = await read_body(request, context)
+    return await answered(request, context, caller, body, request_id, started, deadline)
+
+
+async def answered(
+    request: Request,
+    context: Context,
+    caller: Caller,
+    body: Body,
+    request_id: str,
+    started: float,
+    deadline: float | None,
+) -> Predictions:
+    """What is said of a request that was read; also for the inference protocol.
+
+    Args:
+        request: to hear of it when the client hangs up.
+        started: when the request came, by `time.perf_counter`.
+        deadline: see `api.deadlines`.
+
+    Raises:
+        Problem: no image could be read, there is no room for so many, the deadline has passed, or
+            the client has gone.
+        NotFound, CarotError: nothing of this name can be asked, or not for this.
+    """
     asked = body.asked
     checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
     outcome, rows = await _scored(request, context, caller.project, checkpoint, body, deadline)

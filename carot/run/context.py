@@ -28,7 +28,7 @@ from carot.reports import Candidate, DatasetReport, Report, build_report
 from carot.run.calibrate import brought, calibrate
 from carot.run.calibration_images import open_domains
 from carot.run.judge import Judge
-from carot.specs import AnySpec, EvaluationDataset
+from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.trainer import FitResult
 
 CHECKPOINT_NAME = "checkpoint"
@@ -71,7 +71,7 @@ class Context:
 
     def __init__(
         self,
-        spec: AnySpec,
+        spec: MeasuringSpec,
         folder: Path,
         reporter: Reporter,
         should_stop: Callable[[], bool],

@@ -43,6 +43,7 @@ from carot.specs.methods import (
     ZeroShotMethod,
 )
 from carot.specs.model import ModelSpec
+from carot.specs.predicting import PredictSpec, SetMethod
 from carot.specs.presets import preset, preset_names
 from carot.specs.runs import (
     KINDS,
@@ -50,6 +51,7 @@ from carot.specs.runs import (
     EvaluateSpec,
     FinetuneSpec,
     InterpolateSpec,
+    MeasuringSpec,
     MergeSpec,
     RunSpec,
     SelectSpec,
@@ -62,8 +64,8 @@ __all__ = [
     "CalibratorName", "CarotMethod", "DatasetReference", "Domain", "EvaluateSpec",
     "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
     "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
-    "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation", "PromptSpec", "Rule",
-    "RunSpec", "SelectSpec", "SelectionSpec", "Severity", "ShiftName", "Spec", "SplitName",
-    "TeacherSpec", "TracerMethod", "TrainingSpec", "UniformSoup", "ZeroShotMethod", "preset",
-    "preset_names",
+    "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation",
+    "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod",
+    "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec",
+    "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
 ]  # fmt: skip

@@ -28,6 +28,14 @@ PATH_SCHEMES = (
 )
 """What may stand before the path of local files, also where a server has a data set root."""
 
+UNLABELLED = "images"
+"""The same for images without classes, which can only be predicted."""
+
+
+def is_unlabelled(reference: str) -> bool:
+    """Whether a reference names images without classes."""
+    return reference.startswith(f"{UNLABELLED}:")
+
 
 def _without_null(reference: str) -> str:
     if "\0" in reference:

@@ -11,6 +11,7 @@ from carot.specs.calibration import OWN_DOMAIN, CalibrationSpec
 from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
 from carot.specs.methods import CarotMethod, Merge, Method
 from carot.specs.model import ModelSpec
+from carot.specs.predicting import PredictSpec
 from carot.specs.presets import with_preset
 from carot.specs.selection import Rule, SelectionSpec
 from carot.specs.training import TrainingSpec
@@ -136,6 +137,8 @@ class SelectSpec(Spec):
     calibration: Calibrations = CalibrationSpec()
 
 
-AnySpec = FinetuneSpec | EvaluateSpec | InterpolateSpec | MergeSpec | SelectSpec
+MeasuringSpec = FinetuneSpec | EvaluateSpec | InterpolateSpec | MergeSpec | SelectSpec
+"""What ends with a report."""
+AnySpec = MeasuringSpec | PredictSpec
 RunSpec = Annotated[AnySpec, Field(discriminator="kind")]
-KINDS = ("finetune", "evaluate", "interpolate", "merge", "select")
+KINDS = ("finetune", "evaluate", "interpolate", "merge", "select", "predict")

@@ -9,6 +9,7 @@ from api.context import Context
 from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
 from store.jobs import create_job
+from store.prediction_files import PREDICTIONS
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Report
 
 SPEC = FinetuneSpec.model_validate(
@@ -58,6 +59,24 @@ def add_checkpoint(
         session.add(checkpoint)
         session.flush()
         return checkpoint.id
+
+
+def add_predictions(context: Context, job_id: str, content: bytes) -> None:
+    """What a job predicted, of this content."""
+    blob = context.artifacts.put(io.BytesIO(content))
+    with context.database.session() as session:
+        row = Artifact(
+            id=new_id("art"),
+            kind=PREDICTIONS,
+            state="committed",
+            name="predictions.parquet",
+            media_type="application/vnd.apache.parquet",
+            blob_key=blob.key,
+            sha256=blob.sha256,
+            size=blob.size,
+            job_id=job_id,
+        )
+        session.add(row)
 
 
 def add_report(context: Context, checkpoint_id: str, document: dict[str, Any]) -> str:
