@@ -23,15 +23,18 @@ from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recorder import Recorder
 from api.routes import (
     checkpoints,
     datasets,
     health,
     jobs,
     keys,
+    labels,
     models,
     predictions,
     presets,
+    records,
     reports,
     session,
     streams,
@@ -58,6 +61,8 @@ NOUNS = (
     reports,
     models,
     predictions,
+    labels,
+    records,
     webhooks,
     keys,
     session,
@@ -139,6 +144,7 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         rates,
         hosts,
         readiness,
+        Recorder(database, artifacts, measures.registry),
     )
 
 
@@ -181,5 +187,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         for each in (targets, context.targets):
             each.close()
         context.engine.close()
+        context.recorder.close()
         context.doorbell.close()
         context.database.close()

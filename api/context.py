@@ -17,6 +17,7 @@ from api.inference.engine import Engine
 from api.measures import Measures
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recorder import Recorder
 from api.settings import ApiSettings
 from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
@@ -47,6 +48,7 @@ class Context:
     rates: Rates
     hosts: Hosts
     readiness: Readiness
+    recorder: Recorder
     ledger: Ledger = field(default_factory=Ledger)
     models: Models = field(default_factory=Models)
     draining: Callable[[], bool] = lambda: False

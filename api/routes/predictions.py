@@ -20,7 +20,8 @@ from api.inference.batcher import Busy
 from api.inference.engine import Encoded, Outcome
 from api.middleware import media_type_of
 from api.problems import FieldError, Problem, invalid
-from api.routes.models import checkpoint_of
+from api.recorder import Pointing, Said
+from api.routes.models import pointing_of
 from api.schemas.predictions import Guess, Prediction, Predictions, PredictRequest
 from carot.errors import UnreadableImage
 from store.checkpoints import get_checkpoint
@@ -63,7 +64,12 @@ async def predict(
     asked, images = await _read(request, context)
     if (asked.model is None) == (asked.checkpoint is None):
         raise invalid("model", "give exactly one of model and checkpoint")
-    checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
+    pointing = None
+    if asked.model is not None:
+        pointing = await to_thread.run_sync(pointing_of, context, caller.project, asked.model)
+        checkpoint = pointing.checkpoint_id
+    else:
+        checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
     measures = context.measures
     try:
         outcome = await context.engine.predict(checkpoint, images)
@@ -78,6 +84,8 @@ async def predict(
         errors = [(p.error.field, p.error.message) for p in predictions if p.error]
         raise Problem(422, "invalid_data", "no image could be read", errors=errors)
     tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
+    if pointing is not None:
+        _log(context, pointing, predictions, outcome, images)
     seconds = time.perf_counter() - started
     measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
     return Predictions(
@@ -92,13 +100,30 @@ async def predict(
 
 
 def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
-    if asked.model is not None:
-        return checkpoint_of(context, project, asked.model)
     with context.database.reading() as session:
         wanted = known_shape("checkpoint", asked.checkpoint or "")
         row = get_checkpoint(session, project, wanted)
         check_there(row)
         return row.id
+
+
+def _log(
+    context: Context,
+    pointing: Pointing,
+    predictions: list[Prediction],
+    outcome: Outcome,
+    images: list[Encoded],
+) -> None:
+    """Remember what was answered, and tell each answer the id under which it will be found."""
+    said, answered = [], []
+    for answer, row, image in zip(predictions, outcome.rows, images, strict=True):
+        if isinstance(row, UnreadableImage):
+            continue
+        top = answer.top[0]
+        said.append(Said(top.index, top.confidence, top.raw_confidence, None, row, image.content))
+        answered.append(answer)
+    for answer, id in zip(answered, context.recorder.record(pointing, said), strict=True):
+        answer.id = id
 
 
 async def _read(request: Request, context: Context) -> tuple[PredictRequest, list[Encoded]]:

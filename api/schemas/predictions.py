@@ -38,6 +38,10 @@ class Guess(BaseModel):
 class Prediction(BaseModel):
     """The answer for one image: its most likely classes, or why there are none."""
 
+    id: str | None = Field(
+        default=None,
+        description="Under which a label can be given later; null where it was not logged.",
+    )
     name: str
     top: list[Guess]
     error: FieldError | None = None
