@@ -19,11 +19,15 @@ from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
 from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
-from tests.api.rows import add_checkpoint, add_report
+from tests.api.rows import add_checkpoint, add_prediction, add_report
 
 OPEN = {("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")}
 # What a request needs to get as far as looking the id in its path up.
-BODIES: dict[tuple[str, str], Any] = {("PATCH", "/jobs/{job_id}"): {"priority": 1}}
+BODIES: dict[tuple[str, str], Any] = {
+    ("PATCH", "/jobs/{job_id}"): {"priority": 1},
+    ("PATCH", "/models/{alias}"): {"log_rate": 0.5},
+    ("POST", "/predictions/{prediction_id}/label"): {"label": "a"},
+}
 # Nobody owns presets; an alias of one's own may have the name of somebody else's.
 OWNERLESS = {("GET", "/presets/{name}"), ("PUT", "/models/{alias}")}
 NOWHERE = ("GET", "/nowhere")
@@ -47,7 +51,16 @@ def routes(client: TestClient) -> Iterator[tuple[str, str, RouteContext]]:
 def ask(client: TestClient, method: str, path: str, **options: Any) -> httpx.Response:
     """A request; for the id in a path without values, one that nothing has."""
     filled = path
-    for name in ("dataset", "job", "checkpoint", "report", "key", "webhook", "delivery"):
+    for name in (
+        "dataset",
+        "job",
+        "checkpoint",
+        "report",
+        "key",
+        "webhook",
+        "delivery",
+        "prediction",
+    ):
         filled = filled.replace(f"{{{name}_id}}", f"{name[:4]}_{26 * '0'}")
     filled = filled.replace("{alias}", "x").replace("{name}", "x")
     assert "{" not in filled, f"{path}: say what to put in its place"
@@ -64,6 +77,9 @@ def things(client: TestClient) -> dict[str, str]:
     report = add_report(context_of(client), checkpoint, {"version": 1})
     done = client.put("/models/private", json={"checkpoint": checkpoint}, headers=owner)
     assert done.status_code == 200
+    prediction = add_prediction(
+        context_of(client), checkpoint, alias="private", image=b"a secret image"
+    )
     [key] = client.get("/keys", headers=owner).json()["data"]
     with context_of(client).database.session() as session:
         url = "https://hooks.example/carot"
@@ -76,6 +92,7 @@ def things(client: TestClient) -> dict[str, str]:
         "alias": "private",
         "key_id": key["id"],
         "webhook_id": webhook,
+        "prediction_id": prediction,
     }
 
 
@@ -203,6 +220,11 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /checkpoints/{checkpoint_id}/download": {"models:read"},
         "GET /reports/{report_id}": {"models:read"},
         "POST /predict": {"predict"},
+        "POST /predictions/{prediction_id}/label": {"predict"},
+        "POST /predictions/labels": {"predict"},
+        "GET /predictions": {"models:read"},
+        "GET /predictions/{prediction_id}/image": {"models:read"},
+        "PATCH /models/{alias}": {"jobs:write"},
         "GET /metrics": {"admin"},
         "POST /keys": {"admin"},
         "GET /keys": {"admin"},
