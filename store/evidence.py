@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from store.alerts import resolve_alerts
 from store.database import database_now
 from store.tables import OWN, Evidence, ModelAlias
 
@@ -41,7 +42,8 @@ def weigh(session: Session, row: Evidence, seen: Sequence[tuple[float, bool]]) -
 
 
 def begin_anew(session: Session, project: str, alias: str) -> None:
-    """An alias moved, or went: what was gathered is of the past."""
+    """An alias moved, or went: what was gathered, and what it led to, is of the past."""
+    resolve_alerts(session, project, alias)
     session.execute(delete(Evidence).where(Evidence.project_id == project, Evidence.alias == alias))
 
 

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 def create_webhook(
     body: WebhookRequest, context: Ctx, caller: JobsWriter, key: IdempotencyKey = None
 ) -> Response:
-    """Send an event to a URL whenever a job changes its state.
+    """Send an event to a URL whenever a job changes its state, or a model is found to be wrong.
 
     The secret is in this answer and in no other. docs/webhooks.md shows a receiver.
     """
@@ -37,7 +37,9 @@ def create_webhook(
             return mine.replay
         _check(context, body.url)
         with context.database.session() as session:
-            webhook = store.create_webhook(session, caller.project, body.url, body.states)
+            webhook = store.create_webhook(
+                session, caller.project, body.url, body.states, body.events
+            )
             view = NewWebhook.model_validate(webhook)
             answer = Answer(201, view, {"Location": f"/webhooks/{view.id}"})
             mine.keep(session, answer)
