@@ -19,12 +19,14 @@ from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
 from api.inference.engine import Engine
+from api.live import Live
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
 from api.rates import Rates
 from api.readiness import Readiness
 from api.recorder import Recorder
 from api.routes import (
+    calibrations,
     checkpoints,
     datasets,
     health,
@@ -42,6 +44,7 @@ from api.routes import (
 )
 from api.settings import ApiSettings
 from api.uploads import clean_scratch
+from api.versions import Versions
 from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
@@ -60,6 +63,7 @@ NOUNS = (
     checkpoints,
     reports,
     models,
+    calibrations,
     predictions,
     labels,
     records,
@@ -145,6 +149,8 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         hosts,
         readiness,
         Recorder(database, artifacts, measures.registry),
+        Versions(database, cache),
+        Live(database),
     )
 
 

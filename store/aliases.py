@@ -78,13 +78,13 @@ def set_logging(
     return alias
 
 
-def get_alias(session: Session, project: str, name: str) -> ModelAlias:
-    """The alias of this name.
+def get_alias(session: Session, project: str, name: str, *, lock: bool = False) -> ModelAlias:
+    """The alias of this name; with `lock`, it stays as it is until this transaction ends.
 
     Raises:
         NotFound: the project has none.
     """
-    alias = session.get(ModelAlias, (project, name))
+    alias = session.get(ModelAlias, (project, name), with_for_update=lock or None)
     if alias is None:
         raise NotFound("model", name)
     return alias

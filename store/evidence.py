@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from store.alerts import resolve_alerts
+from carot.calibration.e_process import EProcess
+from store.alerts import LARGEST, raise_alert, resolve_alerts
 from store.database import database_now
 from store.tables import OWN, Evidence, ModelAlias
 
+ALPHA = 0.05
+"""How likely the test is to ever reject while confidences are true, at most."""
 
-@dataclass(frozen=True, order=True)
+
+@dataclass(frozen=True)
 class Served:
     """What an alias's answers came from. A calibrator of None is the checkpoint's own."""
 
@@ -27,6 +32,20 @@ class Served:
     alias: str
     checkpoint_id: str
     calibrator_id: str | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a test says: the e-value now and at its largest, the labels seen, since when.
+
+    `rejected_at` is when it first was at least 1 / `ALPHA`, None if it never was.
+    """
+
+    evidence: float
+    peak: float
+    labels: int
+    begun_at: datetime | None
+    rejected_at: datetime | None
 
 
 def hold(session: Session, served: Set[Served]) -> dict[Served, Evidence]:
@@ -37,14 +56,65 @@ def hold(session: Session, served: Set[Served]) -> dict[Served, Evidence]:
     return {who: _held(session, who) for who in sorted(served, key=_key)}
 
 
-def weigh(session: Session, row: Evidence, seen: Sequence[tuple[float, bool]]) -> None:
-    """Let the test see labels, in the order in which they were given."""
+def weigh(session: Session, who: Served, row: Evidence, seen: Sequence[tuple[float, bool]]) -> None:
+    """Let the test see labels, in the order in which they were given; alert when it rejects.
+
+    Args:
+        row: what `hold` gave.
+        seen: for each label the confidence of the answer, and whether it was right.
+    """
+    process = _process(row).update([c for c, _ in seen], [right for _, right in seen])
+    row.state = process.model_dump(mode="json")
+    if row.rejected_at is None and process.rejects(ALPHA):
+        row.rejected_at = session.scalars(select(database_now())).one()
+        if _points(session, who):
+            raise_alert(
+                session,
+                who.project,
+                who.alias,
+                who.checkpoint_id,
+                who.calibrator_id,
+                evidence=process.peak,
+                alpha=ALPHA,
+                labels=process.n,
+            )
+    session.flush()
+
+
+def standing(session: Session, who: Served) -> Standing:
+    """What the test says at this moment."""
+    row = session.get(Evidence, _key(who), populate_existing=True)
+    return Standing(1.0, 1.0, 0, None, None) if row is None else standing_of(row)
+
+
+def standing_of(row: Evidence) -> Standing:
+    """What the test of a row says."""
+    process = _process(row)
+    return Standing(
+        min(process.evidence, LARGEST),
+        min(process.peak, LARGEST),
+        process.n,
+        row.begun_at,
+        row.rejected_at,
+    )
 
 
 def begin_anew(session: Session, project: str, alias: str) -> None:
     """An alias moved, or went: what was gathered, and what it led to, is of the past."""
     resolve_alerts(session, project, alias)
     session.execute(delete(Evidence).where(Evidence.project_id == project, Evidence.alias == alias))
+
+
+def _process(row: Evidence) -> EProcess:
+    return EProcess() if row.state is None else EProcess.model_validate(row.state)
+
+
+def _points(session: Session, who: Served) -> bool:
+    """Whether the alias, which `hold` keeps where it is, points there."""
+    alias = session.get(ModelAlias, (who.project, who.alias), populate_existing=True)
+    if alias is None:
+        return False
+    return (alias.checkpoint_id, alias.calibrator_id) == (who.checkpoint_id, who.calibrator_id)
 
 
 def _held(session: Session, who: Served) -> Evidence:

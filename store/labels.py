@@ -90,7 +90,7 @@ def give_labels(
             told[served[row.id]].append((row.confidence, index == row.class_index))
     _write(session, before, after, key_id)
     for who, seen in told.items():
-        weigh(session, held[who], seen)
+        weigh(session, who, held[who], seen)
     return outcomes
 
 

@@ -82,8 +82,12 @@ def class_names(session: Session, checkpoint_ids: Sequence[str]) -> dict[str, li
     return dict(session.execute(query).all())
 
 
-def read_window(session: Session, window: Window) -> list[Any]:
-    """Rows in the order of time: what was said, and the class that was true, or None."""
+def read_window(session: Session, window: Window, *, labelled: bool = False) -> list[Any]:
+    """Rows in the order of time: what was said, and the class that was true, or None.
+
+    Args:
+        labelled: whether only those with a label count.
+    """
     columns = (
         Prediction.id,
         Prediction.created_at,
@@ -94,7 +98,7 @@ def read_window(session: Session, window: Window) -> list[Any]:
         Prediction.log_rate,
         Label.class_index.label("truth"),
     )
-    query = select(*columns).outerjoin(Label, Label.prediction_id == Prediction.id)
+    query = select(*columns).join(Label, Label.prediction_id == Prediction.id, isouter=not labelled)
     calibrator = _is(window.calibrator_id)
     return _newest(session, query.where(calibrator), window)
 
