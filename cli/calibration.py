@@ -8,7 +8,7 @@ import typer
 
 from cli.client import Client
 from cli.options import DEFAULT_URL, AsJson, Url
-from cli.output import emit, figure, out, table
+from cli.output import emit, figure, out, percent, table
 
 AliasName = Annotated[str, typer.Argument(metavar="ALIAS")]
 Since = Annotated[
