@@ -59,11 +59,14 @@ class Context:
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)
     refits: CapacityLimiter = field(init=False)
+    texts: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
         # Apart from the limit of all threads: uploads that wait must not hold up other requests.
         self.ingests = CapacityLimiter(self.settings.ingest_processes)
         self.refits = CapacityLimiter(1)
+        # One request's classes after the other go through a text tower.
+        self.texts = CapacityLimiter(1)
 
     def leaving(self) -> bool:
         """Whether this process was told to stop."""

@@ -27,7 +27,8 @@ class Measures:
     """One registry per application, so that two in one process do not collide.
 
     Attributes:
-        refused: images that were not classified: `unreadable`, `too_large` or `busy`.
+        refused: images that were not classified: `unreadable`, `too_large`, `busy`
+            or `not_finite`.
         served: predictions by model.
     """
 
@@ -69,7 +70,7 @@ class Measures:
             registry=self.registry,
         )
         self.served = Served(self.registry, SECONDS)
-        for reason in ("unreadable", "too_large", "busy"):
+        for reason in ("unreadable", "too_large", "busy", "not_finite"):
             self.refused.labels(reason)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:

@@ -58,7 +58,7 @@ class Said(NamedTuple):
     Attributes:
         class_index: of the top class.
         confidence, raw_confidence: in it, calibrated and not, each 0 to 1.
-        shift: the shift score, a percentile; None where there is none.
+        shift: the shift score, a percentile from 0 to 1; None where there is none.
         logits_C: as the model made them.
         image: as it was sent, where it may be wanted.
     """

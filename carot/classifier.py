@@ -16,6 +16,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import AnyCalibrator, label_set_hash
 from carot.checkpoints import (
     CALIBRATOR_NAME,
+    GROUNDS_NAME,
     ClassifierCard,
     load_calibration,
     load_card,
@@ -56,11 +57,9 @@ class Classifier:
         card = load_card(folder)
         calibration = load_calibration(folder)
         if calibration is not None:
-            fitted_for = calibration.calibrator.label_set_hash
-            if fitted_for != label_set_hash(card.classes):
-                raise CheckpointError(
-                    f"{folder.name}: {CALIBRATOR_NAME} was fitted for another list of classes"
-                )
+            _check_classes(folder, card, CALIBRATOR_NAME, calibration.calibrator.label_set_hash)
+            if calibration.grounds is not None:
+                _check_classes(folder, card, GROUNDS_NAME, calibration.grounds.label_set_hash)
         model = load_folder(folder, pick_device(device))
         return cls(model, load_head(folder, card), card, calibration)
 
@@ -97,6 +96,11 @@ class Classifier:
         if self.calibrator is None:
             return raw_NC, raw_NC
         return raw_NC, self.calibrator.probabilities(logits_NC)
+
+
+def _check_classes(folder: Path, card: ClassifierCard, name: str, fitted_for: str) -> None:
+    if fitted_for != label_set_hash(card.classes):
+        raise CheckpointError(f"{folder.name}: {name} was fitted for another list of classes")
 
 
 def pick_device(device: str = "auto") -> torch.device:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,36 +20,42 @@ from carot.data.decoding import DecodeLimits
 from carot.data.fitting import Fit
 from carot.errors import UnreadableImage
 
+if TYPE_CHECKING:
+    from carot.answering import Answering
+
+
+class Scored(NamedTuple):
+    """What a model makes of one image, float32. C classes, D embedding width.
+
+    Attributes:
+        logits_C: of the checkpoint's own head.
+        features_D: of unit length.
+    """
+
+    logits_C: NDArray[np.float32]
+    features_D: NDArray[np.float32]
+
 
 class Predictor(Protocol):
-    """A loaded checkpoint. C classes."""
+    """A loaded checkpoint. N images, C classes, D embedding width."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """C names; a logit's place is an index into them."""
 
     @property
-    def temperature(self) -> float | None:
-        """What logits are divided by, if the calibrator is of that kind."""
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether a calibrator was fitted."""
+    def answering(self) -> Answering:
+        """What makes answers of logits and features."""
 
     @property
     def fit(self) -> Fit | None:
         """How far the decoder may bring an image before `prepare`, which must not notice."""
 
     def prepare(self, image: Image.Image) -> Any:
-        """One RGB image as what `logits` takes; safe in any thread."""
+        """One RGB image as what `outputs` takes; safe in any thread."""
 
-    def logits(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        """Logits of prepared images, shape (N, C)."""
-
-    def confidences(
-        self, logits_NC: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(raw, calibrated) probabilities, each of shape (N, C)."""
+    def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (N, C) and unit features (N, D) of prepared images."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Outcome:
-    """For each image its logits (C,), or why there are none."""
+    """For each image what the model makes of it, or why that cannot be said."""
 
     predictor: Predictor
-    rows: list[NDArray[np.float32] | UnreadableImage]
+    rows: list[Scored | UnreadableImage]
 
 
 class Engine:
@@ -104,7 +110,7 @@ class Engine:
         self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
         self.decoders = Decoders(decoders, decoding or DecodeLimits())
-        self._batcher: Batcher[tuple[Predictor, Any], NDArray[np.float32]] = Batcher(
+        self._batcher: Batcher[tuple[Predictor, Any], Scored] = Batcher(
             self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity, on_wait=on_wait
         )
 
@@ -127,11 +133,11 @@ class Engine:
             prepared = await asyncio.gather(*map(asyncio.wrap_future, decoding))
             good = [(predictor, p) for p in prepared if not isinstance(p, UnreadableImage)]
             futures = self._batcher.submit(id(predictor), good)
-            logits = iter(await asyncio.gather(*(asyncio.wrap_future(f) for f in futures)))
+            scored = iter(await asyncio.gather(*(asyncio.wrap_future(f) for f in futures)))
         finally:
             self._pending -= len(images)
         return Outcome(
-            predictor, [p if isinstance(p, UnreadableImage) else next(logits) for p in prepared]
+            predictor, [p if isinstance(p, UnreadableImage) else next(scored) for p in prepared]
         )
 
     @property
@@ -168,10 +174,8 @@ class Engine:
                 del self._loaded[checkpoint_id]
             raise
 
-    def _run(
-        self, key: Hashable, items: Sequence[tuple[Predictor, Any]]
-    ) -> Sequence[NDArray[np.float32]]:
+    def _run(self, key: Hashable, items: Sequence[tuple[Predictor, Any]]) -> Sequence[Scored]:
         started = time.perf_counter()
-        logits_NC = items[0][0].logits([prepared for _, prepared in items])
+        outputs = items[0][0].outputs([prepared for _, prepared in items])
         self._on_batch(len(items), time.perf_counter() - started)
-        return list(logits_NC)
+        return [Scored(*row) for row in zip(*outputs, strict=True)]

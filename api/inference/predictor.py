@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from carot.answering import Answering
 from carot.classifier import Classifier
 from carot.data.fitting import Fit
 
@@ -19,30 +20,27 @@ PROBES = ((37, 61), (300, 200), (64, 500))
 
 
 class TorchPredictor:
-    """A classifier behind arrays, so that no other file needs torch. N images, C classes."""
+    """A classifier behind arrays, so that no other file needs torch.
+
+    N images, C classes, D embedding width.
+    """
 
     def __init__(self, folder: Path, device: str) -> None:
         self._classifier = Classifier.load(folder, device)
         self.classes = self._classifier.classes
-        self.calibrated = self._classifier.calibrator is not None
-        self.temperature = getattr(self._classifier.calibrator, "temperature", None)
+        self.answering = Answering.of(self._classifier)
         self.fit = self._checked_fit()
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """One image as the model's input; safe in any thread."""
         return self._classifier.preprocess(image)
 
-    def logits(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Logits of prepared images, shape (N, C)."""
-        result: NDArray[np.float32] = self._classifier.logits_of(torch.stack([*prepared])).numpy()
-        return result
-
-    def confidences(
-        self, logits_NC: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(raw, calibrated) probabilities, each of shape (N, C)."""
-        raw_NC, calibrated_NC = self._classifier.confidences(torch.from_numpy(logits_NC))
-        return raw_NC.numpy(), calibrated_NC.numpy()
+    def outputs(
+        self, prepared: Sequence[torch.Tensor]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (N, C) and unit features (N, D) of prepared images."""
+        logits_NC, features_ND = self._classifier.outputs_of(torch.stack([*prepared]))
+        return logits_NC.numpy(), features_ND.numpy()
 
     def _checked_fit(self) -> Fit | None:
         """The fit, if it gives this model's transform what it would have made itself."""

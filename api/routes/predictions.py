@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
 
 from api.callers import Predicting
 from api.context import Context, Ctx, RequestId, known_shape
+from api.inference.answer import predictions_of, whole_answer
 from api.inference.batcher import Busy
-from api.inference.engine import Encoded, Outcome
-from api.middleware import media_type_of
-from api.problems import FieldError, Problem, invalid
+from api.inference.engine import Encoded, Scored
+from api.prediction_bodies import BODY, Body, TooLarge, read_body
+from api.problems import Problem
 from api.recorder import Pointing, Said
 from api.routes.models import pointing_of
-from api.schemas.predictions import Guess, Prediction, Predictions, PredictRequest
+from api.schemas.predictions import Prediction, Predictions, PredictRequest
+from carot.answers import Asked
 from carot.errors import UnreadableImage
 from store.checkpoints import get_checkpoint
 from store.deletion import check_there
 
+if TYPE_CHECKING:
+    from carot.answering import Answering
+
 router = APIRouter(tags=["predictions"])
-TEXT = {"type": "string"}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "properties": {
-                        "images": {"type": "array", "items": TEXT | {"format": "binary"}},
-                        "model": TEXT,
-                        "checkpoint": TEXT,
-                        "top_k": {"type": "integer", "minimum": 1, "maximum": 1000},
-                    },
-                }
-            },
-            "application/json": {"schema": PredictRequest.model_json_schema()},
-        },
-    }
-}
+
+MOST_VOCABULARIES = 8
+"""Requests with classes of their own that may wait for a text tower."""
 
 
 @router.post("/predict", openapi_extra=BODY)
@@ -61,152 +44,131 @@ async def predict(
     gets an `error` in its place; if none can be read, the request is refused.
     """
     started = time.perf_counter()
-    asked, images = await _read(request, context)
-    if (asked.model is None) == (asked.checkpoint is None):
-        raise invalid("model", "give exactly one of model and checkpoint")
-    pointing = None
-    if asked.model is not None:
-        pointing = await to_thread.run_sync(pointing_of, context, caller.project, asked.model)
-        checkpoint = pointing.checkpoint_id
-    else:
-        checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
-    measures = context.measures
-    try:
-        outcome = await context.engine.predict(checkpoint, images)
-    except Busy:
-        measures.refused.labels("busy").inc(len(images))
-        raise Problem(
-            503, "busy", "too many images are waiting already", headers={"Retry-After": "1"}
-        ) from None
-    predictions = _answers(outcome, images, asked.top_k)
-    measures.refused.labels("unreadable").inc(sum(p.error is not None for p in predictions))
-    if all(prediction.error for prediction in predictions):
-        errors = [(p.error.field, p.error.message) for p in predictions if p.error]
-        raise Problem(422, "invalid_data", "no image could be read", errors=errors)
+    body = await read_body(request, context)
+    asked = body.asked
+    pointing = await to_thread.run_sync(_pointing, context, caller.project, asked)
+    checkpoint, version = pointing.checkpoint_id, pointing.calibrator_id
+    answering, rows = await _scored(context, checkpoint, body)
+    if version is not None:
+        calibrator = await to_thread.run_sync(context.versions.calibrators.get, version)
+        answering = answering.with_calibrator(calibrator)
+    wanted = await _wanted(context, answering, asked)
+    predictions = await to_thread.run_sync(predictions_of, answering, wanted, body.names, rows)
+    _check_any(context, predictions, sum(isinstance(row, UnreadableImage) for row in rows))
     tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
-    if pointing is not None:
-        _log(context, pointing, predictions, outcome, images)
+    # What is measured of a model is about its own classes.
+    tops = tops if wanted.vocabulary is None else []
+    if wanted.vocabulary is None:
+        _log(context, pointing, predictions, rows, body.images)
     seconds = time.perf_counter() - started
-    measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
-    return Predictions(
+    context.measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
+    return whole_answer(
+        answering,
+        wanted,
+        predictions,
         model=asked.model,
         checkpoint=checkpoint,
-        calibrated=outcome.predictor.calibrated,
-        temperature=outcome.predictor.temperature,
-        predictions=predictions,
+        calibrator=version,
         request_id=request_id,
-        milliseconds=round(1000 * seconds, 2),
+        seconds=seconds,
     )
 
 
-def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
+def _pointing(context: Context, project: str, asked: PredictRequest) -> Pointing:
+    """What is asked for, if its checkpoint is still there; one that is named is not logged."""
+    if asked.model is not None:
+        wanted = pointing_of(context, project, asked.model)
+    else:
+        checkpoint = known_shape("checkpoint", asked.checkpoint or "")
+        wanted = Pointing(project, "", checkpoint, None, 0.0, False)
     with context.database.reading() as session:
-        wanted = known_shape("checkpoint", asked.checkpoint or "")
-        row = get_checkpoint(session, project, wanted)
-        check_there(row)
-        return row.id
+        check_there(get_checkpoint(session, project, wanted.checkpoint_id))
+    return wanted
 
 
 def _log(
     context: Context,
     pointing: Pointing,
-    predictions: list[Prediction],
-    outcome: Outcome,
-    images: list[Encoded],
+    predictions: Sequence[Prediction],
+    rows: Sequence[Scored | UnreadableImage],
+    images: Sequence[Encoded | UnreadableImage],
 ) -> None:
     """Remember what was answered, and tell each answer the id under which it will be found."""
-    said, answered = [], []
-    for answer, row, image in zip(predictions, outcome.rows, images, strict=True):
-        if isinstance(row, UnreadableImage):
-            continue
-        top = answer.top[0]
-        said.append(Said(top.index, top.confidence, top.raw_confidence, None, row, image.content))
-        answered.append(answer)
+    answered, said = [], []
+    for answer, row, image in zip(predictions, rows, images, strict=True):
+        if answer.top and isinstance(row, Scored) and isinstance(image, Encoded):
+            top, shift = answer.top[0], answer.shift
+            percentile = None if shift is None else shift.percentile
+            answered.append(answer)
+            said.append(
+                Said(
+                    top.index,
+                    top.confidence,
+                    top.raw_confidence,
+                    percentile,
+                    row.logits_C,
+                    image.content,
+                )
+            )
     for answer, id in zip(answered, context.recorder.record(pointing, said), strict=True):
         answer.id = id
 
 
-async def _read(request: Request, context: Context) -> tuple[PredictRequest, list[Encoded]]:
-    media_type = media_type_of(request.headers)
-    limit = context.settings.max_images
-    if media_type == "multipart/form-data":
-        async with request.form(max_files=limit, max_fields=8) as form:
-            images = [
-                Encoded(file.filename or f"images.{i}", await file.read())
-                for i, file in enumerate(form.getlist("images"))
-                if isinstance(file, UploadFile)
-            ]
-            asked = _validated(_form_values(form, len(images)))
-    elif media_type == "application/json":
-        asked, images = await to_thread.run_sync(_decode_json, await request.body(), limit)
-    else:
-        raise Problem(415, "unsupported_media_type", "send multipart/form-data or application/json")
-    for i, image in enumerate(images):
-        if len(image.content) > context.settings.max_image_bytes:
-            context.measures.refused.labels("too_large").inc()
-            raise invalid(f"images.{i}", f"more than {context.settings.max_image_bytes} bytes")
-    return asked, images
+async def _scored(
+    context: Context, checkpoint: str, body: Body
+) -> tuple[Answering, list[Scored | UnreadableImage]]:
+    """What the model makes of each image, or why it makes nothing of it.
 
-
-def _form_values(form: FormData, images: int) -> dict[str, object]:
-    if images == 0:
-        raise invalid("images", "the form has no files of this name")
-    values: dict[str, object] = {
-        name: value
-        for name in ("model", "checkpoint", "top_k")
-        if isinstance(value := form.get(name), str) and value
-    }
-    return values | {"images": ["form"] * images}
-
-
-def _decode_json(raw: bytes, limit: int) -> tuple[PredictRequest, list[Encoded]]:
+    Raises:
+        Problem: no image is left to look at, or there is no room for so many.
+    """
+    refused = context.measures.refused
+    large = sum(isinstance(image, TooLarge) for image in body.images)
+    refused.labels("too_large").inc(large)
+    good = [image for image in body.images if isinstance(image, Encoded)]
+    if not good:
+        refused.labels("unreadable").inc(len(body.images) - large)
+        raise _none_answered([e for e in body.images if isinstance(e, UnreadableImage)])
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, "invalid_json", f"the body is not JSON: {error}") from error
-    asked = _validated(document)
-    if len(asked.images) > limit:
-        raise invalid("images", f"at most {limit} images in one request")
-    images = []
-    for i, text in enumerate(asked.images):
-        try:
-            content = base64.b64decode(text.encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
-            raise invalid(f"images.{i}", f"not base64: {error}") from error
-        images.append(Encoded(f"images.{i}", content))
-    return asked, images
+        outcome = await context.engine.predict(checkpoint, good)
+    except Busy:
+        refused.labels("busy").inc(len(good))
+        raise _busy("too many images are waiting already") from None
+    found = iter(outcome.rows)
+    rows = [next(found) if isinstance(each, Encoded) else each for each in body.images]
+    broken = [row for row in rows if isinstance(row, UnreadableImage)]
+    refused.labels("unreadable").inc(len(broken) - large)
+    if len(broken) == len(rows):
+        raise _none_answered(broken)
+    return outcome.predictor.answering, rows
 
 
-def _validated(document: object) -> PredictRequest:
-    try:
-        return PredictRequest.model_validate(document)
-    except ValidationError as error:
-        pairs = [(".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors()]
-        detail = f"{pairs[0][0]}: {pairs[0][1]}"
-        raise Problem(422, "invalid_request", detail, errors=pairs[:100]) from error
+async def _wanted(context: Context, answering: Answering, asked: PredictRequest) -> Asked:
+    """What is asked of each image, with the text tower's weights for classes that came along."""
+    wanted = asked.asked()
+    if asked.classes is None:
+        return wanted
+    if context.texts.statistics().tasks_waiting >= MOST_VOCABULARIES:
+        raise _busy("too many requests with classes of their own are waiting already")
+    vocabulary = await to_thread.run_sync(
+        answering.vocabulary, asked.classes, asked.templates, limiter=context.texts
+    )
+    return replace(wanted, vocabulary=vocabulary)
 
 
-def _answers(outcome: Outcome, images: list[Encoded], top_k: int) -> list[Prediction]:
-    predictor = outcome.predictor
-    good = [row for row in outcome.rows if not isinstance(row, UnreadableImage)]
-    confidences = iter(zip(*predictor.confidences(np.stack(good)), strict=True) if good else ())
-    answers = []
-    for i, (image, row) in enumerate(zip(images, outcome.rows, strict=True)):
-        if isinstance(row, UnreadableImage):
-            error = FieldError(field=f"images.{i}", message=row.reason)
-            answers.append(Prediction(name=image.name, top=[], error=error))
-            continue
-        raw_C, calibrated_C = next(confidences)
-        top = np.argsort(-row, kind="stable")[:top_k]
-        guesses = [
-            Guess(
-                label=predictor.classes[c],
-                index=int(c),
-                confidence=float(calibrated_C[c]),
-                raw_confidence=float(raw_C[c]),
-                logit=float(row[c]),
-            )
-            for c in top
-        ]
-        answers.append(Prediction(name=image.name, top=guesses))
-    return answers
+def _none_answered(broken: Sequence[UnreadableImage]) -> Problem:
+    errors = [(f"images.{i}", error.reason) for i, error in enumerate(broken)]
+    return Problem(422, "invalid_data", "no image could be read", errors=errors)
+
+
+def _check_any(context: Context, predictions: Sequence[Prediction], unreadable: int) -> None:
+    """Refuse to answer where the model failed for every image that it was shown."""
+    errors = [(p.error.field, p.error.message) for p in predictions if p.error]
+    context.measures.refused.labels("not_finite").inc(len(errors) - unreadable)
+    if len(errors) == len(predictions):
+        detail = "the model's outputs are not finite numbers; nothing can be said of any image"
+        raise Problem(500, "internal", detail, errors=errors)
+
+
+def _busy(detail: str) -> Problem:
+    return Problem(503, "busy", detail, headers={"Retry-After": "1"})

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from api.inference.batcher import Busy
-from api.inference.engine import Encoded, Engine
+from api.inference.engine import Encoded, Engine, Scored
+from carot.answering import Answering
 from carot.data.decoding import DecodeLimits, DecoderFailure
 from carot.errors import CheckpointError, UnreadableImage
 
@@ -26,21 +27,15 @@ class Brightness:
     """Two classes; the logit of each image is its mean brightness."""
 
     classes = ("dark", "bright")
-    temperature = 2.0
-    calibrated = True
+    answering = Answering(classes, None)
     fit = None
 
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean())
 
-    def logits(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
+    def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         means = np.array(prepared, dtype=np.float32)
-        return np.stack([255 - means, means], axis=1)
-
-    def confidences(
-        self, logits_NC: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        raise NotImplementedError
+        return np.stack([255 - means, means], axis=1), np.stack([means], axis=1)
 
 
 class Loader:
@@ -96,8 +91,11 @@ async def test_answers_keep_the_order_around_broken_images(engine: Engine) -> No
     first, second, third = outcome.rows
     assert isinstance(second, UnreadableImage)
     assert second.name == "bad.png"
-    assert np.allclose(first, [245, 10])  # type: ignore[arg-type]
-    assert np.allclose(third, [55, 200])  # type: ignore[arg-type]
+    assert isinstance(first, Scored)
+    assert isinstance(third, Scored)
+    assert np.allclose(first.logits_C, [245, 10])
+    assert np.allclose(third.logits_C, [55, 200])
+    assert [*first.features_D, *third.features_D] == [10, 200]
 
 
 async def test_a_checkpoint_is_loaded_once_for_all_who_wait(engine: Engine, loader: Loader) -> None:

@@ -8,44 +8,67 @@ import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
 from api.inference.engine import Engine
+from carot.answering import Answering
+from carot.calibration.calibration import Calibration
+from carot.calibration.grounds import fit_grounds
+from carot.calibration.shift_score import fit_shift_score
+from carot.calibration.temperature import fit_temperature
 from carot.errors import CheckpointError
 from tests.api.helpers import Start, context_of
 from tests.api.rows import add_checkpoint
+
+CLASSES = ("dark", "bright")
+SPLIT = 200
+
+
+@cache
+def calibration() -> Calibration:
+    """Of images of every brightness, of which those in between are wrong every third time."""
+    bright_N = torch.linspace(0, 1, SPLIT)
+    logits_NC, features_ND = map(torch.from_numpy, seen(bright_N.numpy()))
+    top_N = logits_NC.argmax(dim=1)
+    unsure_N = ((bright_N - 0.5).abs() < 0.2) & (torch.arange(SPLIT) % 3 == 0)
+    calibrator = fit_temperature(logits_NC, top_N, classes=CLASSES)
+    return Calibration(
+        calibrator.model_copy(update={"temperature": 2.0}),
+        grounds=fit_grounds(logits_NC, torch.where(unsure_N, 1 - top_N, top_N), classes=CLASSES),
+        shift_score=fit_shift_score(features_ND),
+    )
+
+
+def seen(bright_N: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits and features of images this bright."""
+    angle_N = bright_N * np.pi / 2
+    features_ND = np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1)
+    return np.stack([1 - bright_N, bright_N], axis=1), features_ND.astype(np.float32)
 
 
 class Brightness:
     """Two classes; logits are dark and bright, temperature 2."""
 
-    classes = ("dark", "bright")
-    temperature = 2.0
-    calibrated = True
+    classes = CLASSES
     fit = None
+
+    @property
+    def answering(self) -> Answering:
+        return Answering(CLASSES, calibration())
 
     def prepare(self, image: Image.Image) -> Any:
         return float(np.asarray(image).mean()) / 255
 
-    def logits(self, prepared: Sequence[Any]) -> NDArray[np.float32]:
-        bright = np.array(prepared, dtype=np.float32)
-        return np.stack([1 - bright, bright], axis=1)
-
-    def confidences(
-        self, logits_NC: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        def softmax(x: NDArray[Any]) -> NDArray[np.float64]:
-            e = np.exp(x.astype(np.float64))
-            shares: NDArray[np.float64] = e / e.sum(axis=1, keepdims=True)
-            return shares
-
-        return softmax(logits_NC), softmax(logits_NC / 2.0)
+    def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return seen(np.array(prepared, dtype=np.float32))
 
 
 def png(level: int, size: tuple[int, int] = (4, 4)) -> bytes:
