@@ -84,5 +84,6 @@ def _test(session: Session, pointing: Pointing) -> TestView:
         rejected=now.rejected_at is not None,
         rejected_at=now.rejected_at,
         labels=now.labels,
+        finding=now.finding,
         begun_at=now.begun_at,
     )

@@ -11,9 +11,6 @@ from store.pages import Page, fetch_page
 from store.tables import CalibrationAlert
 from store.webhooks import announce_alert
 
-LARGEST = 1e300
-"""Evidence is cut here, so that it stays a number in every format."""
-
 
 def raise_alert(
     session: Session,
@@ -25,12 +22,14 @@ def raise_alert(
     evidence: float,
     alpha: float,
     labels: int,
+    finding: str | None,
 ) -> CalibrationAlert:
     """A new alert, told to every webhook that wants to hear of them, in this transaction.
 
     Args:
         evidence: the e-value, at least 1 / alpha.
         labels: how many the test had seen.
+        finding: in words, what is wrong.
     """
     row = CalibrationAlert(
         id=new_id("alert"),
@@ -38,9 +37,10 @@ def raise_alert(
         alias=alias,
         checkpoint_id=checkpoint_id,
         calibrator_id=calibrator_id,
-        evidence=min(evidence, LARGEST),
+        evidence=evidence,
         alpha=alpha,
         labels=labels,
+        finding=finding,
     )
     session.add(row)
     session.flush()

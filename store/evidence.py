@@ -15,13 +15,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from carot.calibration.e_process import EProcess
-from store.alerts import LARGEST, raise_alert, resolve_alerts
+from carot.calibration.e_process import ALPHA, EProcess
+from store.alerts import raise_alert, resolve_alerts
 from store.database import database_now
-from store.tables import OWN, Evidence, ModelAlias
+from store.tables import OWN, Evidence, ModelAlias, Prediction
 
-ALPHA = 0.05
-"""How likely the test is to ever reject while confidences are true, at most."""
+REFERENCE = 1000
+"""Predictions whose confidences say, before the first label, where the thirds of them lie."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,14 @@ class Served:
 class Standing:
     """What a test says: the e-value now and at its largest, the labels seen, since when.
 
-    `rejected_at` is when it first was at least 1 / `ALPHA`, None if it never was.
+    `finding` says in words what earned the evidence; `rejected_at` is when it first was at least
+    1 / `ALPHA`, None if it never was.
     """
 
     evidence: float
     peak: float
     labels: int
+    finding: str | None
     begun_at: datetime | None
     rejected_at: datetime | None
 
@@ -63,7 +65,8 @@ def weigh(session: Session, who: Served, row: Evidence, seen: Sequence[tuple[flo
         row: what `hold` gave.
         seen: for each label the confidence of the answer, and whether it was right.
     """
-    process = _process(row).update([c for c, _ in seen], [right for _, right in seen])
+    process = _process(row) or EProcess.fresh(read_confidences(session, who, REFERENCE))
+    process = process.update([c for c, _ in seen], [right for _, right in seen])
     row.state = process.model_dump(mode="json")
     if row.rejected_at is None and process.rejects(ALPHA):
         row.rejected_at = session.scalars(select(database_now())).one()
@@ -76,7 +79,8 @@ def weigh(session: Session, who: Served, row: Evidence, seen: Sequence[tuple[flo
                 who.calibrator_id,
                 evidence=process.peak,
                 alpha=ALPHA,
-                labels=process.n,
+                labels=process.labels,
+                finding=None if process.suspect is None else process.suspect.words,
             )
     session.flush()
 
@@ -84,19 +88,32 @@ def weigh(session: Session, who: Served, row: Evidence, seen: Sequence[tuple[flo
 def standing(session: Session, who: Served) -> Standing:
     """What the test says at this moment."""
     row = session.get(Evidence, _key(who), populate_existing=True)
-    return Standing(1.0, 1.0, 0, None, None) if row is None else standing_of(row)
+    return Standing(1.0, 1.0, 0, None, None, None) if row is None else standing_of(row)
 
 
 def standing_of(row: Evidence) -> Standing:
     """What the test of a row says."""
-    process = _process(row)
+    process = _process(row) or EProcess.fresh()
     return Standing(
-        min(process.evidence, LARGEST),
-        min(process.peak, LARGEST),
-        process.n,
+        process.evidence,
+        process.peak,
+        process.labels,
+        None if process.suspect is None else process.suspect.words,
         row.begun_at,
         row.rejected_at,
     )
+
+
+def read_confidences(session: Session, who: Served, last: int) -> list[float]:
+    """Of the newest predictions from there, with a label or without."""
+    calibrator = Prediction.calibrator_id
+    query = select(Prediction.confidence).where(
+        Prediction.project_id == who.project,
+        Prediction.alias == who.alias,
+        Prediction.checkpoint_id == who.checkpoint_id,
+        calibrator.is_(None) if who.calibrator_id is None else calibrator == who.calibrator_id,
+    )
+    return list(session.scalars(query.order_by(Prediction.id.desc()).limit(last)))
 
 
 def begin_anew(session: Session, project: str, alias: str) -> None:
@@ -105,8 +122,9 @@ def begin_anew(session: Session, project: str, alias: str) -> None:
     session.execute(delete(Evidence).where(Evidence.project_id == project, Evidence.alias == alias))
 
 
-def _process(row: Evidence) -> EProcess:
-    return EProcess() if row.state is None else EProcess.model_validate(row.state)
+def _process(row: Evidence) -> EProcess | None:
+    """The state of the test; None before its first label."""
+    return None if row.state is None else EProcess.model_validate(row.state)
 
 
 def _points(session: Session, who: Served) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from store.base import Base, Id
-from store.clean import Document
+from store.clean import Document, Words
 from store.database import database_now
 
 OWN = ""
@@ -109,5 +109,6 @@ class CalibrationAlert(Base):
     evidence: Mapped[float]
     alpha: Mapped[float]
     labels: Mapped[int]
+    finding: Mapped[str | None] = mapped_column(Words())
     raised_at: Mapped[datetime] = mapped_column(default=database_now())
     resolved_at: Mapped[datetime | None]

@@ -184,6 +184,7 @@ def announce_alert(session: Session, alert: CalibrationAlert) -> None:
                 "evidence": alert.evidence,
                 "alpha": alert.alpha,
                 "labels": alert.labels,
+                "finding": alert.finding,
             }
         },
     }

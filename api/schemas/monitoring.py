@@ -34,6 +34,7 @@ class AlertView(View):
     evidence: float = Field(description="The e-value: at least 1 / alpha.")
     alpha: float = Field(description="How rarely a model whose confidences are true gets an alert.")
     labels: int = Field(description="How many labels the test had seen.")
+    finding: str | None = Field(description="What is wrong, such as `overconfident`.")
     raised_at: Time
     resolved_at: Time | None = Field(description="When the model was moved or removed.")
 
@@ -73,6 +74,7 @@ class TestView(BaseModel):
     rejected: bool = Field(description="Whether the confidences were found not to be true.")
     rejected_at: Time | None
     labels: int = Field(description="Labels seen, in the order in which they were given.")
+    finding: str | None = Field(description="What earned the evidence, such as `overconfident`.")
     begun_at: Time | None = Field(description="When the first label came since the model moved.")
 
 

@@ -171,6 +171,7 @@ def _evidence() -> None:
         sa.Column("evidence", NUMBER, nullable=False),
         sa.Column("alpha", NUMBER, nullable=False),
         sa.Column("labels", BIGINT, nullable=False),
+        sa.Column("finding", sa.Text(), nullable=True),
         sa.Column("raised_at", MOMENT, nullable=False),
         sa.Column("resolved_at", MOMENT, nullable=True),
         _to("calibration_alerts", "project_id", "projects"),

@@ -157,6 +157,7 @@ def _watched(database: Database, blobs: ArtifactStore, checkpoint: str) -> None:
                 evidence=1e300,
                 alpha=0.05,
                 labels=12,
+                finding="overconfident",
                 resolved_at=database_now(),
             )
         )
