@@ -2,8 +2,8 @@
 
 H0: P(answer t is right | its confidence c_t and everything before) = c_t. Evidence against it is
 the wealth of a gambler who starts with 1 and bets on every label at the odds that H0 calls fair.
-Before label o_t (1 right, 0 wrong) is seen, a bet names how far the log odds of being right are off,
-δ; its stake is multiplied by the likelihood ratio
+Before label o_t (1 right, 0 wrong) is seen, a bet names how far the log odds of being right are
+off, δ; its stake is multiplied by the likelihood ratio
 
     e^{δ o_t} / (1 − c_t + c_t e^δ) = 1 + λ (o_t − c_t),   λ = (e^δ − 1) / (1 − c_t + c_t e^δ),
 
@@ -120,7 +120,7 @@ class EProcess(Numbers):
         Raises:
             CalibrationError: confidences outside 0 to 1.
         """
-        edges = DEFAULT_EDGES
+        edges: tuple[float, ...] = DEFAULT_EDGES
         if len(reference) >= LEAST_REFERENCE:
             thirds = np.quantile(_confidences(reference), (1 / 3, 2 / 3), method="lower")
             # Confidences that are mostly 1 have no three parts.
@@ -155,7 +155,7 @@ class EProcess(Numbers):
         log_peak, peak_after, at_peak_J = self.log_peak, self.peak_after, None
         for labels, factor_J in enumerate(factor_NJ, start=self.labels):
             weight_J, growth = placed.play(weight_J, factor_J, labels)
-            log_evidence += math.log(growth)
+            log_evidence += math.log(float(growth))
             if log_evidence > log_peak:
                 log_peak, peak_after, at_peak_J = log_evidence, labels + 1, weight_J
         return self.model_copy(
@@ -213,7 +213,7 @@ class Bets:
         ratio_NJ: Floats = np.where(o_N1 > 0, power_NJ, 1.0) / (1 - c_N1 + c_N1 * power_NJ)
         return ratio_NJ
 
-    def play(self, weight_J: Floats, factor_J: Floats, labels: int) -> tuple[Floats, float]:
+    def play(self, weight_J: Floats, factor_J: Floats, labels: int) -> tuple[Floats, Floats]:
         """Stakes after a label and what the wealth was multiplied by; `labels` came before it."""
         earned_J = weight_J * factor_J
         growth = earned_J.sum(axis=-1, keepdims=True)
