@@ -18,7 +18,7 @@ from api.context import Context
 from api.inference.engine import Engine
 from api.readiness import OK
 from api.schemas.jobs import KindName
-from carot.calibration.live import LiveCalibration
+from carot.calibration.live import LiveAccuracy
 from store.exits import ExitReason
 from store.queues import QUEUES
 from store.states import TERMINAL, JobState
@@ -166,7 +166,7 @@ def _measured(models: Iterable[ServedModel]) -> Iterator[Metric]:
 
 
 def _watched(
-    models: Sequence[WatchedModel], figures: Sequence[LiveCalibration | None]
+    models: Sequence[WatchedModel], figures: Sequence[LiveAccuracy | None]
 ) -> Iterator[Metric]:
     labels = ["project", "model"]
     keys = [(each.served.project, each.served.alias) for each in models]

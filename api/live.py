@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 
 from carot.calibration.evidence import EvidenceTable
-from carot.calibration.live import LiveCalibration, Watched, live_calibration
+from carot.calibration.live import (
+    LiveAccuracy,
+    LiveCalibration,
+    Watched,
+    live_accuracy,
+    live_calibration,
+)
 from store.database import Database
 from store.evidence import Served
 from store.predictions import Window, read_window
@@ -51,11 +57,11 @@ class Live:
     def __init__(self, database: Database, seconds: float = FRESH_SECONDS) -> None:
         self._database = database
         self._seconds = seconds
-        self._known: OrderedDict[Served, tuple[float, LiveCalibration | None]] = OrderedDict()
+        self._known: OrderedDict[Served, tuple[float, LiveAccuracy | None]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, served: Served) -> LiveCalibration | None:
-        """Figures of the newest predictions of an alias; None without any."""
+    def read(self, served: Served) -> LiveAccuracy | None:
+        """Figures of the newest labels of an alias; None without any."""
         with self._lock:
             at, found = self._known.get(served, (-math.inf, None))
         if time.monotonic() - at < self._seconds:
@@ -63,7 +69,7 @@ class Live:
         window = Window(**asdict(served), last=LATELY)
         with self._database.reading() as session:
             rows = read_window(session, window, labelled=True)
-        found = live(rows, None)
+        found = live_accuracy(watched(rows)) if rows else None
         with self._lock:
             self._known[served] = (time.monotonic(), found)
             self._known.move_to_end(served)

@@ -16,8 +16,9 @@ from api.schemas.monitoring import (
     TestView,
     WindowView,
 )
+from carot.calibration.e_process import ALPHA
 from store.alerts import open_alert
-from store.evidence import ALPHA, Served, standing
+from store.evidence import Served, standing
 from store.predictions import Window, read_window
 from store.reports import in_distribution
 

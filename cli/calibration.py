@@ -97,20 +97,31 @@ def calibrators(
 
 def _show(answer: dict[str, Any]) -> None:
     live, reported, test = answer["live"] or {}, answer["reported"] or {}, answer["test"]
+    measured = live.get("measured") or {}
     window = answer["window"]
     out.print(
         f"{answer['model']}: {window['predictions']} predictions, {window['labels']} labels",
         highlight=False,
     )
     rows = [
-        ("accuracy", percent(live.get("accuracy")), percent(reported.get("accuracy"))),
-        ("ECE", figure(live.get("ece")), figure(reported.get("ece"))),
+        ("accuracy", percent(measured.get("accuracy")), percent(reported.get("accuracy"))),
+        ("ECE", figure(measured.get("ece")), figure(reported.get("ece"))),
         ("accuracy promised", percent(live.get("expected_accuracy")), None),
     ]
     out.print(table(None, ("", ">live", ">in the report"), rows))
     verdict = "rejected" if test["rejected"] else "not rejected"
+    for name in ("confidence_drift", "shift_drift"):
+        if live.get(name):
+            out.print(f"{name.replace('_', ' ')}: {_drift(live[name])}", highlight=False)
     out.print(
         f"That confidences are true is {verdict}: evidence {test['evidence']:.3g}, at most "
         f"{test['peak']:.3g}, of {test['threshold']:.0f}, after {test['labels']} labels",
         highlight=False,
+    )
+
+
+def _drift(found: dict[str, Any]) -> str:
+    return (
+        f"KS {found['ks']:.3f} (p {found['p_value']:.2g}), PSI {found['psi']:.3f} "
+        f"(below {found['psi_null_p95']:.3f} without any)"
     )

@@ -12,7 +12,7 @@ import pytest
 
 from api.live import Live
 from api.recorder import Pointing, Said
-from store.evidence import ALPHA
+from carot.calibration.e_process import ALPHA
 from store.tables import DEFAULT_PROJECT, Checkpoint
 from tests.api.helpers import Start
 from tests.api.rows import add_checkpoint, add_report
@@ -89,13 +89,13 @@ def test_from_a_prediction_to_another_calibrator(service: Service) -> None:
     assert found["test"]["labels"] == 90
     assert found["test"]["peak"] >= found["test"]["threshold"] == 1 / ALPHA
     assert (found["alert"]["id"], found["alert"]["model"]) == (alert["id"], "digits")
-    assert found["live"]["accuracy"] == pytest.approx(1 / 3)
+    assert found["live"]["measured"]["accuracy"] == pytest.approx(1 / 3)
     assert found["window"]["labels"] == 90
     assert found["window"]["predictions"] == 121
     assert value(client, "carot_calibration_alert", **DIGITS) == 1
     assert value(client, "carot_calibration_labels", **DIGITS) == 90
     assert value(client, "carot_live_accuracy", **DIGITS) == pytest.approx(1 / 3)
-    assert value(client, "carot_live_ece", **DIGITS) > 0.1  # type: ignore[operator]
+    assert value(client, "carot_live_ece", **DIGITS) > 0.1
     assert value(client, "carot_calibration_evidence", **DIGITS) == pytest.approx(
         found["test"]["evidence"]
     )
@@ -159,7 +159,8 @@ def test_before_there_is_anything(service: Service) -> None:
     record(service, 40)
     unlabelled = look(service)
     assert unlabelled["window"]["predictions"] == 40
-    assert unlabelled["live"]["accuracy"] is None
+    assert unlabelled["live"]["measured"] is None
+    assert unlabelled["live"]["expected_accuracy"] == pytest.approx(0.6)
 
 
 def test_windows(service: Service) -> None:
@@ -170,7 +171,7 @@ def test_windows(service: Service) -> None:
     give(service, first, 0)
     give(service, second, 1)
     assert look(service)["window"]["labels"] == 50
-    assert look(service, last=20)["live"]["accuracy"] == 1.0
+    assert look(service, last=20)["live"]["measured"]["accuracy"] == 1.0
     assert look(service, last=20)["window"]["predictions"] == 20
     late = look(service, since="2999-01-01T00:00:00Z")
     assert (late["live"], late["window"]["predictions"]) == (None, 0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import select
 
+from carot.calibration.e_process import ALPHA
 from store.alerts import list_alerts, open_alert
 from store.aliases import delete_alias, set_alias
 from store.database import Database
-from store.evidence import ALPHA, Served, Standing, standing
+from store.evidence import Served, Standing, standing
 from store.labels import Given, give_labels
 from store.tables import DEFAULT_PROJECT, CalibrationAlert, WebhookDelivery
 from store.webhooks import ALERT_EVENT, JOB_EVENT, create_webhook
@@ -171,7 +173,7 @@ def test_those_who_want_to_hear_of_it_are_told(database: Database) -> None:
             "model": "pets",
             "checkpoint_id": checkpoint,
             "calibrator_id": None,
-            "evidence": alert.evidence,
+            "evidence": pytest.approx(alert.evidence),
             "alpha": ALPHA,
             "labels": 60,
             "finding": "overconfident",
