@@ -60,12 +60,13 @@ def recalibrate_model(
         model = view(get_alias(session, window.project, window.alias))
     return RecalibrationView(
         kind=found.calibrator.kind,
-        n_fit=found.n_fit,
-        n_held_out=found.n_held_out,
+        fitted_on=found.fitted_on,
+        held_out=found.held_out,
         nll_before=found.nll_current,
         nll_after=found.nll_new,
-        difference=found.difference,
-        interval=found.interval,
+        gain=found.gain,
+        gain_interval=found.gain_interval,
+        gain_lower_bound=found.gain_lower_bound,
         improves=found.improves,
         moved=moved,
         calibrator_id=version,

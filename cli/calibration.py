@@ -52,13 +52,13 @@ def recalibrate(
     if as_json:
         emit(answer)
         return
-    low, high = answer["interval"]
+    low, high = answer["gain_interval"]
     rows = [
         ("kind", answer["kind"]),
-        ("labels", f"{answer['n_fit']} to fit, {answer['n_held_out']} held out"),
+        ("labels", f"{answer['fitted_on']} to fit, {answer['held_out']} held out"),
         ("NLL before", f"{answer['nll_before']:.4f}"),
         ("NLL after", f"{answer['nll_after']:.4f}"),
-        ("difference", f"{answer['difference']:+.4f} ({low:+.4f} to {high:+.4f})"),
+        ("gain", f"{answer['gain']:+.4f} ({low:+.4f} to {high:+.4f})"),
         ("version", answer["calibrator_id"]),
     ]
     out.print(table(None, ("", ""), rows))

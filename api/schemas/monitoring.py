@@ -13,6 +13,7 @@ from carot.calibration.live import LiveCalibration
 from carot.calibration.numbers import Bin
 
 RefitKind = Literal[
+    "auto",
     "temperature",
     "smoothed_temperature",
     "top_versus_all",
@@ -119,7 +120,8 @@ class RecalibrateRequest(BaseModel):
 
     kind: RefitKind | None = Field(
         default=None,
-        description="The kind of calibrator; by default the current one's, or a temperature.",
+        description="The kind of calibrator, or `auto` to choose among them by cross-validation; "
+        "by default the current one's, or a temperature.",
     )
     last: Last = Field(default=20_000, description="At most so many labels, the newest.")
     since: Time | None = Field(default=None, description="None for an older prediction.")
@@ -130,13 +132,14 @@ class RecalibrationView(BaseModel):
     """What fitting on labels gave, and whether the model uses it now."""
 
     kind: str
-    n_fit: int = Field(description="Labels that it was fitted on.")
-    n_held_out: int = Field(description="Other labels, on which it was judged.")
+    fitted_on: int = Field(description="Labels that it was fitted on.")
+    held_out: int = Field(description="Other labels, on which it was judged.")
     nll_before: float = Field(description="On those, of the calibrator that is served.")
     nll_after: float = Field(description="On those, of the new one.")
-    difference: float = Field(description="after - before.")
-    interval: Interval = Field(description="95 % interval of the difference, paired.")
-    improves: bool
+    gain: float = Field(description="before - after: above 0 the new one is better.")
+    gain_interval: Interval = Field(description="95 % interval of the gain, paired.")
+    gain_lower_bound: float = Field(description="Above this with 95 % confidence, one-sided.")
+    improves: bool = Field(description="Whether that bound is above 0.")
     moved: bool = Field(description="Whether the model uses it from now on.")
     calibrator_id: str | None = Field(description="The new version; null for a dry run.")
     document: dict[str, Any]
