@@ -20,11 +20,14 @@ from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
 from api.inference.engine import Engine
 from api.inference.memory import models_share
+from api.live import Live
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recorder import Recorder
 from api.routes import (
+    calibrations,
     checkpoints,
     datasets,
     health,
@@ -32,9 +35,11 @@ from api.routes import (
     job_predictions,
     jobs,
     keys,
+    labels,
     models,
     predictions,
     presets,
+    records,
     reports,
     session,
     streams,
@@ -42,6 +47,7 @@ from api.routes import (
 )
 from api.settings import ApiSettings
 from api.uploads import clean_scratch
+from api.versions import Versions
 from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
@@ -61,8 +67,11 @@ NOUNS = (
     checkpoints,
     reports,
     models,
+    calibrations,
     predictions,
     inference,
+    labels,
+    records,
     webhooks,
     keys,
     session,
@@ -150,6 +159,9 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         rates,
         hosts,
         readiness,
+        Recorder(database, artifacts, measures.registry),
+        Versions(database, cache),
+        Live(database),
     )
 
 
@@ -194,5 +206,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         for each in (targets, context.targets):
             each.close()
         context.engine.close()
+        context.recorder.close()
         context.doorbell.close()
         context.database.close()

@@ -126,6 +126,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = {
     store.Gone: (410, "gone"),
     store.NotFound: (404, "not_found"),
     store.BadCursor: (422, "invalid_request"),
+    store.UnknownClass: (422, "invalid_request"),
     store.IdempotencyConflict: (422, "key_reused"),
     store.IllegalTransition: (409, "illegal_transition"),
     store.Conflict: (409, "conflict"),

@@ -7,6 +7,7 @@ StoreError
 ├── Conflict                  the row is not in a state that allows this
 │   ├── IllegalTransition     a state change that the state machine does not know
 │   └── StaleFence            the writer was replaced; it must stop and write nothing more
+├── UnknownClass              a label that names no class of the checkpoint
 ├── IdempotencyConflict       the key belongs to another request
 ├── NotBeneathRoot            a file that the data set root does not hold
 ├── BackupError
@@ -56,6 +57,12 @@ class IllegalTransition(Conflict):
 
 class StaleFence(Conflict):
     """The writer was replaced; it must stop and write nothing more."""
+
+
+class UnknownClass(StoreError):
+    """A label that names no class of the checkpoint."""
+
+    field = "label"
 
 
 class IdempotencyConflict(StoreError):

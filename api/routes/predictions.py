@@ -17,7 +17,8 @@ from api.inference.answer import predictions_of, whole_answer
 from api.inference.engine import Encoded, Outcome, Scored
 from api.prediction_bodies import BODY, Body, TooLarge, read_body
 from api.problems import Problem
-from api.routes.models import checkpoint_of
+from api.recorder import Pointing, Said
+from api.routes.models import pointing_of
 from api.schemas.predictions import Prediction, Predictions, PredictRequest
 from carot.answers import Asked
 from carot.errors import UnreadableImage
@@ -73,46 +74,81 @@ async def answered(
         NotFound, CarotError: nothing of this name can be asked, or not for this.
     """
     asked = body.asked
-    checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
-    outcome, rows = await _scored(request, context, caller.project, checkpoint, body, deadline)
+    pointing = await to_thread.run_sync(_pointing, context, caller.project, asked)
+    outcome, rows = await _scored(request, context, pointing, body, deadline)
+    checkpoint, version = outcome.target
+    # For a while after an alias has moved, that is what it pointed to before.
+    pointing = pointing._replace(checkpoint_id=checkpoint, calibrator_id=version)
     answering = outcome.predictor.answering
+    if version is not None:
+        calibrator = await to_thread.run_sync(context.versions.calibrators.get, version)
+        answering = answering.with_calibrator(calibrator)
     wanted = await _wanted(context, answering, asked)
     predictions = await to_thread.run_sync(predictions_of, answering, wanted, body.names, rows)
     _check_any(context, predictions, sum(isinstance(row, UnreadableImage) for row in rows))
     tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
     # What is measured of a model is about its own classes.
     tops = tops if wanted.vocabulary is None else []
+    if wanted.vocabulary is None:
+        _log(context, pointing, predictions, rows, body.images)
     seconds = time.perf_counter() - started
-    target = outcome.target
-    context.measures.served.record(caller.project, asked.model, target.checkpoint, seconds, tops)
+    context.measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
     return whole_answer(
         answering,
         wanted,
         predictions,
         model=asked.model,
-        checkpoint=target.checkpoint,
+        checkpoint=checkpoint,
+        calibrator=version,
         request_id=request_id,
         seconds=seconds,
     )
 
 
-def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
-    """The checkpoint that is asked for, if it is still there."""
+def _pointing(context: Context, project: str, asked: PredictRequest) -> Pointing:
+    """What is asked for, if its checkpoint is still there; one that is named is not logged."""
     if asked.model is not None:
-        wanted = checkpoint_of(context, project, asked.model)
+        wanted = pointing_of(context, project, asked.model)
     else:
-        wanted = known_shape("checkpoint", asked.checkpoint or "")
+        checkpoint = known_shape("checkpoint", asked.checkpoint or "")
+        wanted = Pointing(project, "", checkpoint, None, 0.0, False)
     with context.database.reading() as session:
-        row = get_checkpoint(session, project, wanted)
-        check_there(row)
-        return row.id
+        check_there(get_checkpoint(session, project, wanted.checkpoint_id))
+    return wanted
+
+
+def _log(
+    context: Context,
+    pointing: Pointing,
+    predictions: Sequence[Prediction],
+    rows: Sequence[Scored | UnreadableImage],
+    images: Sequence[Encoded | UnreadableImage],
+) -> None:
+    """Remember what was answered, and tell each answer the id under which it will be found."""
+    answered, said = [], []
+    for answer, row, image in zip(predictions, rows, images, strict=True):
+        if answer.top and isinstance(row, Scored) and isinstance(image, Encoded):
+            top, shift = answer.top[0], answer.shift
+            percentile = None if shift is None else shift.percentile
+            answered.append(answer)
+            said.append(
+                Said(
+                    top.index,
+                    top.confidence,
+                    top.raw_confidence,
+                    percentile,
+                    row.logits_C,
+                    image.content,
+                )
+            )
+    for answer, id in zip(answered, context.recorder.record(pointing, said), strict=True):
+        answer.id = id
 
 
 async def _scored(
     request: Request,
     context: Context,
-    project: str,
-    checkpoint: str,
+    pointing: Pointing,
     body: Body,
     deadline: float | None,
 ) -> tuple[Outcome, list[Scored | UnreadableImage]]:
@@ -129,8 +165,13 @@ async def _scored(
     if not good:
         refused.labels("unreadable").inc(len(body.images) - large)
         raise _none_answered([e for e in body.images if isinstance(e, UnreadableImage)])
-    alias = None if body.asked.model is None else (project, body.asked.model)
-    work = context.engine.predict(checkpoint, good, alias=alias, deadline=deadline)
+    work = context.engine.predict(
+        pointing.checkpoint_id,
+        good,
+        calibrator=pointing.calibrator_id,
+        alias=None if body.asked.model is None else (pointing.project, body.asked.model),
+        deadline=deadline,
+    )
     with refusing(refused, len(good)):
         outcome = await while_connected(request, work)
     found = iter(outcome.rows)

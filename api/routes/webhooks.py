@@ -28,7 +28,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 def create_webhook(
     body: WebhookRequest, context: Ctx, caller: JobsWriter, key: IdempotencyKey = None
 ) -> Response:
-    """Send an event to a URL whenever a job changes its state.
+    """Send an event to a URL whenever a job changes its state, or a model is found to be wrong.
 
     The secret is in this answer and in no other. docs/webhooks.md shows a receiver.
     """
@@ -39,7 +39,7 @@ def create_webhook(
     with context.database.session() as session:
         if (before := once.take(session)) is not None:
             return before
-        webhook = store.create_webhook(session, caller.project, body.url, body.states)
+        webhook = store.create_webhook(session, caller.project, body.url, body.states, body.events)
         view = NewWebhook.model_validate(webhook)
         answer = Answer(201, view, {"Location": f"/webhooks/{view.id}"})
         once.keep(session, answer)
