@@ -25,6 +25,7 @@ from api.rates import Rates
 from api.readiness import Readiness
 from api.routes import (
     checkpoints,
+    dashboard,
     datasets,
     health,
     jobs,
@@ -62,6 +63,7 @@ NOUNS = (
     keys,
     session,
     health,
+    dashboard,
 )
 MULTIPART_ROOM = 1 << 16
 STRANGERS_BYTES = 1 << 12
