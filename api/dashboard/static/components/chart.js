@@ -134,6 +134,12 @@ export function chart(title, options) {
   };
 }
 
+/**
+ * Text as the library shows it unchanged: by itself it takes some for markup.
+ * @param {string | undefined} text
+ */
+export const plain = (text) => text?.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
 /** What the library draws. @param {Line[]} lines @param {Parameters<typeof chart>[1]} options */
 function drawing(lines, { x, y, percent = false, layout: more = {} }) {
   const paint = colours();
@@ -142,7 +148,7 @@ function drawing(lines, { x, y, percent = false, layout: more = {} }) {
   const data = lines.map((line, i) => ({
     type: "scatter",
     mode: line.mode ?? (line.x.length > 40 ? "lines" : "lines+markers"),
-    name: line.name,
+    name: plain(line.name),
     x: line.x,
     y: line.y,
     line: { color: line.color ?? paint.series[i % paint.series.length], width: 1.8, dash: line.dash },
@@ -153,8 +159,8 @@ function drawing(lines, { x, y, percent = false, layout: more = {} }) {
   const layout = {
     font, paper_bgcolor: paint.surface, plot_bgcolor: paint.surface,
     margin: { l: 8, r: 12, t: 8, b: 8 },
-    xaxis: { ...axis, title: { text: x, standoff: 8 }, showgrid: false },
-    yaxis: { ...axis, title: { text: y }, tickformat: percent ? ".3~%" : undefined, exponentformat: "power" },
+    xaxis: { ...axis, title: { text: plain(x), standoff: 6, font: { size: 11.5 } }, showgrid: false },
+    yaxis: { ...axis, title: { text: plain(y), font: { size: 11.5 } }, tickformat: percent ? ".3~%" : undefined, exponentformat: "e" },
     showlegend: lines.length > 1,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     hovermode: "x unified",

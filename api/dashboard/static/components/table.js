@@ -1,5 +1,6 @@
 /** Tables that are changed in place, can be copied, and become cards where it is narrow. */
 
+import { NONE } from "../core/format.js";
 import { h, reconcile, replace } from "../core/h.js";
 import { copyButton } from "./button.js";
 
@@ -76,6 +77,7 @@ function row(columns) {
         if (mark === before[i] && mark !== undefined) return;
         before[i] = mark;
         replace(cells[i], column.render ? column.render(value, item) : value);
+        cells[i].classList.toggle("bare", cells[i].textContent === NONE);
       });
     },
   };

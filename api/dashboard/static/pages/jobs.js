@@ -19,7 +19,7 @@ const EVERY_MS = 2000;
 export function open({ query, signal }) {
   const follower = new Follower(query);
   const list = table("Jobs", COLUMNS, (job) => job.id);
-  const place = h("div", { class: "list-place" });
+  const place = h("div", { class: "list-place jobs" });
   const filters = filterBar((changes) => go(link("jobs", {}, changed(follower.query, changes)), { replace: "search" in changes }));
   const summary = h("p", { class: "muted", role: "status" }, "Loading…");
   const older = h("a", { class: "button" }, "Older", icon("right"));

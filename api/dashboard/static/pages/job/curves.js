@@ -91,5 +91,6 @@ function lines(curve, series) {
 function nothing(job) {
   if (job.kind !== "finetune") return empty("This job trains nothing, so it has no curves.", "What it measured is in its report.");
   if (job.state === "queued") return empty("No curves yet.", "They begin as soon as a worker has taken the job.");
-  return empty("No curves.", "They begin with the first step of training.");
+  if (job.finished_at) return empty("No curves.", "It ended before its first step of training.");
+  return empty("No curves yet.", "They begin with the first step of training.");
 }

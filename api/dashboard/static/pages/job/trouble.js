@@ -14,7 +14,7 @@ const ADVICE = {
 };
 
 export function trouble() {
-  const element = h("div", {});
+  const element = h("div", { class: "gone" });
   let before = "";
   return {
     element,

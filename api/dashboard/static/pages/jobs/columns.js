@@ -42,7 +42,7 @@ export const COLUMNS = [
     csvTitles: ["id", "name", "data set"],
     value: (job) => [job.id, job.name, job.dataset],
     render: ([id, name, dataset]) => [
-      h("a", { class: "job-name", href: link("job", { id }) }, h("bdi", {}, name ?? id)),
+      h("a", { class: "job-name", title: name ?? id, href: link("job", { id }) }, h("bdi", {}, name ?? id)),
       h("span", { class: "job-under muted" }, h("bdi", {}, dataset)),
     ],
     csv: (value) => value,
