@@ -28,6 +28,10 @@ MEDIA_TYPES = {
 }
 SHELL = "index.html"
 BUILD_MARK, CHARTS_MARK = b"__BUILD__", b"__CHARTS__"
+PRELOADS_MARK = b"<!-- modules -->"
+EARLY = ("components/", "core/", "frame/")
+LATE = "components/chart.js"
+"""Modules that every page needs, but for the one of charts: the browser asks for all of them at once, not one after another."""
 WORTH_PACKING = 1024
 POLICY = "; ".join(
     (
@@ -90,7 +94,12 @@ class Dashboard:
             for name, content in contents.items()
             if name != SHELL
         }
-        shell = contents[SHELL].replace(BUILD_MARK, f"{PREFIX}/{self.build}".encode())
+        early = (n for n in contents if n.startswith(EARLY) and n.endswith(".js") and n != LATE)
+        preloads = "\n".join(
+            f'<link rel="modulepreload" href="__BUILD__/{name}">' for name in early
+        )
+        shell = contents[SHELL].replace(PRELOADS_MARK, preloads.encode())
+        shell = shell.replace(BUILD_MARK, f"{PREFIX}/{self.build}".encode())
         charts = f"{PREFIX}/plotly/{self.charts_version}/plotly.min.js"
         self.shell = File(shell.replace(CHARTS_MARK, charts.encode()), MEDIA_TYPES[".html"])
 

@@ -44,7 +44,7 @@ HOSTILE = (
     "<img src=x onerror='window.hacked = true'>",
     "\u202egnp.tac \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
     "'); DROP TABLE jobs; --",
-    "=HYPERLINK(\"http://elsewhere.example\",\"x\")",
+    '=HYPERLINK("http://elsewhere.example","x")',
     300 * "W",
 )
 """Names that somebody gave; the last is longer than the API lets through, as rows may be."""
@@ -78,7 +78,11 @@ def train(database: Database, held: Claim, until: int, since: int = 0) -> None:
             (step, "loss", loss),
             (step, "loss.contrastive", 0.8 * loss),
             (step, "loss.distillation", 0.2 * loss - noise / 2),
-            (step, "learning_rate", 5e-4 * min(1.0, 10 * done) * (1 + math.cos(math.pi * done)) / 2),
+            (
+                step,
+                "learning_rate",
+                5e-4 * min(1.0, 10 * done) * (1 + math.cos(math.pi * done)) / 2,
+            ),
             (step, "gradient_norm", 1.4 + 2 * math.exp(-4 * done) + 4 * noise),
         ]
         if step % 40 == 1:
@@ -174,7 +178,9 @@ def everything(database: Database) -> dict[str, str]:
     with database.session() as session:
         message = "12 images of the training split cannot be read"
         names = [f"train/cat/{i}.jpg" for i in range(12)]
-        fail(session, held, {"code": "data", "message": message, "field": "dataset", "names": names})
+        fail(
+            session, held, {"code": "data", "message": message, "field": "dataset", "names": names}
+        )
     ids["cancelled"] = new_job(database, "a mistake")
     with database.session() as session:
         cancel_job(session, DEFAULT_PROJECT, ids["cancelled"])

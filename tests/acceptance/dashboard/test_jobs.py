@@ -113,13 +113,13 @@ def test_a_hidden_page_asks_less_often(site: Site, window: Window) -> None:
     page.goto(site.url)
     expect(row(page, "quiet")).to_be_visible()
     asked: list[str] = []
-    page.evaluate("""() => {
-        Object.defineProperty(document, "hidden", { get: () => window.unseen, configurable: true });
-        window.unseen = true;
-        document.dispatchEvent(new Event("visibilitychange"));
-    }""")
     # The one that was due already; then it waits for half a minute.
-    page.wait_for_request(lambda request: "/jobs" in request.url)
+    with page.expect_request(lambda request: "/jobs" in request.url):
+        page.evaluate("""() => {
+            Object.defineProperty(document, "hidden", { get: () => window.unseen });
+            window.unseen = true;
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(6000)
     assert asked == []
@@ -172,7 +172,9 @@ def test_hostile_names_are_text(site: Site, window: Window) -> None:
     expect(names).to_have_count(len(HOSTILE))
     assert names.all_text_contents() == list(reversed(HOSTILE))
     assert page.locator("main script, main img").count() == 0
-    width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    width = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     assert width <= 0, "the long one breaks nothing"
     page.get_by_role("button", name="Copy Jobs as CSV").click()
     expect(page.get_by_text("Copied.")).to_be_visible()

@@ -83,7 +83,7 @@ async function attempt(method, path, { query, body, etag, signal, headers: more 
       signal: AbortSignal.any(/** @type {AbortSignal[]} */ (limits)),
     });
     const type = response.headers.get("content-type") ?? "";
-    if (type.includes("json")) document = await response.json();
+    if (type.includes("json") && ![204, 304].includes(response.status)) document = await response.json();
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     throw new Unreachable();

@@ -46,6 +46,11 @@ class Session extends EventTarget {
   lose(why) {
     if (this.#back !== null) return;
     this.#back = new Promise((resolve) => (this.#resolve = resolve));
+    this.#tell(why);
+  }
+
+  /** @param {Error} why */
+  #tell(why) {
     this.dispatchEvent(new CustomEvent("lost", { detail: { why } }));
   }
 
@@ -57,7 +62,9 @@ class Session extends EventTarget {
   /** Forget who it is: they signed out. */
   end() {
     this.who = null;
-    this.lose(new Error(""));
+    const why = new Error("");
+    if (this.#back === null) this.lose(why);
+    else this.#tell(why); // a poller noticed first; now it is for good
   }
 }
 
