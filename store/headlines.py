@@ -47,7 +47,7 @@ def _measured(session: Session, jobs: Sequence[Job]) -> dict[str, Headline | Non
     made = session.execute(
         select(Checkpoint.job_id, Checkpoint.metrics).where(Checkpoint.job_id.in_(wanted))
     )
-    metrics: dict[str, Mapping[str, Any]] = {job_id: document for job_id, document in made}
+    metrics: dict[str, Mapping[str, Any]] = {row.job_id: row.metrics for row in made}
     found: dict[str, Headline | None] = {}
     for job in jobs:
         assert job.report_id is not None

@@ -31,21 +31,23 @@ BUILD_MARK, CHARTS_MARK = b"__BUILD__", b"__CHARTS__"
 PRELOADS_MARK = b"<!-- modules -->"
 EARLY = ("components/", "core/", "frame/")
 LATE = "components/chart.js"
-"""Modules that every page needs, but for the one of charts: the browser asks for all of them at once, not one after another."""
+"""Modules that every page needs, but for the one of charts.
+
+The browser asks for all of them at once, not one after another.
+"""
 WORTH_PACKING = 1024
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",  # charts become pictures by way of these
-        "font-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",  # forms are sent by scripts; without them a key goes nowhere
-        "frame-ancestors 'none'",
-    )
-)
+DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data: blob:",  # charts become pictures by way of these
+    "font-src": "'self'",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",  # forms are sent by scripts; without them a key goes nowhere
+    "frame-ancestors": "'none'",
+}
+POLICY = "; ".join(f"{name} {sources}" for name, sources in DIRECTIVES.items())
 """Of the page: nothing from elsewhere, and no code or style but what lies in files."""
 
 

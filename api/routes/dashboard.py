@@ -5,6 +5,7 @@ What the page shows it asks the API for, with the session of whoever looks at it
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -18,6 +19,7 @@ from store.errors import NotFound
 router = APIRouter(dependencies=[Anyone], include_in_schema=False)
 FOREVER = "public, max-age=31536000, immutable"
 EACH_TIME = "no-cache"
+GZIP = re.compile(r"gzip(;q=(?!0(\.0*)?$)[0-9.]+)?")
 PAGE_HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -73,8 +75,5 @@ def _answer(
 
 
 def _takes_gzip(request: Request) -> bool:
-    offered = request.headers.get("accept-encoding", "")
-    return any(
-        each.partition(";")[0].strip().lower() == "gzip" and "q=0" not in each.replace(" ", "")
-        for each in offered.split(",")
-    )
+    offered = request.headers.get("accept-encoding", "").lower().replace(" ", "")
+    return any(GZIP.fullmatch(each) for each in offered.split(","))

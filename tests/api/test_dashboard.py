@@ -1,4 +1,4 @@
-"""The dashboard's files: their types, their caching, their policy, and that nothing else is given."""
+"""The dashboard's files: their types, their caching, their policy, and nothing else."""
 
 from __future__ import annotations
 
@@ -141,7 +141,9 @@ def test_a_build_is_named_after_all_of_it() -> None:
 
 
 def test_no_module_takes_markup_or_speaks_to_others() -> None:
-    words = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://"
+    words = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://"
+    )
     modules = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html")]
     assert len(modules) > 25
     for path in modules:

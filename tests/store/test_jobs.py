@@ -29,7 +29,7 @@ from store.claims import (
 from store.database import Database, database_now
 from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
 from store.events import list_events, list_metrics
-from store.jobs import JobFilter, Wishes, cancel_job, create_job, list_jobs, queue_positions
+from store.jobs import JobFilter, cancel_job, create_job, list_jobs, queue_positions
 from store.moves import find
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Job

@@ -9,7 +9,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.acceptance.dashboard.site import Site
 from tests.programs import VARIABLES, Unavailable, find_programs
@@ -24,7 +31,8 @@ FLAGS = [
 ]
 REQUEST_FAILED = re.compile(r"Failed to load resource")
 """A browser writes this of every answer that is an error, and of every one that does not come."""
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 20_000
+expect.set_options(timeout=TIMEOUT_MS)  # the machine may have other things to do
 
 
 def chromium() -> str:

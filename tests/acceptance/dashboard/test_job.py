@@ -71,11 +71,10 @@ def points(page: Page) -> int:
 
 def test_events_come_by_a_stream_and_without_one(site: Site, window: Window) -> None:
     page, job = window.page, new_job(site.database, "told")
-    page.goto(f"{site.url}/#/jobs/{job}?tab=events")
+    with page.expect_request(re.compile("/events/stream")):
+        page.goto(f"{site.url}/#/jobs/{job}?tab=events")
     rows = page.get_by_role("tabpanel").locator("tbody tr")
     expect(rows).to_have_count(1)
-    with page.expect_request(re.compile("/events/stream")):
-        pass
     start(site.database, job)
     expect(rows).to_have_count(3)
     window.expected.append(REQUEST_FAILED)
