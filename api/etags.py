@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Response
 from pydantic import BaseModel
@@ -12,7 +12,7 @@ IfNoneMatch = Annotated[
     str | None,
     Header(max_length=1000, description="The `ETag` of an answer that is there already."),
 ]
-UNCHANGED = {304: {"description": "The answer is the one that `If-None-Match` names."}}
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The answer is the one that `If-None-Match` names."}}
 
 
 def names(if_none_match: str | None, etag: str) -> bool:

@@ -48,7 +48,7 @@ def test_states_methods_and_words_are_filtered(client: TestClient) -> None:
     two = client.post("/jobs", json=JOB | {"preset": "tracer"}).json()["id"]
     client.post(f"/jobs/{two}/cancel")
 
-    def found(**query: object) -> list[str]:
+    def found(**query: str | list[str]) -> list[str]:
         return [job["id"] for job in client.get("/jobs", params=query).json()["data"]]
 
     assert found(state=["queued", "running"]) == [one]

@@ -32,8 +32,8 @@ def test_it_says_how_every_job_is(site: Site, page: Page) -> None:
     for text in ("succeeded", "93.4 %", "1.21 %", "73.4 %", "5.73 %"):
         expect(done).to_contain_text(text)
     expect(row(page, "zero-shot digits")).to_contain_text("61.0 %")
-    expect(row(page, "digits, seed 3")).to_contain_text("number 1 in line (cpu)")
-    expect(row(page, "digits, seed 4")).to_contain_text("number 2 in line (cpu)")
+    expect(row(page, "digits, seed 3")).to_contain_text("number 1 in line")
+    expect(row(page, "digits, seed 4")).to_contain_text("number 2 in line")
     running = row(page, "digits, seed 2")
     expect(running).to_contain_text("training, step 260 of 400")
     expect(running).to_contain_text("44 s")
