@@ -6,6 +6,7 @@ The jobs in them are written by `fill.py`; no model is trained.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from store import logs
 from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
 from tests.acceptance.dashboard.fill import everything
 from tests.acceptance.dashboard.site import Site
+from tests.programs import Unavailable
 
 CHARTS = ".chart:not([hidden]) svg.main-svg"
 SCREEN, PHONE = (1280, 860), (390, 844)
@@ -71,13 +73,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", help="only these")
     arguments = parser.parse_args()
+    try:
+        path = chromium()
+    except Unavailable as missing:
+        sys.exit(str(missing))
     logs.configure("screenshots", "WARNING")
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         site = Site(Path(scratch))
         site.start()
         try:
             ids = everything(site.database)
-            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(locale="en-GB")
             page.set_default_timeout(TIMEOUT_MS)
             for shot in SHOTS:
