@@ -29,6 +29,7 @@ from api.recorder import Recorder
 from api.routes import (
     calibrations,
     checkpoints,
+    dashboard,
     datasets,
     health,
     inference,
@@ -76,6 +77,7 @@ NOUNS = (
     keys,
     session,
     health,
+    dashboard,
 )
 MULTIPART_ROOM = 1 << 16
 STRANGERS_BYTES = 1 << 12

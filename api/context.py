@@ -11,6 +11,7 @@ from typing import Annotated, cast
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from api.dashboard.files import Dashboard
 from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.engine import Engine
@@ -25,6 +26,7 @@ from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
+from store.headlines import Headlines
 from store.statistics import Ledger, Models
 
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
@@ -36,6 +38,8 @@ class Context:
 
     Attributes:
         ledger, models: what was read for `/metrics` before.
+        headlines: what was read of reports for lists of jobs before.
+        dashboard: the page that people look at.
         draining: whether it is about to stop, and only those who ask are to know.
         stopping: whether it is ending what is under way.
     """
@@ -55,6 +59,8 @@ class Context:
     live: Live
     ledger: Ledger = field(default_factory=Ledger)
     models: Models = field(default_factory=Models)
+    headlines: Headlines = field(default_factory=Headlines)
+    dashboard: Dashboard = field(default_factory=Dashboard)
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)

@@ -96,7 +96,7 @@ def test_the_list_has_pages_and_filters(client: TestClient) -> None:
 def test_list_parameters_out_of_range(client: TestClient, query: str) -> None:
     answer = client.get(f"/jobs?{query}")
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
+    assert answer.json()["errors"][0]["field"].removesuffix(".0") == query.partition("=")[0]
 
 
 # Cancelling -----------------------------------------------------------------------------------
