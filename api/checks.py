@@ -17,13 +17,16 @@ from carot.errors import CarotError
 from carot.label_space import label_space
 from carot.specs import (
     AnySpec,
+    Domain,
     EvaluationDataset,
     FinetuneSpec,
     InterpolateSpec,
+    MeasuringSpec,
+    PredictSpec,
     SelectSpec,
     SplitName,
 )
-from carot.specs.base import PATH_SCHEMES
+from carot.specs.base import PATH_SCHEMES, UNLABELLED, is_unlabelled
 from carot.suites import suite, suite_rows
 from store.datasets import get_dataset
 from store.deletion import keep_there
@@ -72,6 +75,9 @@ def checked(session: Session, project: str, spec: AnySpec, root: Path | None = N
     """
     _check_text(spec)
     spec = checked_models(session, project, spec)
+    if isinstance(spec, PredictSpec):
+        _check_prediction(session, project, spec, root)
+        return spec
     contents = _contents(session, project, spec.dataset, "dataset", root)
     if isinstance(spec, FinetuneSpec):
         _check_training(spec, contents)
@@ -83,6 +89,7 @@ def checked(session: Session, project: str, spec: AnySpec, root: Path | None = N
         _check_suite(session, project, spec, spec.evaluation.suite, contents, root)
     else:
         _check_rows(session, project, spec, contents, root)
+    _check_domains(session, project, spec, contents, root)
     return spec
 
 
@@ -101,17 +108,15 @@ def _contents(
 ) -> Contents:
     if reference == DIGITS:
         return bundled_digits()
+    if is_unlabelled(reference):
+        raise invalid(field, "images without classes can only be predicted (kind `predict`)")
     if is_path(reference):
-        try:
-            named_files(root, reference)
-        except NotBeneathRoot as error:
-            raise invalid(field, f"{reference}: {error}") from None
-        return FILES
+        return _files(reference, field, root)
     if not (reference.startswith("ds_") and ID.fullmatch(reference)):
         raise invalid(
             field,
             f"{reference[:80]!r} is no data set: use {DIGITS}, an id (ds_…) or SCHEME:PATH, "
-            f"where SCHEME is one of {', '.join(PATH_SCHEMES)}",
+            f"where SCHEME is one of {', '.join((*PATH_SCHEMES, UNLABELLED))}",
         )
     try:
         row = get_dataset(session, project, reference)
@@ -122,6 +127,26 @@ def _contents(
         raise invalid(field, f"no data set {reference}") from None
     counts = {split: sum(classes.values()) for split, classes in row.splits.items()}
     return Contents(tuple(row.classes), counts)
+
+
+def _files(reference: str, field: str, root: Path | None) -> Contents:
+    try:
+        named_files(root, reference)
+    except NotBeneathRoot as error:
+        raise invalid(field, f"{reference}: {error}") from None
+    return FILES
+
+
+def _check_prediction(session: Session, project: str, spec: PredictSpec, root: Path | None) -> None:
+    """The classes may be any: what the checkpoint does not know is scored all the same."""
+    if is_unlabelled(spec.dataset):
+        contents = _files(spec.dataset, "dataset", root)
+    else:
+        contents = _contents(session, project, spec.dataset, "dataset", root)
+    if spec.shift == "printed" and spec.dataset != DIGITS:
+        raise invalid("shift", f"`printed` goes with {DIGITS} only")
+    if spec.split != "all" and contents.lacks(spec.split):
+        raise invalid("split", f"{spec.dataset} has no images in {spec.split!r}")
 
 
 def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
@@ -141,7 +166,7 @@ def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
         )
 
 
-def _check_classes(session: Session, project: str, spec: AnySpec, contents: Contents) -> None:
+def _check_classes(session: Session, project: str, spec: MeasuringSpec, contents: Contents) -> None:
     """A checkpoint that is measured, unlike one that is trained further, keeps its classes."""
     rows = named_checkpoints(session, project, spec)
     known = [(field, tuple(row.classes)) for field, row in rows.items()]
@@ -159,24 +184,46 @@ def _check_split(split: str, contents: Contents, field: str) -> None:
 
 
 def _check_rows(
-    session: Session, project: str, spec: AnySpec, training: Contents, root: Path | None
+    session: Session, project: str, spec: MeasuringSpec, training: Contents, root: Path | None
 ) -> None:
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
-        contents = _contents(session, project, row.dataset, f"{field}.dataset", root)
-        if row.shift == "printed" and row.dataset != DIGITS:
-            raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
-        if contents.lacks(row.split):
-            raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
+        contents = _row_contents(session, project, row, field, root)
         _check_row_classes(row, contents.classes, training.classes, f"{field}.dataset")
     if spec.evaluation.datasets is None and all(map(training.lacks, ("test", "validation"))):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
 
 
+def _check_domains(
+    session: Session, project: str, spec: MeasuringSpec, training: Contents, root: Path | None
+) -> None:
+    for i, domain in enumerate(spec.calibration.domains):
+        field = f"calibration.domains.{i}"
+        contents = _row_contents(session, project, domain, field, root)
+        _check_same_classes(
+            contents.classes, training.classes, f"{field}.dataset", "those of dataset"
+        )
+
+
+def _row_contents(
+    session: Session,
+    project: str,
+    row: EvaluationDataset | Domain,
+    field: str,
+    root: Path | None,
+) -> Contents:
+    contents = _contents(session, project, row.dataset, f"{field}.dataset", root)
+    if row.shift == "printed" and row.dataset != DIGITS:
+        raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
+    if contents.lacks(row.split):
+        raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
+    return contents
+
+
 def _check_suite(
     session: Session,
     project: str,
-    spec: AnySpec,
+    spec: MeasuringSpec,
     name: str,
     training: Contents,
     root: Path | None,

@@ -19,6 +19,8 @@ from store import errors as store
 from store.artifacts.base import NO_SPACE
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
+"""Beneath it problems have `error` as well, which is what the inference protocol calls them."""
 log = structlog.get_logger("api")
 
 
@@ -98,7 +100,6 @@ TITLES = {
     "conflict": "Conflict",
     "request_timeout": "Body that stopped coming",
     "illegal_transition": "Not possible in this state",
-    "request_in_flight": "The same request is still being answered",
     "too_large": "Content too large",
     "unsupported_media_type": "Unsupported media type",
     "range_not_satisfiable": "Range not satisfiable",
@@ -113,6 +114,8 @@ TITLES = {
     "internal": "Internal error",
     "unavailable": "Temporarily unavailable",
     "busy": "Too busy",
+    "client_gone": "The client has hung up",
+    "deadline": "Too late",
     "no_space": "No space left",
     "artifact_corrupt": "Stored file is damaged",
     "artifact_missing": "Stored file is missing",
@@ -123,7 +126,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = {
     store.Gone: (410, "gone"),
     store.NotFound: (404, "not_found"),
     store.BadCursor: (422, "invalid_request"),
-    store.IdempotencyInFlight: (409, "request_in_flight"),
+    store.UnknownClass: (422, "invalid_request"),
     store.IdempotencyConflict: (422, "key_reused"),
     store.IllegalTransition: (409, "illegal_transition"),
     store.Conflict: (409, "conflict"),
@@ -199,7 +202,10 @@ def document(problem: Problem, request_id: str, instance: str) -> dict[str, Any]
 def response_of(problem: Problem, scope: Mapping[str, Any]) -> Response:
     """A problem as the answer to the request of an ASGI scope."""
     request_id = scope.get("state", {}).get("request_id", "")
-    body = document(problem, request_id, scope.get("path", ""))
+    path = scope.get("path", "")
+    body = document(problem, request_id, path)
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        body["error"] = problem.detail
     return JSONResponse(
         body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
@@ -214,7 +220,7 @@ def install(app: FastAPI) -> None:
             problem.headers = {**(problem.headers or {}), "Allow": _allowed(request)}
         if isinstance(error, OperationalError):
             log.warning("database_away", path=request.url.path, error=str(error.orig))
-        elif problem.status >= 500 and problem.code not in ("busy", "unavailable"):
+        elif problem.status >= 500 and problem.code not in ("busy", "deadline", "unavailable"):
             log.error("request_failed", path=request.url.path, exc_info=error)
         return response_of(problem, request.scope)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class Answering:
         self.classes = tuple(classes)
         self.calibrator = None if calibration is None else calibration.calibrator
         self.vocabularies = vocabularies
+        self._label_set_hash = label_set_hash(self.classes)
         self._shift_score: ShiftScore | None = calibration.shift_score if calibration else None
         self._promises = Promises(calibration.grounds if calibration else None)
 
@@ -82,11 +84,10 @@ class Answering:
         Raises:
             CalibrationError: it was fitted for other classes.
         """
-        if calibrator is not None and calibrator.label_set_hash != label_set_hash(self.classes):
+        if calibrator is not None and calibrator.label_set_hash != self._label_set_hash:
             raise CalibrationError("the calibrator was fitted for another list of classes")
-        other = Answering(self.classes, None, self.vocabularies)
+        other = copy(self)
         other.calibrator = calibrator
-        other._shift_score, other._promises = self._shift_score, self._promises
         return other
 
     def vocabulary(

@@ -21,7 +21,7 @@ class PhaseStarted(Event):
     """The run enters a phase; `total` is the number of steps in it, when that is known."""
 
     type: Literal["phase_started"] = "phase_started"
-    phase: Literal["preparing", "training", "evaluating", "saving"]
+    phase: Literal["preparing", "training", "evaluating", "predicting", "saving"]
     total: int | None = None
 
 
@@ -77,6 +77,14 @@ class CandidateMeasured(Event):
     score: float | None = None
 
 
+class ImagesScored(Event):
+    """So many of the images of a data set have their answers."""
+
+    type: Literal["images_scored"] = "images_scored"
+    images: int
+    total: int
+
+
 class ReportSaved(Event):
     """The report lies whole in the JSON file `path`."""
 
@@ -84,18 +92,34 @@ class ReportSaved(Event):
     path: str
 
 
+class PredictionsSaved(Event):
+    """The predictions lie whole in the Parquet file `path`."""
+
+    type: Literal["predictions_saved"] = "predictions_saved"
+    path: str
+
+
+Code = Literal[
+    "unreadable_image",
+    "calibrator_at_bound",
+    "calibrator_hurts",
+    "calibrator_not_converged",
+    "calibrator_not_fitted",
+    "no_calibration_split",
+    "no_grounds",
+    "no_selection_split",
+    "no_shift_score",
+    "snapshot_not_kept",
+    "other",
+]
+"""What a warning is about."""
+
+
 class Warning(Event):
     """Something the user should know that does not end the run."""
 
     type: Literal["warning"] = "warning"
-    code: Literal[
-        "unreadable_image",
-        "temperature_at_bound",
-        "no_calibration_split",
-        "no_selection_split",
-        "snapshot_not_kept",
-        "other",
-    ]
+    code: Code
     message: str
     names: tuple[str, ...] = ()
 
@@ -117,7 +141,9 @@ AnyEvent = Annotated[
     | CheckpointSaved
     | EvaluationDone
     | CandidateMeasured
+    | ImagesScored
     | ReportSaved
+    | PredictionsSaved
     | Warning
     | Failed,
     Field(discriminator="type"),

@@ -108,6 +108,23 @@ class Client:
             timeout=httpx.Timeout(3600.0, connect=5.0),
         )
 
+    def download(self, path: str, target: Path, advance: Any = lambda size: None) -> None:
+        """Stream a file to `target`, which is there once it is whole."""
+        aside = target.with_name(f".{target.name}.part")
+        timeout = httpx.Timeout(300.0, connect=5.0)
+        try:
+            with self._explained(), self._http.stream("GET", path, timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    _raise(response)
+                with aside.open("wb") as file:
+                    for block in response.iter_raw(BLOCK):
+                        file.write(block)
+                        advance(len(block))
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+
     def predict(
         self,
         images: Sequence[tuple[str, bytes]],
@@ -127,6 +144,11 @@ class Client:
         return self._call(
             "POST", "/predict", files=files, data=given, timeout=httpx.Timeout(300.0, connect=5.0)
         )
+
+    def labels(self, content: bytes, media_type: str) -> Document:
+        """Give many labels, as CSV or lines of JSON."""
+        headers = {"Content-Type": media_type}
+        return self._call("POST", "/predictions/labels", content=content, headers=headers)
 
     def watch(self, job_id: str) -> Iterator[Document]:
         """A job's stream until it ends: items are {"event": name, "id": seq or None, "data": …}.

@@ -1,8 +1,9 @@
-"""`carot jobs`: submit, list, show, watch, pause, resume, cancel, retry, priority."""
+"""`carot jobs`: submit, list, show, watch, pause, resume, cancel, retry, priority, predictions."""
 
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -138,6 +139,20 @@ def priority(
     """Let a waiting job go before those of a lower priority (-100 to 100; use `--` before -1)."""
     with Client(url) as client:
         _show(client.patch(f"/jobs/{job}", {"priority": value}), as_json)
+
+
+@app.command()
+def predictions(
+    job: JobId,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", dir_okay=False, help="The Parquet file to write.")
+    ],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Download what a `predict` job has predicted."""
+    with Client(url) as client:
+        client.download(f"/jobs/{job}/predictions", output)
+    out.print(f"predictions: {output}", highlight=False)
 
 
 def _show(job: Document, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -16,8 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from carot.errors import Interrupted, SpecError
 from carot.specs import KINDS, AnySpec, EvaluateSpec, FinetuneSpec, RunSpec
 from cli.options import INTERRUPTED, AsJson, Preset, SpecFile
-from cli.output import bars, emit, err, out
+from cli.output import bars, emit, err, out, table
 from cli.specs import read_document
+
+if TYPE_CHECKING:
+    from carot.run import Predicted
 
 OutFolder = Annotated[
     Path, typer.Option("--out", file_okay=False, help="Where checkpoint and report are written.")
@@ -46,18 +49,19 @@ def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None
             dataset=asked.dataset,
             prompts=asked.prompts,
             evaluation=asked.evaluation,
+            calibration=asked.calibration,
         )
     _run(asked, folder, as_json)
 
 
 def run(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
-    """Do what a spec file says: finetune, evaluate, interpolate, merge or select."""
+    """Do what a spec file says: finetune, evaluate, interpolate, merge, select or predict."""
     _run(_validated(read_document(spec)), folder, as_json)
 
 
 def _run(spec: AnySpec, folder: Path, as_json: bool) -> None:
     with err.status("loading torch"):
-        from carot.run import execute
+        from carot.run import Predicted, execute
     from cli.progress import BarReporter
 
     try:
@@ -66,6 +70,9 @@ def _run(spec: AnySpec, folder: Path, as_json: bool) -> None:
     except Interrupted as stopped:
         err.print(f"{stopped.message}; the same command goes on from there", highlight=False)
         raise typer.Exit(INTERRUPTED) from stopped
+    if isinstance(result, Predicted):
+        _tell_predictions(result, as_json)
+        return
     report = json.loads(result.report_path.read_text(encoding="utf-8"))
     if as_json:
         emit({"checkpoint": _text(result.checkpoint), "report": report})
@@ -76,6 +83,21 @@ def _run(spec: AnySpec, folder: Path, as_json: bool) -> None:
     if result.checkpoint is not None:
         out.print(f"checkpoint: {result.checkpoint}", highlight=False)
     out.print(f"report: {result.report_path}", highlight=False)
+
+
+def _tell_predictions(result: Predicted, as_json: bool) -> None:
+    summary = result.summary.model_dump(mode="json")
+    if as_json:
+        emit({"predictions": str(result.path), "summary": summary})
+        return
+    accuracy = "-" if summary["accuracy"] is None else f"{summary['accuracy']:.1%}"
+    rows = [
+        *((name, summary[name]) for name in ("images", "errors", "abstained", "labelled")),
+        ("accuracy", accuracy),
+        ("mean confidence", f"{summary['mean_confidence']:.1%}"),
+    ]
+    out.print(table(None, ("", ">"), rows))
+    out.print(f"predictions: {result.path}", highlight=False)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rich.progress import Progress, TaskID
 from carot.events import (
     AnyEvent,
     EvaluationDone,
+    ImagesScored,
     PhaseStarted,
     StepDone,
     Warning,
@@ -42,6 +43,8 @@ class BarReporter:
             self.progress.update(
                 self._task, completed=event.index + 1, total=event.total, note=event.dataset
             )
+        elif isinstance(event, ImagesScored):
+            self.progress.update(self._task, completed=event.images, total=event.total)
         elif isinstance(event, Warning):
             err.print(f"[yellow]warning:[/] {escape(event.message)}")
 

@@ -14,14 +14,14 @@ from carot.data.files import corruption_folders, expand
 from carot.data.folder import read_csv
 from carot.data.shards import CLASS_NAMES
 from carot.errors import DataError
-from carot.specs.base import PATH_SCHEMES
+from carot.specs.base import PATH_SCHEMES, UNLABELLED
 from store.errors import NotBeneathRoot
 
 
 def is_path(reference: str) -> bool:
     """Whether a data set reference names files."""
     scheme, colon, _ = reference.partition(":")
-    return bool(colon) and scheme in PATH_SCHEMES
+    return bool(colon) and scheme in (*PATH_SCHEMES, UNLABELLED)
 
 
 def beneath(root: Path | None, relative: str) -> Path:

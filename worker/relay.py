@@ -19,7 +19,9 @@ from carot.events import (
     CheckpointSaved,
     EvaluationDone,
     Failed,
+    ImagesScored,
     PhaseStarted,
+    PredictionsSaved,
     ReportSaved,
     SnapshotSaved,
     StepDone,
@@ -145,6 +147,9 @@ class Relay:
                 self._progress |= {"step": event.index + 1, "total_steps": event.total}
                 self._batch.progress = dict(self._progress)
                 self._batch.notes.append(_note(event, event.dataset))
+            case ImagesScored():
+                self._progress |= {"step": event.images, "total_steps": event.total}
+                self._batch.progress = dict(self._progress)
             case CandidateMeasured():
                 self._on_candidate(event)
             case SnapshotSaved():
@@ -155,7 +160,7 @@ class Relay:
                 self._warnings += 1
                 if self._warnings <= MAX_WARNINGS:
                     self._batch.notes.append(_note(event, event.message, level="warning"))
-            case CheckpointSaved() | ReportSaved():
+            case CheckpointSaved() | ReportSaved() | PredictionsSaved():
                 pass  # paths on this machine; the job's end tells what became of them
 
     def _on_candidate(self, event: CandidateMeasured) -> None:

@@ -31,11 +31,14 @@ from store.bundles import pack
 from store.checkpoints import create_checkpoint
 from store.claims import Claim, record_event, set_snapshot, succeed
 from store.database import Database
+from store.prediction_files import PREDICTIONS
 from store.reports import create_report
 from worker import layout
 from worker.materialise import Check, Materials
 
 LINKING_TRIES = 50
+PARQUET = "application/vnd.apache.parquet"
+PIECE = 1 << 20
 
 
 class Results:
@@ -70,7 +73,7 @@ class Results:
         if linked is None:
             return
         try:
-            stored = self._store(linked, "snapshot")
+            stored = self._store_packed(linked, "snapshot")
         finally:
             shutil.rmtree(linked, ignore_errors=True)
         with self._dropped_on_error(stored), self._database.session() as session:
@@ -85,13 +88,17 @@ class Results:
     def keep(self, materials: Materials) -> None:
         """List checkpoint, logits and report, set the alias and end the job: one transaction.
 
-        What a `select` job gives is no new checkpoint but the chosen one.
+        What a `select` job gives is no new checkpoint but the chosen one; what a `predict` job
+        gives is a file of predictions and nothing else.
 
         Raises:
             StaleFence: the job is no longer this worker's.
             IllegalTransition: it is being cancelled.
             NoSpace: there is no room; nothing is listed.
         """
+        if self._held.kind == "predict":
+            self._keep_predictions()
+            return
         report = Report.model_validate_json((self._folder / layout.REPORT).read_bytes())
         with ExitStack() as stack:
             checkpoint = self._store_folder(stack, layout.CHECKPOINT, "checkpoint")
@@ -112,6 +119,19 @@ class Results:
                 if given is not None and self._held.alias is not None:
                     set_alias(session, self._held.project_id, self._held.alias, given)
                 succeed(session, self._held, checkpoint_id=given, report_id=row.id)
+
+    def _keep_predictions(self) -> None:
+        """List the file and what it says on the whole, and end the job: one transaction."""
+        summary = json.loads((self._folder / layout.SUMMARY).read_bytes())
+        with (self._folder / layout.PREDICTIONS).open("rb") as file:
+            pieces = iter(lambda: file.read(PIECE), b"")
+            stored = self._store(pieces, PREDICTIONS, f"{PREDICTIONS}.parquet", PARQUET)
+        with self._dropped_on_error(stored), self._database.session() as session:
+            commit(session, self._artifacts, stored, self._held)
+            data = {**summary, "bytes": stored.blob.size, "sha256": stored.blob.sha256}
+            message = f"{summary['images']} images"
+            record_event(session, self._held, "predictions_saved", message, data=data)
+            succeed(session, self._held)
 
     def _list_checkpoint(self, session: Session, stored: Stored, report: Report) -> str:
         commit(session, self._artifacts, stored, self._held)
@@ -155,19 +175,23 @@ class Results:
     def _store_folder(self, stack: ExitStack, name: str, kind: str) -> Stored | None:
         if not (self._folder / name).is_dir():
             return None
-        stored = self._store(self._folder / name, kind)
+        stored = self._store_packed(self._folder / name, kind)
         stack.enter_context(self._dropped_on_error(stored))
         return stored
 
-    def _store(self, folder: Path, kind: str) -> Stored:
+    def _store_packed(self, folder: Path, kind: str) -> Stored:
+        return self._store(pack(folder), kind, f"{kind}.tar", "application/x-tar")
+
+    def _store(self, pieces: Iterable[bytes], kind: str, name: str, media_type: str) -> Stored:
         with saying_no_space(f"the {kind}"):
             return store_pending(
                 self._database,
                 self._artifacts,
-                self._checked(pack(folder)),
+                self._checked(pieces),
                 kind,
                 held=self._held,
-                name=f"{kind}.tar",
+                media_type=media_type,
+                name=name,
             )
 
     def _checked(self, pieces: Iterable[bytes]) -> Iterator[bytes]:

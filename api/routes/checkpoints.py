@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from api import downloads
 from api.callers import JobsWriter, ModelsReader
 from api.context import Ctx, known_shape
-from api.ranges import chosen_range
+from api.downloads import Asked, File
 from api.schemas.common import Cursor, Limit, Page
 from api.schemas.models import CheckpointView
 from store import checkpoints as store
@@ -19,7 +19,6 @@ from store.tables import Checkpoint
 
 router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
 TAR = "application/x-tar"
-BINARY = {"content": {TAR: {"schema": {"type": "string", "format": "binary"}}}}
 
 
 @router.get("")
@@ -61,46 +60,16 @@ def delete_checkpoint(checkpoint_id: str, context: Ctx, caller: JobsWriter) -> N
 @router.get(
     "/{checkpoint_id}/download",
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "The whole tar.", **BINARY},
-        206: {"description": "The range that was asked for.", **BINARY},
-        304: {"description": "Not changed since `If-None-Match`."},
-    },
+    responses=downloads.documented(TAR, "tar"),
 )
-def download(
-    checkpoint_id: str,
-    context: Ctx,
-    caller: ModelsReader,
-    range_: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
-    if_range: Annotated[str | None, Header(max_length=200)] = None,
-    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
-) -> Response:
+def download(checkpoint_id: str, context: Ctx, caller: ModelsReader, asked: Asked) -> Response:
     """The checkpoint's files as a tar, in open_clip's layout. Ranges resume a broken download."""
     with context.database.reading() as session:
         wanted = known_shape("checkpoint", checkpoint_id)
         row = store.get_checkpoint(session, caller.project, wanted)
         deletion.check_there(row)
-        reference, size = row.artifact.ref, row.artifact.size or 0
-        name, etag = row.id, f'"{row.artifact.sha256}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, max-age=31536000, immutable",
-    }
-    if if_none_match is not None and etag in [tag.strip() for tag in if_none_match.split(",")]:
-        return Response(status_code=304, headers=headers)
-    chosen = chosen_range(range_, if_range, etag, size)
-    start, end = chosen or (0, size)
-    headers["Content-Length"] = str(end - start)
-    headers["Content-Disposition"] = f'attachment; filename="{name}.tar"'
-    if chosen is not None:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-
-    def content() -> Iterator[bytes]:
-        yield from context.artifacts.open(reference, start, end)
-
-    status = 200 if chosen is None else 206
-    return StreamingResponse(content(), status_code=status, headers=headers, media_type=TAR)
+        file = File.of(row.artifact, f"{row.id}.tar", TAR)
+    return downloads.send(context, file, asked)
 
 
 def _view(row: Checkpoint) -> CheckpointView:

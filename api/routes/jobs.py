@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from api.callers import JobsReader, JobsWriter
 from api.checks import checked
 from api.context import Ctx, RequestId, known_shape
-from api.idempotency import Answer, IdempotencyKey, fingerprint, turn
+from api.idempotency import Answer, IdempotencyKey, Once, fingerprint
 from api.schemas.common import Cursor, Limit, Page, Time
 from api.schemas.jobs import (
     EventPage,
@@ -48,6 +48,7 @@ def submit(
 
     `interpolate`, `merge` and `select` make one checkpoint out of some that are there, or choose
     one; where the model that these started from is needed and not given, it is looked up.
+    `predict` scores every image of a data set.
 
     Everything that can be known now is checked now; the answer names the field at fault.
     """
@@ -58,24 +59,24 @@ def submit(
         max_seconds=body.max_seconds,
         max_attempts=context.settings.max_attempts,
     )
-    with turn(context, key, "POST /jobs", fingerprint(body)) as mine:
-        if mine.replay is not None:
-            return mine.replay
-        with context.database.session() as session:
-            spec = checked(session, caller.project, body.spec(), context.settings.dataset_root)
-            job = store.create_job(
-                session,
-                spec,
-                project=caller.project,
-                key_id=caller.key_id,
-                name=body.name,
-                alias=body.alias,
-                wishes=wishes,
-                request_id=request_id,
-            )
-            view = _view(job)
-            answer = Answer(201, view, {"Location": f"/jobs/{view.id}"})
-            mine.keep(session, answer)
+    once = Once(key, "POST /jobs", fingerprint(body))
+    with context.database.session() as session:
+        if (before := once.take(session)) is not None:
+            return before
+        spec = checked(session, caller.project, body.spec(), context.settings.dataset_root)
+        job = store.create_job(
+            session,
+            spec,
+            project=caller.project,
+            key_id=caller.key_id,
+            name=body.name,
+            alias=body.alias,
+            wishes=wishes,
+            request_id=request_id,
+        )
+        view = _view(job)
+        answer = Answer(201, view, {"Location": f"/jobs/{view.id}"})
+        once.keep(session, answer)
     log.info("job_created", job_id=view.id, kind=view.kind, project=caller.project)
     # After the commit: a worker that is faster than this line finds the row.
     context.doorbell.ring(view.id, view.queue)

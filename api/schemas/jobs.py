@@ -13,6 +13,7 @@ from carot.specs import (
     FinetuneSpec,
     InterpolateSpec,
     MergeSpec,
+    PredictSpec,
     RunSpec,
     SelectSpec,
     Spec,
@@ -142,11 +143,27 @@ class SelectRequest(SelectSpec, Aliased):
     kind: Literal["select"]
 
 
+class PredictRequest(PredictSpec, Named):
+    """Score every image of a data set, into a Parquet file (`GET /jobs/{job_id}/predictions`)."""
+
+    model_config = _example(
+        kind="predict", model=CHECKPOINTS[0], coverage=0.9, max_risk=0.05, max_shift=0.99
+    )
+
+    kind: Literal["predict"]
+    alias: None = None
+
+
 JobRequest = Annotated[
-    FinetuneRequest | EvaluateRequest | InterpolateRequest | MergeRequest | SelectRequest,
+    FinetuneRequest
+    | EvaluateRequest
+    | InterpolateRequest
+    | MergeRequest
+    | SelectRequest
+    | PredictRequest,
     Field(discriminator="kind"),
 ]
-KindName = Literal["finetune", "evaluate", "interpolate", "merge", "select"]
+KindName = Literal["finetune", "evaluate", "interpolate", "merge", "select", "predict"]
 JobStateName = Literal[
     "queued", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled"
 ]

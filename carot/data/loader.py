@@ -219,6 +219,24 @@ def evaluation_batches(
             yield batch
 
 
+def batches_as_listed(
+    source: ImageSource, transform: Callable[[Image.Image], Tensor], batch_size: int
+) -> Iterator[list[Tensor | UnreadableImage]]:
+    """Every image of `source` in order, ready for the model, or why it cannot be read."""
+
+    def load(index: int) -> Tensor | UnreadableImage:
+        try:
+            return transform(source.image(index))
+        except UnreadableImage as error:
+            return error
+
+    plan = (
+        [(index,) for index in range(start, min(start + batch_size, len(source)))]
+        for start in range(0, len(source), batch_size)
+    )
+    yield from _ahead(load, plan)
+
+
 def random_crop(
     image: Image.Image, size: tuple[int, int], scale: float, rng: np.random.Generator
 ) -> Image.Image:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from PIL import Image
 
@@ -22,11 +23,13 @@ from carot.data.shards import open_shards
 from carot.data.shifts import distort_printed, shift_image
 from carot.data.source import ImageSource, ShiftedSource
 from carot.data.splits import SPLITS
+from carot.data.unlabelled import open_unlabelled
 from carot.data.wordnet import are_imagenet, imagenet_templates
 from carot.errors import DataError, SpecError
 from carot.label_space import LabelSpace, label_space
 from carot.prompts import DEFAULT_TEMPLATES
-from carot.specs import EvaluationDataset, EvaluationSpec, SplitName
+from carot.specs import EvaluationDataset, EvaluationSpec, PredictSpec, ShiftName, SplitName
+from carot.specs.base import is_unlabelled
 from carot.suites import suite_rows
 
 DIGITS = "builtin:digits"
@@ -59,6 +62,9 @@ def open_dataset(reference: str, split: str) -> ImageSource:
     if split not in SPLITS:
         raise SpecError(f"split {split!r} is none of {', '.join(SPLITS)}", field="split")
     scheme, _, rest = reference.partition(":")
+    if is_unlabelled(reference):
+        message = f"{reference}: images without classes can only be predicted"
+        raise SpecError(message, field="dataset")
     if reference == DIGITS:
         return digits.handwritten_digits(split)
     if scheme in OPENERS and rest:
@@ -70,11 +76,14 @@ def open_dataset(reference: str, split: str) -> ImageSource:
     )
 
 
-def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> Opened:
+def open_evaluation(
+    row: EvaluationDataset, classes: tuple[str, ...], field: str | None = None
+) -> Opened:
     """The images of one row of a report, shifted as the row says, and their label space.
 
     Args:
         classes: the classifier's.
+        field: where the row stands in the spec; None for `evaluation.datasets`.
 
     Raises:
         SpecError: not a reference that can be opened here.
@@ -82,7 +91,7 @@ def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> Opened:
         ClassMismatch: its classes are not exactly `classes`, and the row does not say `restrict`;
             or they are not even among them.
     """
-    field = f"evaluation.datasets[{row.name}]"
+    field = field or f"evaluation.datasets[{row.name}]"
     try:
         source = _open_row(row, field)
     except (DataError, SpecError) as error:
@@ -100,6 +109,31 @@ def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> Opened:
     if len(source) == 0:
         raise DataError(f"{row.name}: the split {row.split!r} has no images", field=field)
     return Opened(source, space)
+
+
+def open_prediction(spec: PredictSpec) -> Sequence[tuple[SplitName | None, ImageSource]]:
+    """The images that are to be scored, as the spec's shift shows them, by split.
+
+    The split is None where the data set has none. Those without images are left out.
+
+    Raises:
+        SpecError: not a reference that can be opened here.
+        DataError: what it names cannot be used, there are no images, or the shift does not go
+            with the data set.
+    """
+    if is_unlabelled(spec.dataset):
+        source: ImageSource = open_unlabelled(Path(spec.dataset.partition(":")[2]))
+        return [(None, _seen_through(source, spec.shift, spec.severity, "shift"))]
+    wanted: Sequence[SplitName] = get_args(SplitName) if spec.split == "all" else [spec.split]
+    opened = [
+        (split, _open_shifted(spec.dataset, split, spec.shift, spec.severity, "shift"))
+        for split in wanted
+    ]
+    found = [(split, source) for split, source in opened if len(source) > 0]
+    if not found:
+        where = "" if spec.split == "all" else f" in {spec.split!r}"
+        raise DataError(f"{spec.dataset} has no images{where}", field="split")
+    return found
 
 
 def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDataset, ...]:
@@ -129,15 +163,27 @@ def default_templates(dataset: str, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _open_row(row: EvaluationDataset, field: str) -> ImageSource:
-    if row.shift == "printed":
-        if row.dataset != DIGITS:
-            raise DataError(f"the shift `printed` goes with {DIGITS} only", field=f"{field}.shift")
-        printed = digits.printed_digits(row.split)
-        return ShiftedSource(printed, partial(_printed, severity=row.severity))
-    source = open_dataset(row.dataset, row.split)
-    if row.shift is None:
+    return _open_shifted(row.dataset, row.split, row.shift, row.severity, f"{field}.shift")
+
+
+def _open_shifted(
+    reference: str, split: SplitName, shift: ShiftName | None, severity: int, field: str
+) -> ImageSource:
+    if shift == "printed" and reference == DIGITS:
+        printed = digits.printed_digits(split)
+        return ShiftedSource(printed, partial(_printed, severity=severity))
+    # The data set first: one that is not there is the greater mistake.
+    return _seen_through(open_dataset(reference, split), shift, severity, field)
+
+
+def _seen_through(
+    source: ImageSource, shift: ShiftName | None, severity: int, field: str
+) -> ImageSource:
+    if shift == "printed":
+        raise DataError(f"the shift `printed` goes with {DIGITS} only", field=field)
+    if shift is None:
         return source
-    return ShiftedSource(source, partial(_shifted, shift=row.shift, severity=row.severity))
+    return ShiftedSource(source, partial(_shifted, shift=shift, severity=severity))
 
 
 def _shifted(image: Image.Image, key: str, *, shift: str, severity: int) -> Image.Image:

@@ -1,14 +1,16 @@
 """A whole run, from a spec to a checkpoint and a report. What the command line and a worker call.
 
 Everything is written under one folder: `snapshot/` (to resume from), `checkpoint/`, `report.json`
-and `logits/`. A run that finds a snapshot in its folder goes on from there. Where several processes
-train together, the first of them calls `execute` and every other `assist`.
+and `logits/`; or `predictions.parquet`. A run that finds a snapshot in its folder goes on from
+there. Where several processes train together, the first of them calls `execute` and every other
+`assist`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import overload
 
 from carot.distributed import ALONE, Ranks
 from carot.events import Reporter, Silent
@@ -24,21 +26,26 @@ from carot.run.evaluate import evaluate
 from carot.run.finetune import SNAPSHOT_NAME, finetune, train_along
 from carot.run.interpolate import interpolate
 from carot.run.merge import merge
+from carot.run.predict import PREDICTIONS_NAME, Predicted, predict
 from carot.run.select import select
 from carot.specs import (
     AnySpec,
     EvaluateSpec,
     FinetuneSpec,
     InterpolateSpec,
+    MeasuringSpec,
     MergeSpec,
+    PredictSpec,
     SelectSpec,
 )
 
 __all__ = [
     "CHECKPOINT_NAME",
     "LOGITS_NAME",
+    "PREDICTIONS_NAME",
     "REPORT_NAME",
     "SNAPSHOT_NAME",
+    "Predicted",
     "RunResult",
     "assist",
     "execute",
@@ -50,6 +57,29 @@ def never() -> bool:
     return False
 
 
+@overload
+def execute(
+    spec: MeasuringSpec,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    should_stop: Callable[[], bool] = never,
+    ranks: Ranks = ALONE,
+) -> RunResult: ...
+
+
+@overload
+def execute(
+    spec: PredictSpec,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    should_stop: Callable[[], bool] = never,
+    ranks: Ranks = ALONE,
+) -> Predicted: ...
+
+
+@overload
 def execute(
     spec: AnySpec,
     folder: Path,
@@ -57,7 +87,17 @@ def execute(
     *,
     should_stop: Callable[[], bool] = never,
     ranks: Ranks = ALONE,
-) -> RunResult:
+) -> RunResult | Predicted: ...
+
+
+def execute(
+    spec: AnySpec,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    should_stop: Callable[[], bool] = never,
+    ranks: Ranks = ALONE,
+) -> RunResult | Predicted:
     """Do what `spec` says and leave the results under `folder`.
 
     Args:
@@ -68,6 +108,8 @@ def execute(
         Interrupted: `should_stop` said so; calling again with the same folder goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(spec, PredictSpec):
+        return predict(spec, folder, reporter, should_stop)
     context = Context(spec, folder, reporter, should_stop, ranks)
     return context.write(_dispatch(context, spec))
 
@@ -87,7 +129,7 @@ def assist(
         train_along(Context(spec, folder, Silent(), should_stop, ranks), spec)
 
 
-def _dispatch(context: Context, spec: AnySpec) -> Finished:
+def _dispatch(context: Context, spec: MeasuringSpec) -> Finished:
     match spec:
         case FinetuneSpec():
             return finetune(context, spec)

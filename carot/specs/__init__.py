@@ -7,6 +7,14 @@ is named before anything is started. Units stand in the field descriptions. No t
 from __future__ import annotations
 
 from carot.specs.base import DatasetReference, Spec
+from carot.specs.calibration import (
+    CALIBRATORS,
+    OWN_DOMAIN,
+    CalibrationSpec,
+    CalibratorName,
+    Domain,
+    Perturbation,
+)
 from carot.specs.evaluation import (
     SHIFT_NAMES,
     EvaluationDataset,
@@ -35,6 +43,7 @@ from carot.specs.methods import (
     ZeroShotMethod,
 )
 from carot.specs.model import ModelSpec
+from carot.specs.predicting import PredictSpec, SetMethod
 from carot.specs.presets import preset, preset_names
 from carot.specs.runs import (
     KINDS,
@@ -42,6 +51,7 @@ from carot.specs.runs import (
     EvaluateSpec,
     FinetuneSpec,
     InterpolateSpec,
+    MeasuringSpec,
     MergeSpec,
     RunSpec,
     SelectSpec,
@@ -50,11 +60,12 @@ from carot.specs.selection import Rule, SelectionSpec
 from carot.specs.training import TrainingSpec
 
 __all__ = [
-    "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference",
-    "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec",
-    "FlypMethod", "Form", "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod",
-    "LipsumMethod", "LpFtMethod", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock",
-    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "Severity", "ShiftName",
-    "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec", "UniformSoup",
-    "ZeroShotMethod", "preset", "preset_names",
+    "CALIBRATORS", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CalibrationSpec",
+    "CalibratorName", "CarotMethod", "DatasetReference", "Domain", "EvaluateSpec",
+    "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
+    "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
+    "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation",
+    "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod",
+    "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec",
+    "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
 ]  # fmt: skip

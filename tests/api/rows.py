@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
+
 from api.context import Context
+from api.recorder import Pointing, Said
 from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
 from store.jobs import create_job
+from store.prediction_files import PREDICTIONS
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Report
 
 SPEC = FinetuneSpec.model_validate(
@@ -58,6 +62,41 @@ def add_checkpoint(
         session.add(checkpoint)
         session.flush()
         return checkpoint.id
+
+
+def add_predictions(context: Context, job_id: str, content: bytes) -> None:
+    """What a job predicted, of this content."""
+    blob = context.artifacts.put(io.BytesIO(content))
+    with context.database.session() as session:
+        row = Artifact(
+            id=new_id("art"),
+            kind=PREDICTIONS,
+            state="committed",
+            name="predictions.parquet",
+            media_type="application/vnd.apache.parquet",
+            blob_key=blob.key,
+            sha256=blob.sha256,
+            size=blob.size,
+            job_id=job_id,
+        )
+        session.add(row)
+
+
+def add_prediction(
+    context: Context,
+    checkpoint_id: str,
+    *,
+    alias: str,
+    project: str = DEFAULT_PROJECT,
+    image: bytes | None = None,
+) -> str:
+    """A prediction that was logged; its id."""
+    said = Said(0, 0.75, 0.875, 50.0, np.zeros(2, dtype=np.float32), image)
+    pointing = Pointing(project, alias, checkpoint_id, None, 1.0, image is not None)
+    [id] = context.recorder.record(pointing, [said])
+    assert id is not None
+    assert context.recorder.flush()
+    return id
 
 
 def add_report(context: Context, checkpoint_id: str, document: dict[str, Any]) -> str:

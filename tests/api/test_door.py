@@ -19,13 +19,26 @@ from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
 from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
-from tests.api.rows import add_checkpoint, add_report
+from tests.api.rows import add_checkpoint, add_prediction, add_predictions, add_report
 
-OPEN = {("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")}
+OPEN = {
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("POST", "/session"),
+}
 # What a request needs to get as far as looking the id in its path up.
-BODIES: dict[tuple[str, str], Any] = {("PATCH", "/jobs/{job_id}"): {"priority": 1}}
+BODIES: dict[tuple[str, str], Any] = {
+    ("PATCH", "/jobs/{job_id}"): {"priority": 1},
+    ("PATCH", "/models/{alias}"): {"log_rate": 0.5},
+    ("POST", "/predictions/{prediction_id}/label"): {"label": "a"},
+    ("POST", "/models/{alias}/recalibrate"): {"dry_run": True},
+}
 # Nobody owns presets; an alias of one's own may have the name of somebody else's.
 OWNERLESS = {("GET", "/presets/{name}"), ("PUT", "/models/{alias}")}
+# Without labels there is nothing to fit.
+UNREADY = {("POST", "/models/{alias}/recalibrate")}
 NOWHERE = ("GET", "/nowhere")
 JOB = {
     "kind": "finetune",
@@ -47,9 +60,19 @@ def routes(client: TestClient) -> Iterator[tuple[str, str, RouteContext]]:
 def ask(client: TestClient, method: str, path: str, **options: Any) -> httpx.Response:
     """A request; for the id in a path without values, one that nothing has."""
     filled = path
-    for name in ("dataset", "job", "checkpoint", "report", "key", "webhook", "delivery"):
+    for name in (
+        "dataset",
+        "job",
+        "checkpoint",
+        "report",
+        "key",
+        "webhook",
+        "delivery",
+        "prediction",
+    ):
         filled = filled.replace(f"{{{name}_id}}", f"{name[:4]}_{26 * '0'}")
-    filled = filled.replace("{alias}", "x").replace("{name}", "x")
+    for name in ("alias", "name", "version"):
+        filled = filled.replace(f"{{{name}}}", "x")
     assert "{" not in filled, f"{path}: say what to put in its place"
     return client.request(method, filled, **options)  # type: ignore[return-value]
 
@@ -60,10 +83,14 @@ def things(client: TestClient) -> dict[str, str]:
     owner = bearer(new_key(client, "admin"))
     dataset = client.post("/datasets", json={"source": "builtin:digits"}, headers=owner).json()
     job = client.post("/jobs", json=JOB, headers=owner).json()
+    add_predictions(context_of(client), job["id"], b"secret answers")
     checkpoint = add_checkpoint(context_of(client), b"secret weights")
     report = add_report(context_of(client), checkpoint, {"version": 1})
     done = client.put("/models/private", json={"checkpoint": checkpoint}, headers=owner)
     assert done.status_code == 200
+    prediction = add_prediction(
+        context_of(client), checkpoint, alias="private", image=b"a secret image"
+    )
     [key] = client.get("/keys", headers=owner).json()["data"]
     with context_of(client).database.session() as session:
         url = "https://hooks.example/carot"
@@ -74,8 +101,10 @@ def things(client: TestClient) -> dict[str, str]:
         "checkpoint_id": checkpoint,
         "report_id": report,
         "alias": "private",
+        "version": checkpoint,
         "key_id": key["id"],
         "webhook_id": webhook,
+        "prediction_id": prediction,
     }
 
 
@@ -192,6 +221,8 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /jobs/{job_id}/events/stream": {"jobs:read"},
         "GET /datasets/{dataset_id}": {"jobs:read"},
         "GET /presets": {"jobs:read"},
+        "GET /jobs/{job_id}/predictions": {"jobs:read"},
+        "DELETE /jobs/{job_id}/predictions": {"jobs:write"},
         "POST /jobs": {"jobs:write"},
         "POST /jobs/{job_id}/cancel": {"jobs:write"},
         "POST /datasets": {"jobs:write"},
@@ -203,6 +234,19 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /checkpoints/{checkpoint_id}/download": {"models:read"},
         "GET /reports/{report_id}": {"models:read"},
         "POST /predict": {"predict"},
+        "GET /v2": {None},
+        "GET /v2/models/{alias}": {"predict"},
+        "GET /v2/models/{alias}/versions/{version}/ready": {"predict"},
+        "POST /v2/models/{alias}/infer": {"predict"},
+        "POST /predictions/{prediction_id}/label": {"predict"},
+        "POST /predictions/labels": {"predict"},
+        "GET /predictions": {"models:read"},
+        "GET /predictions/{prediction_id}/image": {"models:read"},
+        "PATCH /models/{alias}": {"jobs:write"},
+        "GET /models/{alias}/calibration": {"models:read"},
+        "GET /models/{alias}/alerts": {"models:read"},
+        "GET /models/{alias}/calibrators": {"models:read"},
+        "POST /models/{alias}/recalibrate": {"jobs:write"},
         "GET /metrics": {"admin"},
         "POST /keys": {"admin"},
         "GET /keys": {"admin"},
@@ -284,13 +328,11 @@ def test_ids_of_another_project_are_unknown(client: TestClient, things: dict[str
         assert answer.json()["code"] == "not_found"
         if path.endswith("/stream"):
             continue  # the owner's would not end before the job
+        if path.endswith("/infer"):
+            continue  # these weights are none
         # Perhaps not in this state, but there.
-        assert client.request(method, filled, headers=own, **options).status_code in (
-            200,
-            202,
-            204,
-            409,
-        ), filled
+        fine = (422,) if (method, path) in UNREADY else (200, 202, 204, 409)
+        assert client.request(method, filled, headers=own, **options).status_code in fine, filled
         looked_at.add(path)
     assert len(looked_at) >= 10
 

@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -64,6 +64,10 @@ class Brightness:
 
     classes = CLASSES
     fit = None
+    memory_bytes = 100
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        return ()
 
     @property
     def answering(self) -> Answering:

@@ -7,7 +7,7 @@ from typing import Any
 
 from carot.events import AnyEvent, StepDone
 from carot.run import RunResult, execute
-from carot.specs import AnySpec, FinetuneSpec
+from carot.specs import FinetuneSpec, MeasuringSpec
 
 
 class Listener:
@@ -35,6 +35,6 @@ def finetune(model: Path, images: Path, **changes: Any) -> FinetuneSpec:
     return FinetuneSpec.model_validate(document)
 
 
-def run(spec: AnySpec, folder: Path) -> tuple[RunResult, Listener]:
+def run(spec: MeasuringSpec, folder: Path) -> tuple[RunResult, Listener]:
     listener = Listener()
     return execute(spec, folder, listener), listener

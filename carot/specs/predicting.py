@@ -1,0 +1,75 @@
+"""Score every image of a data set with a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from carot.specs.base import UNLABELLED, DatasetReference, Spec, is_unlabelled
+from carot.specs.evaluation import Severity, ShiftName
+from carot.specs.model import ModelSpec
+
+SetMethod = Literal["lac", "aps", "raps", "saps"]
+
+
+class PredictSpec(Spec):
+    """Score every image of a data set with a checkpoint, into a Parquet file."""
+
+    kind: Literal["predict"] = "predict"
+    model: ModelSpec = Field(description="The checkpoint that answers.")
+    dataset: DatasetReference = Field(
+        description="As for other kinds, but its classes may be others than the checkpoint's, and "
+        f"`{UNLABELLED}:PATH` is a folder of images without classes, at any depth."
+    )
+    # Not a union with `SplitName`: a bad name would be two errors, at fields that nobody wrote.
+    split: Literal["train", "validation", "calibration", "test", "all"] = Field(
+        default="all", description="Images of which split; `all` takes one after the other."
+    )
+    shift: ShiftName | None = Field(
+        default=None, description="Look at the images through a shift, as reports do."
+    )
+    severity: Severity = Field(default=3, description="Of the shift.")
+    batch_size: int = Field(default=256, ge=1, le=8192)
+    top_k: int = Field(default=5, ge=1, le=1000, description="Classes listed for each image.")
+    logits: bool = Field(default=False, description="Write each image's logits, too.")
+    coverage: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="How often prediction sets are to hold the right class, for images like the "
+        "calibration images; by default 0.9, where there are enough of those.",
+    )
+    set_method: SetMethod = Field(default="raps", description="How prediction sets are made.")
+    max_risk: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Abstain below the confidence from which on answers are proved to be wrong no "
+        "more often than this, for images like the calibration images.",
+    )
+    max_shift: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Abstain from images whose shift score is above this; by default 0.99.",
+    )
+    domain: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Where the images come from, for calibrators with a temperature per domain.",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _a_checkpoint(cls, model: ModelSpec) -> ModelSpec:
+        if model.architecture is not None:
+            raise ValueError("predictions need a checkpoint or its folder, not an architecture")
+        return model
+
+    @field_validator("split")
+    @classmethod
+    def _unlabelled_have_no_splits(cls, split: str, info: ValidationInfo) -> str:
+        if is_unlabelled(info.data.get("dataset", "")) and split != "all":
+            raise ValueError(f"{UNLABELLED}:PATH has no splits; leave this field out")
+        return split
