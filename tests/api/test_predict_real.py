@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from api.routes.predictions import MOST_VOCABULARIES
 from carot.checkpoints import ClassifierCard, save_checkpoint
 from carot.classifier import Classifier
 from carot.models import load_model
@@ -127,27 +125,3 @@ def test_classes_of_a_requests_own(client: TestClient, folder: Path) -> None:
     # What is measured of a model is about its own classes.
     counted = r'carot_served_confidence_count\{model="own",project="\w+"\} 2\.0'
     assert re.search(counted, client.get("/metrics").text)
-
-
-def test_many_requests_with_their_own_classes_wait_in_line(
-    client: TestClient, folder: Path
-) -> None:
-    context = context_of(client)
-    checkpoint = add_checkpoint(context, b"".join(pack(folder)), CLASSES)
-    file = io.BytesIO()
-    Image.new("L", (8, 8)).save(file, "PNG")
-    content = file.getvalue()
-
-    def ask(turn: int) -> int:
-        names = [f"{turn} {i}" for i in range(100)]
-        files = {"images": content}
-        data = {"checkpoint": checkpoint, "classes": names}
-        status: int = client.post("/predict", files=files, data=data).status_code
-        return status
-
-    assert ask(-1) == 200
-    with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(ask, range(16)))
-    assert set(found) <= {200, 503}
-    assert found.count(200) >= 1 + MOST_VOCABULARIES
-    assert ask(0) == 200
