@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.monitor_answers import (
@@ -36,19 +35,18 @@ from benchmarks.monitor_answers import (
     Answers,
     Model,
     model_answers,
+    standard_error,
 )
+from benchmarks.monitor_recalibration import recalibrations
 from benchmarks.monitor_streams import ConstantStakes, OurTest, Pool, first_alarms
 from benchmarks.provenance import write_results
 from benchmarks.shift_suite import ID
 from carot.calibration.e_process import ALPHA, EProcess
-from carot.calibration.likelihood import negative_log_likelihood
-from carot.calibration.recalibration import recalibrate
-from carot.data.digits import CLASSES
 
 HORIZON = 5000
+GAPS = (0.02, 0.05, 0.1)
 LABELS = (100, 500)
 """How many labels recalibration gets."""
-KIND = "temperature"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 model, edges, 20 if quick else 1000, 300 if quick else 20_000
             ),
             "delays": delays(model, edges, 10 if quick else 200, horizon),
+            "gaps": gaps(model, edges, 10 if quick else 200, horizon),
             "recalibration": recalibrations(
                 model, LABELS[:1] if quick else LABELS, 3 if quick else 100, 10 if quick else 400
             ),
@@ -100,44 +99,49 @@ def false_alarms(
     return {"streams": streams, "labels": labels, "rates": rates}
 
 
-def standard_error(share: float, count: int) -> float:
-    """Of a share of independent trials."""
-    return math.sqrt(share * (1 - share) / count)
-
-
 def delays(model: Model, edges: tuple[float, ...], streams: int, horizon: int) -> list[Any]:
     """For each set, how long it takes to notice, from the start and after a calibrated time."""
     rows = []
-    calm = calibrated(model.sets[ID])
     for name, answers in model.rows().items():
-        fresh = first_alarms(
-            [(real(answers), horizon)],
+        figures = answers.measured()
+        kept = ("accuracy", "mean_confidence", "ece", "ece_null_p95")
+        rows.append(
+            {
+                "set": name,
+                "images": figures.labels,
+                **{each: getattr(figures, each) for each in kept},
+                **noticed(model, real(answers), edges, streams, horizon),
+            }
+        )
+    return rows
+
+
+def gaps(model: Model, edges: tuple[float, ...], streams: int, horizon: int) -> list[Any]:
+    """The same where test images are right less often than their confidence says, by a gap."""
+    confidence_P = model.sets[ID].confidence_N
+    pools = {gap: Pool(confidence_P, (confidence_P - gap).clip(0)) for gap in GAPS}
+    return [
+        {"gap": gap, **noticed(model, pool, edges, streams, horizon)} for gap, pool in pools.items()
+    ]
+
+
+def noticed(
+    model: Model, pool: Pool, edges: tuple[float, ...], streams: int, horizon: int
+) -> dict[str, Any]:
+    """Delays of both e-processes, from the start and after a calibrated time."""
+    calm = calibrated(model.sets[ID])
+    found = {}
+    for when, parts in (("fresh", []), ("late", [(calm, horizon)])):
+        first = first_alarms(
+            [*parts, (pool, horizon)],
             edges,
             streams=streams,
             seed=2,
             watchers=(OurTest, ConstantStakes),
         )
-        late = first_alarms(
-            [(calm, horizon), (real(answers), horizon)],
-            edges,
-            streams=streams,
-            seed=3,
-            watchers=(OurTest, ConstantStakes),
-        )
-        figures = answers.measured()
-        rows.append(
-            {
-                "set": name,
-                "images": figures.labels,
-                "accuracy": figures.accuracy,
-                "mean_confidence": figures.mean_confidence,
-                "ece": figures.ece,
-                "ece_null_p95": figures.ece_null_p95,
-                "fresh": {each: delay(first_R, 0) for each, first_R in fresh.items()},
-                "late": {each: delay(first_R, horizon) for each, first_R in late.items()},
-            }
-        )
-    return rows
+        change = horizon if parts else 0
+        found[when] = {each: delay(first_R, change) for each, first_R in first.items()}
+    return found
 
 
 def delay(first_R: NDArray[np.int64], change: int) -> dict[str, Any]:
@@ -157,82 +161,6 @@ def delay(first_R: NDArray[np.int64], change: int) -> dict[str, Any]:
     }
 
 
-def recalibrations(
-    model: Model, counts: Sequence[int], repeats: int, calm_repeats: int
-) -> dict[str, Any]:
-    """How often recalibration moves, and what it gains on images beside its labels."""
-    return {
-        "calibrated": [calm_moves(model, labels, calm_repeats) for labels in counts],
-        "sets": [
-            {"set": name, **{str(n): moves(model, answers, n, repeats) for n in counts}}
-            for name, answers in model.sets.items()
-        ],
-    }
-
-
-def calm_moves(model: Model, labels: int, repeats: int) -> dict[str, Any]:
-    """With labels drawn from the calibrator that is in use: nothing can be gained."""
-    answers, moved, lower = model.sets[ID], 0, 0
-    for seed in range(repeats):
-        generator = torch.Generator().manual_seed(seed)
-        chosen_n = torch.randint(len(answers.labels_N), (labels,), generator=generator)
-        logits_NC = answers.logits_NC[chosen_n]
-        # An image that comes twice may have two labels.
-        drawn_N = torch.multinomial(
-            model.calibrator.probabilities(logits_NC), 1, generator=generator
-        ).squeeze(1)
-        found = recalibrate(
-            logits_NC,
-            drawn_N,
-            model.calibrator,
-            KIND,
-            classes=CLASSES,
-            logit_scale=model.calibrator.logit_scale,
-            seed=seed,
-        )
-        moved += found.improves
-        lower += found.gain > 0
-    return {
-        "labels": labels,
-        "repeats": repeats,
-        "moved": moved / repeats,
-        "moved_standard_error": standard_error(moved / repeats, repeats),
-        "lower_held_out_nll": lower / repeats,
-    }
-
-
-def moves(model: Model, answers: Answers, labels: int, repeats: int) -> dict[str, Any]:
-    """On labels of some images of a set; judged by all its others."""
-    moved, gains, served = 0, [], []
-    for seed in range(repeats):
-        generator = torch.Generator().manual_seed(seed)
-        order_N = torch.randperm(len(answers.labels_N), generator=generator)
-        chosen_n, rest_n = order_N[:labels], order_N[labels:]
-        found = recalibrate(
-            answers.logits_NC[chosen_n],
-            answers.labels_N[chosen_n],
-            model.calibrator,
-            KIND,
-            classes=CLASSES,
-            logit_scale=model.calibrator.logit_scale,
-            seed=seed,
-        )
-        rest = answers.logits_NC[rest_n], answers.labels_N[rest_n]
-        before, after = (
-            float(negative_log_likelihood(each, *rest).mean())
-            for each in (model.calibrator, found.calibrator)
-        )
-        moved += found.improves
-        gains.append(before - after)
-        served.append(before - after if found.improves else 0.0)
-    return {
-        "moved": moved / repeats,
-        "gain_if_always_moved": statistics.fmean(gains),
-        "gain": statistics.fmean(served),
-        "worst": min(served),
-    }
-
-
 def show(name: str, found: Mapping[str, Any], horizon: int) -> None:
     """One model's tables, as text."""
     alarms = found["false_alarms"]
@@ -245,11 +173,9 @@ def show(name: str, found: Mapping[str, Any], horizon: int) -> None:
     print(f"{'fresh':>15}{'constant':>15}{'late':>15}{'constant':>15}")
     for row in found["delays"]:
         print(f"  {row['set']:14}{row['accuracy']:7.3f}{row['mean_confidence']:7.3f}", end="")
-        print(f"{row['ece']:7.3f}{row['ece_null_p95']:7.3f}", end="")
-        for when in ("fresh", "late"):
-            for each in (OurTest.name, ConstantStakes.name):
-                print(f"{delay_text(row[when][each]):>15}", end="")
-        print()
+        print(f"{row['ece']:7.3f}{row['ece_null_p95']:7.3f}", delays_text(row))
+    for row in found["gaps"]:
+        print(f"  {row['gap']:<4} too sure {'':27}", delays_text(row))
     print("recalibration: moved, NLL gained on other images")
     for row in found["recalibration"]["calibrated"]:
         print(
@@ -260,6 +186,13 @@ def show(name: str, found: Mapping[str, Any], horizon: int) -> None:
         each = [row[str(n)] for n in LABELS if str(n) in row]
         cells = [f"{one['moved']:5.2f} {one['gain']:+.3f}" for one in each]
         print(f"  {row['set']:14}" + "  ".join(cells))
+
+
+def delays_text(row: Mapping[str, Any]) -> str:
+    """Four columns."""
+    names = (OurTest.name, ConstantStakes.name)
+    cells = [delay_text(row[when][each]) for when in ("fresh", "late") for each in names]
+    return "".join(f"{cell:>15}" for cell in cells)
 
 
 def delay_text(found: Mapping[str, Any]) -> str:

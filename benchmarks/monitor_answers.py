@@ -6,6 +6,7 @@ temperature fitted on the calibration split. Shape suffixes: N images, C classes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,3 +137,8 @@ def _answers(sets: Suite, logits_of: Callable[[Images], Tensor]) -> Model:
         answers(sets.calibration),
         {name: answers(images) for name, images in named.items()},
     )
+
+
+def standard_error(share: float, count: int) -> float:
+    """Of a share of independent trials."""
+    return math.sqrt(share * (1 - share) / count)
