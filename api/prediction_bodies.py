@@ -147,7 +147,7 @@ def _validated(document: object) -> PredictRequest:
     try:
         asked = PredictRequest.model_validate(document)
     except ValidationError as error:
-        pairs = [_named(e["loc"], e["msg"]) for e in error.errors()]
+        pairs = named(error)
         detail = f"{pairs[0][0]}: {pairs[0][1]}"
         raise Problem(422, "invalid_request", detail, errors=pairs[:100]) from error
     if (asked.model is None) == (asked.checkpoint is None):
@@ -155,9 +155,13 @@ def _validated(document: object) -> PredictRequest:
     return asked
 
 
+def named(error: ValidationError) -> list[tuple[str, str]]:
+    """Each field and what is wrong with it."""
+    return [_named(e["loc"], e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+
+
 def _named(location: Sequence[int | str], message: str) -> tuple[str, str]:
-    """The field and what is wrong with it; what holds between fields says its field itself."""
-    message = message.removeprefix("Value error, ")
+    """What holds between fields says its field itself."""
     if location:
         return ".".join(map(str, location)), message
     field, found, rest = message.partition(": ")

@@ -114,11 +114,15 @@ class Client:
         *,
         model: str | None = None,
         checkpoint: str | None = None,
-        top_k: int = 5,
+        **asked: Any,
     ) -> Document:
-        """Classify encoded images, each given as (name, bytes)."""
+        """Classify encoded images, each given as (name, bytes).
+
+        Args:
+            asked: other fields of the request, such as `top_k` or `coverage`.
+        """
         files = [("images", (name, content)) for name, content in images]
-        data = {"model": model, "checkpoint": checkpoint, "top_k": str(top_k)}
+        data = {"model": model, "checkpoint": checkpoint, **asked}
         given = {k: v for k, v in data.items() if v is not None}
         return self._call(
             "POST", "/predict", files=files, data=given, timeout=httpx.Timeout(300.0, connect=5.0)

@@ -1,17 +1,26 @@
-"""`carot predict`: images to classes with confidences."""
+"""`carot predict`: images to classes with confidences, and what those are worth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.client import Client
+from cli.client import Client, ServiceError
 from cli.options import DEFAULT_URL, AsJson, Url
-from cli.output import emit, err, fail, out, table
+from cli.output import emit, err
+
+if TYPE_CHECKING:
+    from api.inference.engine import Scored
+    from api.schemas.predictions import PredictRequest
+    from carot.classifier import Classifier
+    from carot.errors import UnreadableImage
 
 BATCH = 32
+Asked = dict[str, Any]
 
 
 def predict(
@@ -23,84 +32,175 @@ def predict(
         typer.Option(exists=True, file_okay=False, help="A checkpoint folder; no service needed."),
     ] = None,
     top_k: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="How often sets are to hold the right class; 0.9 where that is possible."
+        ),
+    ] = None,
+    set_method: Annotated[
+        str | None, typer.Option(help="How sets are made: lac, aps, raps or saps.")
+    ] = None,
+    max_risk: Annotated[
+        float | None,
+        typer.Option(help="Abstain where answers are not proved to be wrong this rarely."),
+    ] = None,
+    max_shift: Annotated[
+        float | None, typer.Option(help="Abstain where the shift score is above this; else 0.99.")
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Where the images come from, if calibrators tell.")
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class in the place of the model's; give two or more."),
+    ] = None,
+    templates: Annotated[
+        list[str] | None, typer.Option("--template", help="A caption for --class, with one {}.")
+    ] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images, with calibrated confidence."""
+    """Classify images, with calibrated confidence, and say what it is worth."""
     if sum(option is not None for option in (model, checkpoint, folder)) != 1:
         raise typer.BadParameter("give exactly one of --model, --checkpoint and --folder")
+    given = {
+        "top_k": top_k,
+        "coverage": coverage,
+        "set_method": set_method,
+        "max_risk": max_risk,
+        "max_shift": max_shift,
+        "domain": domain,
+        "classes": classes or None,
+        "templates": templates or None,
+    }
+    asked = {name: value for name, value in given.items() if value is not None}
     if folder is not None:
-        answer = _local(images, folder, top_k)
+        answer = _local(images, folder, asked)
     else:
-        answer = _remote(images, url, model, checkpoint, top_k)
+        answer = _remote(images, url, model, checkpoint, asked)
     if as_json:
         emit(answer)
     else:
-        _show(answer)
+        from cli.answers import show
+
+        show(answer)
     if any(prediction["error"] for prediction in answer["predictions"]):
         raise typer.Exit(1)
 
 
 def _remote(
-    images: list[Path], url: str, model: str | None, checkpoint: str | None, top_k: int
+    images: list[Path], url: str, model: str | None, checkpoint: str | None, asked: Asked
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {}
     with Client(url) as client:
-        for start in range(0, len(images), BATCH):
-            batch = [(str(path), path.read_bytes()) for path in images[start : start + BATCH]]
-            part = client.predict(batch, model=model, checkpoint=checkpoint, top_k=top_k)
-            part["predictions"] = answer.get("predictions", []) + part["predictions"]
-            answer = part
-    return answer
+
+        def ask(batch: list[Path]) -> dict[str, Any]:
+            named = [(str(path), path.read_bytes()) for path in batch]
+            return client.predict(named, model=model, checkpoint=checkpoint, **asked)
+
+        return _in_batches(images, ask)
 
 
-def _local(images: list[Path], folder: Path, top_k: int) -> dict[str, Any]:
+def _in_batches(images: list[Path], ask: Callable[[list[Path]], dict[str, Any]]) -> dict[str, Any]:
+    """All answers as one; a batch that is refused for its images costs no other its answer."""
+    answer: dict[str, Any] | None = None
+    predictions: list[dict[str, Any]] = []
+    refused: ServiceError | None = None
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        try:
+            answer = ask(batch)
+            predictions += answer["predictions"]
+        except ServiceError as error:
+            if (error.problem or {}).get("code") != "invalid_data":
+                raise
+            refused = error
+            predictions += _errors(batch, error.problem or {})
+    if answer is None:
+        assert refused is not None
+        raise refused
+    for place, prediction in enumerate(predictions):
+        if prediction["error"]:
+            prediction["error"]["field"] = f"images.{place}"
+    return answer | {"predictions": predictions}
+
+
+def _errors(batch: list[Path], problem: dict[str, Any]) -> list[dict[str, Any]]:
+    from api.inference.answer import without_answer
+
+    reasons = [error["message"] for error in problem["errors"]]
+    return [
+        without_answer(i, str(path), reason).model_dump(mode="json")
+        for i, (path, reason) in enumerate(zip(batch, reasons, strict=True))
+    ]
+
+
+def _local(images: list[Path], folder: Path, asked: Asked) -> dict[str, Any]:
+    """What the service would say, by the same code, but for what only a service knows."""
+    from api.inference.answer import predictions_of, whole_answer
+
+    request = _request(asked)
     with err.status("loading torch"):
+        from carot.answering import Answering
         from carot.classifier import Classifier
+
+        classifier = Classifier.load(folder)
+    answering, wanted = Answering.of(classifier), request.asked()
+    if request.classes is not None:
+        vocabulary = answering.vocabulary(request.classes, request.templates)
+        wanted = replace(wanted, vocabulary=vocabulary)
+    rows = []
+    for start in range(0, len(images), BATCH):
+        rows += _rows(classifier, images[start : start + BATCH])
+    names = [str(path) for path in images]
+    answer = whole_answer(
+        answering,
+        wanted,
+        predictions_of(answering, wanted, names, rows),
+        model=None,
+        checkpoint=str(folder),
+        request_id="",
+        seconds=0.0,
+    )
+    return answer.model_dump(mode="json", exclude={"model", "request_id", "milliseconds"})
+
+
+def _request(asked: Asked) -> PredictRequest:
+    """The same limits as over HTTP.
+
+    Raises:
+        SpecError: one is passed.
+    """
+    from pydantic import ValidationError
+
+    from api.prediction_bodies import named
+    from api.schemas.predictions import PredictRequest
+    from carot.errors import SpecError
+
+    try:
+        return PredictRequest.model_validate({"images": [""], **asked})
+    except ValidationError as error:
+        field, message = named(error)[0]
+        raise SpecError(message, field=field) from error
+
+
+def _rows(classifier: Classifier, images: list[Path]) -> list[Scored | UnreadableImage]:
+    """What the model makes of images that are decoded here, or why they cannot be."""
+    import torch
+
+    from api.inference.engine import Scored
     from carot.data.images import decode_image
     from carot.errors import UnreadableImage
 
-    classifier = Classifier.load(folder)
-    predictions: list[dict[str, Any]] = []
+    prepared: list[torch.Tensor | UnreadableImage] = []
     for path in images:
         try:
-            logits_NC = classifier.logits([decode_image(path, str(path))])
+            prepared.append(classifier.preprocess(decode_image(path, str(path))))
         except UnreadableImage as error:
-            problem = {"field": str(path), "message": error.reason}
-            predictions.append({"name": str(path), "top": [], "error": problem})
-            continue
-        raw_NC, calibrated_NC = classifier.confidences(logits_NC)
-        order = calibrated_NC[0].argsort(descending=True)[:top_k].tolist()
-        top = [
-            {
-                "label": classifier.classes[i],
-                "index": i,
-                "confidence": float(calibrated_NC[0, i]),
-                "raw_confidence": float(raw_NC[0, i]),
-                "logit": float(logits_NC[0, i]),
-            }
-            for i in order
-        ]
-        predictions.append({"name": str(path), "top": top, "error": None})
-    return {
-        "checkpoint": str(folder),
-        "calibrated": classifier.calibrator is not None,
-        "temperature": getattr(classifier.calibrator, "temperature", None),
-        "predictions": predictions,
-    }
-
-
-def _show(answer: dict[str, Any]) -> None:
-    rows: list[tuple[object, ...]] = []
-    for prediction in answer["predictions"]:
-        if prediction["error"]:
-            fail(f"{prediction['name']}: {prediction['error']['message']}")
-        for place, guess in enumerate(prediction["top"]):
-            name = prediction["name"] if place == 0 else ""
-            confidences = (f"{guess['confidence']:.1%}", f"{guess['raw_confidence']:.1%}")
-            rows.append((name, guess["label"], *confidences))
-    out.print(table(None, ("image", "class", ">confidence", ">raw"), rows))
-    how = "calibrated" if answer["calibrated"] else "not calibrated"
-    if answer["temperature"] is not None:
-        how = f"temperature {answer['temperature']:.3f}"
-    out.print(f"checkpoint {answer['checkpoint']}, {how}", highlight=False)
+            prepared.append(error)
+    good = [each for each in prepared if not isinstance(each, UnreadableImage)]
+    scored: Iterator[Scored] = iter(())
+    if good:
+        logits_NC, features_ND = classifier.outputs_of(torch.stack(good))
+        scored = map(Scored, logits_NC.numpy(), features_ND.numpy())
+    return [each if isinstance(each, UnreadableImage) else next(scored) for each in prepared]

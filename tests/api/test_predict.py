@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -19,12 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from api.inference.engine import Engine
+from api.routes.predictions import MOST_VOCABULARIES
 from carot.answering import Answering
 from carot.calibration.calibration import Calibration
 from carot.calibration.grounds import fit_grounds
 from carot.calibration.shift_score import fit_shift_score
 from carot.calibration.temperature import fit_temperature
 from carot.errors import CheckpointError
+from carot.vocabulary import Vocabulary
+from store.tables import Checkpoint
 from tests.api.helpers import Start, context_of
 from tests.api.rows import add_checkpoint
 
@@ -75,6 +80,9 @@ def png(level: int, size: tuple[int, int] = (4, 4)) -> bytes:
     file = io.BytesIO()
     Image.new("L", size, level).save(file, "PNG")
     return file.getvalue()
+
+
+OK = base64.b64encode(png(255)).decode()
 
 
 class Service:
@@ -148,6 +156,205 @@ def test_one_broken_image_does_not_spoil_the_others(service: Service) -> None:
     assert predictions[1]["error"]["field"] == "images.1"
 
 
+def test_broken_text_and_large_images_do_not_spoil_the_others(service: Service) -> None:
+    large = base64.b64encode(bytes(100_001)).decode()
+    answer = service.json(images=["!!", OK, "ü", large, "AAAA", OK], model="digits")
+    assert answer.status_code == 200, answer.text
+    predictions = answer.json()["predictions"]
+    assert [bool(p["top"]) for p in predictions] == [False, True, False, False, False, True]
+    assert [p["error"] and p["error"]["field"] for p in predictions] == [
+        "images.0", None, "images.2", "images.3", "images.4", None
+    ]  # fmt: skip
+    assert "base64" in predictions[0]["error"]["message"]
+    assert "more than 100000 bytes" in predictions[3]["error"]["message"]
+    for each in predictions:
+        assert (each["abstain"] is None) is bool(each["error"])
+    form = service.form(png(255), bytes(100_001))
+    assert form.status_code == 200
+    assert "more than 100000" in form.json()["predictions"][1]["error"]["message"]
+
+
+def test_what_is_said_of_an_image(service: Service) -> None:
+    asked = {"coverage": "0.95", "set_method": "aps", "max_risk": "0.2", "max_shift": "0.9"}
+    body = service.form(png(60), png(128), **asked).json()
+    sure, unsure = body["predictions"]
+    assert sure["abstain"] is False
+    assert [m["label"] for m in sure["set"]["labels"]] == ["dark"]
+    assert sure["set"]["method"] == "aps"
+    assert sure["set"]["coverage"] == 0.95
+    assert (sure["evidence"]["right"], sure["evidence"]["count"]) == (50, 50)
+    assert sure["evidence"]["text"].startswith("right on 50 of 50 calibration images")
+    assert 0 <= sure["shift"]["percentile"] <= 1
+    assert unsure["set"]["size"] == 2
+    assert unsure["abstain"] is True
+    assert unsure["abstain_reasons"] == ["low_confidence"]
+    assert unsure["evidence"]["right"] < unsure["evidence"]["count"]
+    limits = body["limits"]
+    assert (limits["coverage"], limits["max_shift"]) == (0.95, 0.9)
+    assert 0.5 < limits["risk"]["threshold"] < 0.7
+    assert "exchangeable" in limits["guarantee"]
+    calibrator = body["calibrator"]
+    assert (calibrator["kind"], calibrator["id"]) == ("temperature", None)
+    assert (calibrator["temperature"], calibrator["n"]) == (2.0, SPLIT)
+    assert body["vocabulary"] is None
+
+
+def test_a_form_and_json_are_answered_alike(service: Service) -> None:
+    asked = {"top_k": 1, "coverage": 0.8, "max_risk": 0.3, "max_shift": 0.5, "domain": "porch"}
+    form = service.form(png(30), png(99), **{k: str(v) for k, v in asked.items()}).json()
+    images = [base64.b64encode(png(level)).decode() for level in (30, 99)]
+    body = service.json(images=images, model="digits", **asked).json()
+    for answer in (form, body):
+        for name in ("request_id", "milliseconds"):
+            del answer[name]
+        for each in answer["predictions"]:
+            del each["name"]
+    assert form == body
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "words"),
+    [
+        ({"coverage": 0}, "coverage", "greater than 0"),
+        ({"coverage": 1}, "coverage", "less than 1"),
+        ({"coverage": 0.999}, "coverage", "999 calibration images, and there are 200"),
+        ({"coverage": "often"}, "coverage", ""),
+        ({"set_method": "voodoo"}, "set_method", "'lac', 'aps', 'raps' or 'saps'"),
+        ({"max_risk": 0}, "max_risk", ""),
+        ({"max_risk": 0.0001}, "max_risk", "no confidence threshold"),
+        ({"max_shift": 1.5}, "max_shift", ""),
+        ({"domain": "x" * 300}, "domain", ""),
+        ({"classes": ["one"]}, "classes", "at least 2"),
+        ({"classes": ["a", " a "]}, "classes", "same name twice"),
+        ({"classes": ["a", " "]}, "classes.1", ""),
+        ({"classes": ["a", "x" * 300]}, "classes.1", ""),
+        ({"classes": [str(i) for i in range(1001)]}, "classes", "at most 1000"),
+        ({"classes": ["a", "b"], "templates": ["no slot"]}, "templates.0", "one {} slot"),
+        ({"templates": ["a {}"]}, "templates", "not given"),
+        # Of this model: it has no text tower.
+        ({"classes": ["a", "b"]}, "classes", "text tower"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused(
+    service: Service, asked: dict[str, Any], field: str, words: str
+) -> None:
+    answer = service.json(images=[OK], model="digits", **asked)
+    assert answer.status_code == 422, answer.text
+    error = answer.json()["errors"][0]
+    assert error["field"] == field
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "-0.5"])
+def test_numbers_in_forms_that_are_none(service: Service, value: str) -> None:
+    for field in ("coverage", "max_risk", "max_shift"):
+        answer = service.form(png(1), **{field: value})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == field
+
+
+def test_a_form_with_what_nobody_knows_is_refused(service: Service) -> None:
+    answer = service.form(png(1), max_rsik="0.05")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "max_rsik"
+    files = [("images", ("0.png", png(1))), ("model", ("m.txt", b"digits"))]
+    answer = service.client.post("/predict", files=files)
+    assert answer.json()["errors"][0]["field"] == "model"
+    twice = service.client.post(
+        "/predict", files=[("images", ("0.png", png(1)))], data={"model": ["digits", "other"]}
+    )
+    assert twice.status_code == 422
+    assert twice.json()["errors"] == [{"field": "model", "message": "given twice"}]
+
+
+class Reading(Brightness):
+    """Its text tower is slow, and makes class weights of the length of names."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @property
+    def answering(self) -> Answering:
+        service = self._service
+
+        class Slow(Answering):
+            def vocabulary(
+                self, names: Sequence[str], templates: Sequence[str] | None = None
+            ) -> Vocabulary:
+                service.entered.set()
+                assert service.gate.wait(20)
+                head_KD = torch.tensor([[len(name), 0.0] for name in names])
+                return Vocabulary(tuple(names), tuple(templates or ()), head_KD, 1.0, "text")
+
+        return Slow(CLASSES, calibration())
+
+
+def test_who_reads_class_names_holds_up_nobody_else(service: Service) -> None:
+    service.context.engine.close()
+    service.context.engine = Engine(lambda _: Reading(service))
+    service.gate.clear()
+    names = {"classes": ["a", "bbb"], "templates": ["{}"]}
+    with ThreadPoolExecutor(1 + MOST_VOCABULARIES) as pool:
+        asked = [
+            pool.submit(service.json, images=[OK], model="digits", **names)
+            for _ in range(1 + MOST_VOCABULARIES)
+        ]
+        assert service.entered.wait(20)
+        while service.context.texts.statistics().tasks_waiting < MOST_VOCABULARIES:
+            time.sleep(0.005)
+        busy = service.json(images=[OK], model="digits", **names)
+        assert (busy.status_code, busy.json()["code"]) == (503, "busy")
+        assert busy.headers["retry-after"] == "1"
+        assert service.form(png(255)).status_code == 200
+        assert service.client.get("/health/live").status_code == 200
+        assert not any(each.done() for each in asked)
+        service.gate.set()
+        answers = [each.result(20) for each in asked]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["predictions"][0]["set"] is None
+        assert answer.json()["vocabulary"]["classes"] == 2
+
+
+class Unstable(Brightness):
+    """Makes no numbers of black images."""
+
+    def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits_NC, features_ND = super().outputs(prepared)
+        logits_NC[np.array(prepared) == 0] = np.nan
+        return logits_NC, features_ND
+
+
+def test_a_model_that_makes_no_numbers_is_no_confidence(service: Service) -> None:
+    service.context.engine.close()
+    service.context.engine = Engine(lambda _: Unstable())
+    answer = service.form(png(0), png(255))
+    assert answer.status_code == 200
+    first, second = answer.json()["predictions"]
+    assert first["top"] == []
+    assert first["error"]["field"] == "images.0"
+    assert "not finite" in first["error"]["message"]
+    assert second["top"][0]["label"] == "bright"
+    none = service.form(png(0), b"junk")
+    assert none.status_code == 500
+    assert "not finite" in none.json()["detail"]
+    assert [e["field"] for e in none.json()["errors"]] == ["images.0", "images.1"]
+    metrics = service.client.get("/metrics").text
+    assert 'carot_prediction_images_refused_total{reason="not_finite"} 2.0' in metrics
+    assert 'carot_prediction_images_refused_total{reason="unreadable"} 1.0' in metrics
+
+
+def test_an_alias_whose_checkpoint_was_deleted(service: Service) -> None:
+    # Deletion refuses what an alias points to; a restored database may hold it all the same.
+    assert service.form(png(255)).status_code == 200
+    with service.context.database.session() as session:
+        session.get_one(Checkpoint, service.checkpoint).deleted_at = datetime.now(UTC)
+    for answer in (service.form(png(255)), service.json(images=["!"], model="digits")):
+        assert answer.status_code == 410
+        assert answer.json()["code"] == "gone"
+        assert service.checkpoint in answer.json()["detail"]
+
+
 def test_only_broken_images(service: Service) -> None:
     answer = service.form(b"junk")
     assert answer.status_code == 422
@@ -158,9 +365,6 @@ def test_a_huge_image_is_not_decoded(service: Service) -> None:
     answer = service.form(png(0, (10_000, 5_000)))
     assert answer.status_code == 422
     assert "40 megapixels" in answer.json()["errors"][0]["message"]
-
-
-OK = base64.b64encode(png(255)).decode()
 
 
 @pytest.mark.parametrize(

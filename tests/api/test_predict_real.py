@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,3 +84,44 @@ def test_damaged_bytes_are_not_served(client: TestClient, folder: Path) -> None:
     assert answer.status_code == 500
     assert answer.json()["code"] == "artifact_corrupt"
     assert list((context.settings.data_dir / "cache").iterdir()) == []
+
+
+def test_classes_of_a_requests_own(client: TestClient, folder: Path) -> None:
+    context = context_of(client)
+    checkpoint = add_checkpoint(context, b"".join(pack(folder)), CLASSES)
+    pixels = np.random.default_rng(1).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    files = []
+    for i, each in enumerate(pixels):
+        file = io.BytesIO()
+        Image.fromarray(each).save(file, "PNG")
+        files.append(("images", (f"{i}.png", file.getvalue())))
+
+    client.put("/models/own", json={"checkpoint": checkpoint})
+
+    def ask(**data: Any) -> dict[str, Any]:
+        answer = client.post("/predict", files=files, data={"model": "own"} | data)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    own, same = ask(), ask(classes=list(CLASSES))
+    # The head is of the text tower: the same names get the same logits, and carry no evidence.
+    for before, after in zip(own["predictions"], same["predictions"], strict=True):
+        expected = {guess["label"]: guess["logit"] for guess in before["top"]}
+        for guess in after["top"]:
+            assert guess["logit"] == pytest.approx(expected[guess["label"]], abs=1e-4)
+    assert same["calibrated"] is False
+    assert same["vocabulary"] == {
+        "classes": 3, "templates": ["the digit {}"], "own_head": "text", "temperature": None
+    }  # fmt: skip
+    others = ask(classes=["seven", "eight"], templates=["a {}", "one {}"])
+    assert others["vocabulary"]["templates"] == ["a {}", "one {}"]
+    for each in others["predictions"]:
+        assert {guess["label"] for guess in each["top"]} == {"seven", "eight"}
+        assert sum(guess["confidence"] for guess in each["top"]) == pytest.approx(1)
+        assert each["set"] is None
+        assert each["missing"]["set"]["code"] == "uncalibrated_label_set"
+        assert each["abstain"] is None
+    # What is measured of a model is about its own classes.
+    counted = r'carot_served_confidence_count\{model="own",project="\w+"\} 2\.0'
+    assert re.search(counted, client.get("/metrics").text)

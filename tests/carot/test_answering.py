@@ -287,8 +287,8 @@ def test_a_domain_has_its_own_temperature_and_others_the_pooled_one() -> None:
     calibrator = domains()
     answering = Answering(CLASSES, Calibration(calibrator))
     logits_NC, features_ND, _ = outputs(3, seed=13)
-    own = calibrator.temperatures["porch"]  # type: ignore[union-attr]
-    pooled = calibrator.pooled  # type: ignore[union-attr]
+    own = calibrator.temperatures["porch"]
+    pooled = calibrator.pooled
     assert own > 1.2 * pooled
     for domain, shown, temperature in (
         ("porch", "porch", own),
@@ -324,7 +324,7 @@ def test_classes_of_the_requests_own_carry_no_evidence() -> None:
     answers = answered(answering, rows(logits_NC, features_ND), vocabulary=vocabulary(), top_k=9)
     assert answering.calibrated(asked) is False
     assert answering.calibrated(Asked()) is True
-    temperature = known.calibrator.temperature  # type: ignore[union-attr]
+    temperature = known.calibrator.temperature
     served = answering.served_vocabulary(asked)
     assert served is not None
     assert served.temperature == temperature
@@ -352,14 +352,14 @@ def test_only_a_temperature_of_the_same_logits_is_carried_over() -> None:
     for kind, calibrator in known.items():
         carried = carried_temperature(calibrator, vocabulary())
         fits = kind in ("temperature", "smoothed_temperature", "top_versus_all")
-        assert carried == (calibrator.temperature if fits else None)  # type: ignore[union-attr]
+        assert carried == (calibrator.temperature if fits else None)
     plain = known["temperature"]
     assert carried_temperature(plain, vocabulary(own_head="trained")) is None
     assert carried_temperature(plain, vocabulary(logit_scale=2.0)) is None
     assert carried_temperature(plain.model_copy(update={"at_bound": True}), vocabulary()) is None
     assert carried_temperature(None, vocabulary()) is None
     by_domain = domains()
-    own, pooled = by_domain.temperatures["yard"], by_domain.pooled  # type: ignore[union-attr]
+    own, pooled = by_domain.temperatures["yard"], by_domain.pooled
     assert carried_temperature(by_domain, vocabulary(), "yard") == own
     assert carried_temperature(by_domain, vocabulary(), "attic") == pooled
 

@@ -178,6 +178,20 @@ def refused(name: str, make: Callable[[], Sent], status: int, field: str | None 
     return Case(f"predict-{name}", make, status, field, words)
 
 
+def mixed(name: str, broken: list[str]) -> Case:
+    """Images that are none, each with an error of its own, before one that is answered."""
+
+    def check(answer: httpx.Response) -> None:
+        *others, last = answer.json()["predictions"]
+        assert [each["error"]["field"] for each in others] == [
+            f"images.{i}" for i in range(len(broken))
+        ]
+        assert last["top"][0]["label"] == "bright"
+
+    images = [*broken, text(encoded(WHITE))]
+    return Case(f"predict-{name}", lambda: body(model=MODEL, images=images), 200, check=check)
+
+
 def echoed(name: str) -> Callable[[httpx.Response], None]:
     def check(answer: httpx.Response) -> None:
         assert answer.json()["predictions"][0]["name"] == name
@@ -282,7 +296,35 @@ CASES = [
     *map(of_model, range(len(MODELS)), MODELS),
     refused("model-too-long", lambda: body(model="x" * 100_000, images=["AAAA"]), 422, "model"),
     refused("form-long-name", lambda: form(encoded(WHITE), name="x" * 50_000), 400),
-    refused("form-fields", lambda: form(encoded(WHITE), **{f"f{i}": "x" for i in range(100)}), 400),
+    refused("form-fields", lambda: form(encoded(WHITE), **{f"f{i}": "x" for i in range(100)}), 422,
+            "f0"),
+    refused("form-many-fields", lambda: form(encoded(WHITE), **{
+        f"f{i}": "x" for i in range(2000)
+    }), 400),
+    refused("coverage-nan", lambda: form(encoded(WHITE), coverage="NaN"), 422, "coverage"),
+    refused("coverage-in-json", lambda: Sent("POST", "/predict", {
+        "content": b'{"model": "%s", "images": ["AAAA"], "coverage": NaN}' % MODEL.encode(),
+        "headers": {"Content-Type": "application/json"},
+    }), 422, "coverage"),
+    refused("risk-tiny", lambda: form(encoded(WHITE), max_risk="1e-300"), 422, "max_risk"),
+    Case("predict-risk-endless", lambda: form(encoded(WHITE), max_risk="0." + "3" * 5000), 200),
+    refused("method-attribute", lambda: form(encoded(WHITE), set_method="__class__"), 422,
+            "set_method"),
+    refused("domain-long", lambda: form(encoded(WHITE), domain="x" * 10_000), 422, "domain"),
+    refused("classes-many", lambda: body(
+        model=MODEL, images=[text(encoded(WHITE))], classes=[str(i) for i in range(100_000)]
+    ), 422, "classes"),
+    refused("classes-long", lambda: body(
+        model=MODEL, images=[text(encoded(WHITE))], classes=["x" * 1_000_000, "y"]
+    ), 422, "classes.0"),
+    refused("classes-nested", lambda: body(
+        model=MODEL, images=[text(encoded(WHITE))], classes=[["a"], {"b": "c"}]
+    ), 422, "classes.0"),
+    refused("template-attribute", lambda: body(
+        model=MODEL, images=[text(encoded(WHITE))], classes=["a", "b"],
+        templates=["{0.__class__.__init__.__globals__}"],
+    ), 422, "templates.0"),
+    mixed("broken-among-others", ["!!", text(b"junk"), text(bytes((1 << 20) + 1))]),
     refused("form-files", lambda: form(*[encoded(WHITE)] * 50), 400),
     refused("form-long-field", lambda: form(encoded(WHITE), comment="x" * (2 << 20)), 400),
 ]  # fmt: skip
