@@ -147,9 +147,13 @@ def _held(session: Session, who: Served) -> Evidence:
             calibrator=calibrator,
             begun_at=database_now(),
         )
-        .on_conflict_do_nothing()
+        # Writing what is there takes the row, as finding it would not while somebody deletes it.
+        .on_conflict_do_update(
+            index_elements=["project_id", "alias", "checkpoint_id", "calibrator"],
+            set_={"calibrator": calibrator},
+        )
     )
-    return session.get_one(Evidence, _key(who), populate_existing=True, with_for_update=True)
+    return session.get_one(Evidence, _key(who), populate_existing=True)
 
 
 def _key(who: Served) -> tuple[str, str, str, str]:

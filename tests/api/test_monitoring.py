@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from api.live import Live
+from api.recalibrating import recalibrate_model
 from api.recorder import Pointing, Said
 from carot.calibration.e_process import ALPHA
+from store.errors import Conflict
+from store.predictions import Window
 from store.tables import DEFAULT_PROJECT, Checkpoint
 from tests.api.helpers import Start
 from tests.api.rows import add_checkpoint, add_report
@@ -226,6 +229,17 @@ def test_calibrators_of_something_else_are_refused(service: Service) -> None:
         answer = service.client.put("/models/digits", json=body)
         assert answer.status_code == 422, answer.text
         assert answer.json()["errors"][0]["field"] == "calibrator"
+
+
+def test_a_model_that_moved_meanwhile_is_left_alone(service: Service) -> None:
+    give(service, record(service, 120), 0, 0, 1)
+    project, context = DEFAULT_PROJECT, service.context
+    stale = Window(project, "digits", service.checkpoint, None, last=1000)
+    version = recalibrate(service).json()["calibrator_id"]
+    with pytest.raises(Conflict):
+        recalibrate_model(context, stale, None, dry_run=False)
+    assert service.client.get("/models/digits").json()["calibrator_id"] == version
+    assert len(service.client.get("/models/digits/calibrators").json()["data"]) == 1
 
 
 def test_models_that_are_not_there(service: Service) -> None:
