@@ -12,7 +12,9 @@ IfNoneMatch = Annotated[
     str | None,
     Header(max_length=1000, description="The `ETag` of an answer that is there already."),
 ]
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The answer is the one that `If-None-Match` names."}}
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The answer is the one that `If-None-Match` names."}
+}
 
 
 def names(if_none_match: str | None, etag: str) -> bool:
