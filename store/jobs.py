@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from carot.specs import AnySpec, FinetuneSpec, InterpolateSpec, MergeSpec
 from store.database import database_now
@@ -151,7 +151,12 @@ def list_jobs(
     """Jobs of a project, newest first."""
     conditions = (wanted or JobFilter()).conditions()
     query = select(Job).where(Job.project_id == project, *conditions)
-    return fetch_page(session, query, Job.id, cursor=cursor, limit=limit)
+    # Ids first: SQLite sorts what it reads, and of thousands of jobs most of that is their specs.
+    ids_only = query.options(load_only(Job.id))
+    page = fetch_page(session, ids_only, Job.id, cursor=cursor, limit=limit)
+    whole = select(Job).where(Job.id.in_([job.id for job in page.data]))
+    session.scalars(whole.execution_options(populate_existing=True)).all()
+    return page
 
 
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
