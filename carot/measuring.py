@@ -15,6 +15,7 @@ from carot.bound import smallest_singular_value
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import AnyCalibrator, DomainCalibrator
 from carot.calibration.metrics import compute_metrics
+from carot.calibration.numbers import Bin, Metrics
 from carot.calibration.reliability import reliability
 from carot.calibration.shift_score import ShiftScore
 from carot.errors import CalibrationError
@@ -45,7 +46,6 @@ def measure(
         row: which data set this is.
         logits_NC: finite logits as the classifier serves them, before any calibrator.
         labels_N: class indices, of the data set's classes.
-        features_ND: image features; their length does not matter but to the shift score.
         calibration: None leaves out all that comes of calibration images.
         skipped: names of images that could not be read.
         space: the data set's classes; None for the classifier's own.
@@ -62,14 +62,7 @@ def measure(
     raw_NK = space.project(logits_NC)
     raw = compute_metrics(raw_NK, labels_N)
     domain = _domain(row, calibration)
-    calibrated, bins, figures = None, None, []
-    if calibration is not None:
-        served = calibration.calibrator
-        for kind, each in {**calibration.fitted, served.kind: served}.items():
-            log_NK = space.project(_log_probabilities(each, logits_NC, domain))
-            figures.append(CalibratorFigures(kind=kind, metrics=compute_metrics(log_NK, labels_N)))
-            if kind == served.kind:
-                calibrated, bins = figures[-1].metrics, reliability(log_NK, labels_N)
+    figures, bins = _calibrated(calibration, logits_NC, labels_N, space, domain)
     grounds = None if calibration is None else calibration.grounds
     found = None if grounds is None else grounded(grounds, raw_NK, labels_N, asked)
     return DatasetReport(
@@ -83,8 +76,8 @@ def measure(
         classes=raw_NK.shape[1],
         skipped=tuple(skipped),
         raw=raw,
-        calibrated=calibrated,
-        calibrators=tuple(figures),
+        calibrated=None if calibration is None else figures[calibration.calibrator.kind],
+        calibrators=tuple(CalibratorFigures(kind=k, metrics=m) for k, m in figures.items()),
         sigma_min=smallest_singular_value(features_ND),
         reliability_raw=reliability(raw_NK, labels_N),
         reliability_calibrated=bins,
@@ -138,6 +131,26 @@ def separation(higher_N: Tensor, lower_N: Tensor) -> float:
     below_N = torch.searchsorted(ordered_N, higher_N)
     not_above_N = torch.searchsorted(ordered_N, higher_N, right=True)
     return int((below_N + not_above_N).sum()) / (2 * len(higher_N) * len(lower_N))
+
+
+def _calibrated(
+    calibration: Calibration | None,
+    logits_NC: Tensor,
+    labels_N: Tensor,
+    space: LabelSpace,
+    domain: str | None,
+) -> tuple[dict[str, Metrics], tuple[Bin, ...] | None]:
+    """Metrics after every calibrator by kind, and the bins of the one that is served."""
+    if calibration is None:
+        return {}, None
+    served = calibration.calibrator
+    figures, bins = {}, None
+    for kind, each in {**calibration.fitted, served.kind: served}.items():
+        log_NK = space.project(_log_probabilities(each, logits_NC, domain))
+        figures[kind] = compute_metrics(log_NK, labels_N)
+        if kind == served.kind:
+            bins = reliability(log_NK, labels_N)
+    return figures, bins
 
 
 def _domain(row: EvaluationDataset, calibration: Calibration | None) -> str | None:

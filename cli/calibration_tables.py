@@ -51,22 +51,29 @@ def calibrators_table(report: Report) -> Table | None:
 
 
 def sets_table(report: Report) -> Table | None:
-    """How often prediction sets hold the right class, and how many classes they have."""
+    """How often prediction sets hold the right class, and how many classes they have.
+
+    Methods whose sets are alike on a data set share a line.
+    """
     rows: list[Row] = report["datasets"]
-    asked = list(
-        dict.fromkeys(
-            (each["asked"], each["method"]) for row in rows for each in row.get("sets", ())
-        )
-    )
-    if not asked:
+    every = [each for row in rows for each in row.get("sets", ())]
+    if not every:
         return None
+    asked = list(dict.fromkeys(each["asked"] for each in every))
+    methods = list(dict.fromkeys(each["method"] for each in every))
     lines = []
     for row in rows:
-        found = {(each["asked"], each["method"]): each["measured"] for each in row.get("sets", ())}
-        lines.append((_name(row), *(_set(found.get(key)) for key in asked)))
-    names = [f">{method}\n{coverage:.4g}" for coverage, method in asked]
-    result = table("Prediction sets: coverage and mean size", ("data set", *names), lines)
-    reasons = [each["reason"] for row in rows for each in row.get("sets", ()) if each["reason"]]
+        found = {(s["method"], s["asked"]): s["measured"] for s in row.get("sets", ())}
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for method in methods:
+            cells = tuple(_set(found.get((method, coverage))) for coverage in asked)
+            alike.setdefault(cells, []).append(method)
+        for index, (cells, names) in enumerate(alike.items()):
+            which = "all" if len(names) == len(methods) else ", ".join(names)
+            lines.append((_name(row) if index == 0 else "", which, *cells))
+    columns = [f">asked {coverage:.4g}" for coverage in asked]
+    result = table("Prediction sets: coverage, mean size", ("data set", "by", *columns), lines)
+    reasons = [each["reason"] for each in every if each["reason"]]
     return _with_caption(result, "\n".join(dict.fromkeys(reasons)))
 
 

@@ -126,6 +126,8 @@ def with_calibrators() -> dict[str, Any]:
             },
             {"method": "raps", "asked": 0.99, "measured": None, "reason": "[b]too[/b] few"},
         ]
+        row["sets"] += [each | {"method": "aps"} for each in row["sets"]]
+        row["sets"].append(row["sets"][0] | {"method": "lac"})
         row["risks"] = [
             {"max_risk": 0.05, "accepted_share": 0.75, "risk": 0.0333, "reason": None},
             {"max_risk": 0.01, "accepted_share": None, "risk": None, "reason": "none proved"},
@@ -155,11 +157,19 @@ def test_every_calibrator_stands_beside_the_raw_confidence_and_says_where_it_hur
 def test_sets_risks_and_shift_have_tables() -> None:
     text = shown(report_table(with_calibrators()))
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert "test (ID) 91.2 % 1.25 -" in lines
-    assert "[b]too[/b] few" in lines
+    assert "test (ID) all 91.2 % 1.25 -" in lines
+    assert lines.count("[b]too[/b] few") == 1
     assert "[red]x[/red] 75.0 % 3.3 % - - 0.953 1.1 %" in lines
     assert "test (ID) 75.0 % 3.3 % - - - 1.1 %" in lines
     assert "none proved" in lines
+
+
+def test_methods_whose_sets_differ_have_lines_of_their_own() -> None:
+    document = with_calibrators()
+    document["datasets"][0]["sets"][0]["measured"] = {"coverage": 0.95, "mean_size": 2.0}
+    lines = [" ".join(line.split()) for line in shown(report_table(document)).splitlines()]
+    place = lines.index("test (ID) raps 95.0 % 2.00 -")
+    assert lines[place + 1] == "aps, lac 91.2 % 1.25 -"
 
 
 def test_an_old_report_has_no_such_tables() -> None:
