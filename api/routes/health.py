@@ -49,7 +49,7 @@ class Index(BaseModel):
 async def index(caller: AnyKey) -> Index:
     """Where to go from here."""
     nouns = ("datasets", "jobs", "checkpoints", "reports", "models", "predict")
-    more = ("keys", "session", "metrics")
+    more = ("keys", "session", "metrics", "v2")
     links = {noun: f"/{noun}" for noun in (*nouns, *more)}
     return Index(version=version(), links=links | {"openapi": "/openapi.json"})
 
