@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.monitor import delay, main
 from benchmarks.monitor_answers import Answers, demo_run
+from benchmarks.monitor_page import PAGE, alarms, delays, filled, recalibration
 from benchmarks.monitor_streams import (
     STAKES,
     ConstantStakes,
@@ -20,10 +21,12 @@ from benchmarks.monitor_streams import (
     RepeatedTest,
     first_alarms,
 )
+from benchmarks.provenance import RESULTS
 from carot.calibration.e_process import EProcess
 from carot.calibration.temperature import fit_temperature
 
 EDGES = (0.7, 0.9)
+TABLES = (alarms, delays, recalibration)
 
 
 class Recorder(OurTest):
@@ -105,6 +108,22 @@ def test_answers_are_over_the_temperature() -> None:
 def test_the_demo_is_what_is_trained() -> None:
     assert demo_run(None).epochs == 15
     assert demo_run(None).method["name"] == "carot"
+
+
+def test_the_page_holds_what_was_measured() -> None:
+    document = json.loads((RESULTS / "monitor.json").read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page, document) == page
+    assert page.count("<!-- end -->") == 3
+    assert all("\n".join(each(document["models"])) in page for each in TABLES)
+
+
+def test_the_promise_was_kept() -> None:
+    document = json.loads((RESULTS / "monitor.json").read_text(encoding="utf-8"))
+    for model in document["models"].values():
+        assert model["false_alarms"]["streams"] >= 300
+        assert model["false_alarms"]["labels"] >= 20_000
+        assert model["false_alarms"]["rates"]["e_process"]["share"] <= document["alpha"]
 
 
 @pytest.mark.slow
