@@ -150,7 +150,8 @@ def median_ratio(
 ) -> float:
     """The median over rounds of one figure of `mine` to that of `others`."""
     pairs = zip(mine, others, strict=True)
-    return round(statistics.median(getattr(a, field) / getattr(b, field) for a, b in pairs), 3)
+    ratios: list[float] = [getattr(a, field) / getattr(b, field) for a, b in pairs]
+    return round(statistics.median(ratios), 3)
 
 
 def show(name: str, rows: list[dict[str, Any]]) -> None:
