@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 READING = "carot_reading"
@@ -40,7 +41,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 class database_now(ColumnElement[datetime]):  # noqa: N801 - reads like the SQL function
     """The database's clock, `seconds` from now: workers' clocks may differ, leases must not."""
 
-    inherit_cache = False
+    # What its SQL depends on, so that statements with it are compiled once and not each time.
+    _traverse_internals = [("seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012
     type = UtcDateTime()
 
     def __init__(self, seconds: float = 0.0) -> None:

@@ -43,8 +43,27 @@ SHAPES = (
 )
 
 
+HINTS = (
+    "key",
+    "://",
+    "whsec_",
+    "authorization",
+    "cookie",
+    "csrf",
+    "bearer",
+    "passw",
+    "secret",
+    "token",
+)
+"""Every one of these shapes has one of these in it, in some case."""
+
+
 def redacted(text: str) -> str:
     """The same text without what looks like a secret."""
+    if text.isascii():  # else cases are less simple than `lower`
+        lowered = text.lower()
+        if not any(hint in lowered for hint in HINTS):
+            return text
     for shape, instead in SHAPES:
         text = shape.sub(instead, text)
     return text
