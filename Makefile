@@ -11,7 +11,7 @@ SHELL := /bin/bash
 export PYTHON
 
 .PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
-	format pins audit clean
+	screenshots format pins audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -42,6 +42,9 @@ test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own
 
 fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+screenshots: $(VENV)/installed-test ## the dashboard's pages as pictures, into docs/img
+	@$(BIN)/python -m tests.acceptance.dashboard.screenshots docs/img
 
 chaos: $(VENV)/installed-test ## every fault over batches of 30 jobs, about an hour (ARGS="--quick")
 	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py $(ARGS)

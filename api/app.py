@@ -19,21 +19,28 @@ from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
 from api.inference.engine import Engine
+from api.inference.memory import models_share
+from api.live import Live
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recorder import Recorder
 from api.routes import (
+    calibrations,
     checkpoints,
+    dashboard,
     datasets,
     health,
     inference,
     job_predictions,
     jobs,
     keys,
+    labels,
     models,
     predictions,
     presets,
+    records,
     reports,
     session,
     streams,
@@ -41,6 +48,7 @@ from api.routes import (
 )
 from api.settings import ApiSettings
 from api.uploads import clean_scratch
+from api.versions import Versions
 from api.webhooks.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
@@ -60,12 +68,16 @@ NOUNS = (
     checkpoints,
     reports,
     models,
+    calibrations,
     predictions,
     inference,
+    labels,
+    records,
     webhooks,
     keys,
     session,
     health,
+    dashboard,
 )
 MULTIPART_ROOM = 1 << 16
 STRANGERS_BYTES = 1 << 12
@@ -116,16 +128,22 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     database = Database(settings.database_url)
     artifacts = open_store(settings, database)
     cache = CheckpointCache(settings, database, artifacts)
+
+    def memory_bytes() -> int:
+        return settings.predict_memory_bytes or models_share(settings.device)
+
     engine = Engine(
         cache.load,
-        models=settings.predict_models,
+        memory_bytes=memory_bytes,
         batch=settings.predict_batch,
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
+        deadline_seconds=settings.predict_deadline_seconds,
         decoders=settings.decode_processes,
         decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
         on_batch=measures.batch,
         on_wait=measures.wait_seconds.observe,
+        on_load=measures.load,
     )
     targets = Targets(Allowed.of(settings.webhook_allow))
     rates = Rates(settings.rate_per_minute, settings.failures_per_minute)
@@ -143,6 +161,9 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         rates,
         hosts,
         readiness,
+        Recorder(database, artifacts, measures.registry),
+        Versions(database, cache),
+        Live(database),
     )
 
 
@@ -187,5 +208,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         for each in (targets, context.targets):
             each.close()
         context.engine.close()
+        context.recorder.close()
         context.doorbell.close()
         context.database.close()

@@ -17,6 +17,7 @@ from carot.errors import CarotError
 from carot.label_space import label_space
 from carot.specs import (
     AnySpec,
+    Domain,
     EvaluationDataset,
     FinetuneSpec,
     InterpolateSpec,
@@ -88,6 +89,7 @@ def checked(session: Session, project: str, spec: AnySpec, root: Path | None = N
         _check_suite(session, project, spec, spec.evaluation.suite, contents, root)
     else:
         _check_rows(session, project, spec, contents, root)
+    _check_domains(session, project, spec, contents, root)
     return spec
 
 
@@ -186,14 +188,36 @@ def _check_rows(
 ) -> None:
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
-        contents = _contents(session, project, row.dataset, f"{field}.dataset", root)
-        if row.shift == "printed" and row.dataset != DIGITS:
-            raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
-        if contents.lacks(row.split):
-            raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
+        contents = _row_contents(session, project, row, field, root)
         _check_row_classes(row, contents.classes, training.classes, f"{field}.dataset")
     if spec.evaluation.datasets is None and all(map(training.lacks, ("test", "validation"))):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
+
+
+def _check_domains(
+    session: Session, project: str, spec: MeasuringSpec, training: Contents, root: Path | None
+) -> None:
+    for i, domain in enumerate(spec.calibration.domains):
+        field = f"calibration.domains.{i}"
+        contents = _row_contents(session, project, domain, field, root)
+        _check_same_classes(
+            contents.classes, training.classes, f"{field}.dataset", "those of dataset"
+        )
+
+
+def _row_contents(
+    session: Session,
+    project: str,
+    row: EvaluationDataset | Domain,
+    field: str,
+    root: Path | None,
+) -> Contents:
+    contents = _contents(session, project, row.dataset, f"{field}.dataset", root)
+    if row.shift == "printed" and row.dataset != DIGITS:
+        raise invalid(f"{field}.shift", f"`printed` goes with {DIGITS} only")
+    if contents.lacks(row.split):
+        raise invalid(f"{field}.split", f"{row.dataset} has no images in {row.split!r}")
+    return contents
 
 
 def _check_suite(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
 import structlog
@@ -18,6 +18,7 @@ from api.context import Context
 from api.inference.engine import Engine
 from api.readiness import OK
 from api.schemas.jobs import KindName
+from carot.calibration.live import LiveAccuracy
 from store.exits import ExitReason
 from store.queues import QUEUES
 from store.states import TERMINAL, JobState
@@ -30,6 +31,7 @@ from store.statistics import (
     pointing,
     standing,
 )
+from store.watched import WatchedModel, watched
 
 LEASES = ("current", "late", "expired")
 KINDS: tuple[str, ...] = get_args(KindName)
@@ -64,6 +66,8 @@ def _stored(context: Context) -> Iterator[Metric]:
             totals = context.ledger.read(session)
             models = context.models.read(session)
             current = pointing(session, served.models())
+            suspects = watched(session)
+        figures = [context.live.read(each.served) for each in suspects]
     except SQLAlchemyError:
         log.exception("no_statistics")
         return
@@ -71,6 +75,7 @@ def _stored(context: Context) -> Iterator[Metric]:
     yield from _standing(now)
     yield from _totals(totals)
     yield from _measured(models)
+    yield from _watched(suspects, figures)
 
 
 def _memory(engine: Engine) -> Iterator[Metric]:
@@ -80,6 +85,12 @@ def _memory(engine: Engine) -> Iterator[Metric]:
         "Checkpoints",
         ["state"],
         [(("loaded",), loaded), (("loading",), loading)],
+    )
+    yield _gauge(
+        "carot_models_memory_bytes",
+        "Memory that loaded checkpoints take",
+        [],
+        [((), engine.memory_bytes())],
     )
     yield _gauge(
         "carot_prediction_pending_images",
@@ -158,6 +169,37 @@ def _measured(models: Iterable[ServedModel]) -> Iterator[Metric]:
     ):
         rows = [((m.project, m.alias), m.measured[field]) for m in models if m.measured]
         yield _gauge(name, meaning, labels, rows)
+
+
+def _watched(
+    models: Sequence[WatchedModel], figures: Sequence[LiveAccuracy | None]
+) -> Iterator[Metric]:
+    labels = ["project", "model"]
+    keys = [(each.served.project, each.served.alias) for each in models]
+    for name, meaning, values in (
+        (
+            "carot_calibration_evidence",
+            "E-value against confidences being true",
+            [each.standing.evidence for each in models],
+        ),
+        (
+            "carot_calibration_alert",
+            "1 while an alert is open",
+            [float(each.alerted) for each in models],
+        ),
+        (
+            "carot_calibration_labels",
+            "Labels that the test has seen",
+            [float(each.standing.labels) for each in models],
+        ),
+    ):
+        yield _gauge(name, meaning, labels, zip(keys, values, strict=True))
+    for name, field, meaning in (
+        ("carot_live_accuracy", "accuracy", "Accuracy by the newest labels"),
+        ("carot_live_ece", "ece", "Calibration error by the newest labels"),
+    ):
+        found = [(key, getattr(each, field, None)) for key, each in zip(keys, figures, strict=True)]
+        yield _gauge(name, meaning, labels, [(k, value) for k, value in found if value is not None])
 
 
 def _gauge(

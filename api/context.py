@@ -11,17 +11,22 @@ from typing import Annotated, cast
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from api.dashboard.files import Dashboard
 from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.engine import Engine
+from api.live import Live
 from api.measures import Measures
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recorder import Recorder
 from api.settings import ApiSettings
+from api.versions import Versions
 from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
+from store.headlines import Headlines
 from store.statistics import Ledger, Models
 
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
@@ -33,6 +38,8 @@ class Context:
 
     Attributes:
         ledger, models: what was read for `/metrics` before.
+        headlines: what was read of reports for lists of jobs before.
+        dashboard: the page that people look at.
         draining: whether it is about to stop, and only those who ask are to know.
         stopping: whether it is ending what is under way.
     """
@@ -47,16 +54,23 @@ class Context:
     rates: Rates
     hosts: Hosts
     readiness: Readiness
+    recorder: Recorder
+    versions: Versions
+    live: Live
     ledger: Ledger = field(default_factory=Ledger)
     models: Models = field(default_factory=Models)
+    headlines: Headlines = field(default_factory=Headlines)
+    dashboard: Dashboard = field(default_factory=Dashboard)
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)
+    refits: CapacityLimiter = field(init=False)
     texts: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
         # Apart from the limit of all threads: uploads that wait must not hold up other requests.
         self.ingests = CapacityLimiter(self.settings.ingest_processes)
+        self.refits = CapacityLimiter(1)
         # One request's classes after the other go through a text tower.
         self.texts = CapacityLimiter(1)
 
@@ -70,11 +84,12 @@ class Context:
         return self.settings.data_dir / "scratch"
 
 
-def _context(request: Request) -> Context:
+# Not in threads, where FastAPI runs what is not async.
+async def _context(request: Request) -> Context:
     return cast(Context, request.app.state.context)
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
 

@@ -93,7 +93,7 @@ class Door:
         ):
             metered = not scope["path"].startswith(UNMETERED)
             return None, self._rates.take("address", address_of(scope)) if metered else None
-        if not await to_thread.run_sync(self.look, limiter=self._threads):
+        if not self._has_keys and not await to_thread.run_sync(self.look, limiter=self._threads):
             return OPEN, self._without_keys(scope)
         offered = Offered.by(headers)
         if offered.token is not None:

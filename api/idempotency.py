@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
@@ -26,7 +24,7 @@ Given = Annotated[
         max_length=200,
         pattern=r"^[\x21-\x7e]+$",
         description="Any unique text. The same key with the same request gives the first answer "
-        "again; with another request 422; while the first is still being answered 409.",
+        "again; with another request 422.",
     ),
 ]
 
@@ -62,19 +60,48 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One request's turn at a key. `replay` is the answer that was given before, if one was."""
+class Once:
+    """A request that makes something once, however often it is sent with the same key.
+
+    Attributes:
+        fingerprint: what else must be the same.
+    """
 
     key: ProjectKey | None
     route: str
-    replay: Response | None = None
+    fingerprint: str
+
+    def look(self, context: Context) -> Response | None:
+        """The answer that was given before, if one was; for what is not to be done in vain.
+
+        Raises:
+            IdempotencyConflict: the key belongs to another request.
+        """
+        if self.key is None:
+            return None
+        with context.database.reading() as session:
+            stored = store.look(
+                session, self.key.project, self.key.text, self.route, self.fingerprint
+            )
+        return _replayed(stored)
+
+    def take(self, session: Session) -> Response | None:
+        """Take the key for the transaction; the answer that was given before, if one was.
+
+        Raises:
+            IdempotencyConflict: the key belongs to another request.
+        """
+        if self.key is None:
+            return None
+        key = self.key
+        return _replayed(store.take(session, key.project, key.text, self.route, self.fingerprint))
 
     def keep(self, session: Session, answer: Answer) -> None:
         """Store the answer in the transaction that makes what it tells of: both or neither."""
         if self.key is not None:
             body = answer.body.model_dump(mode="json")
             response = {"status": answer.status, "body": body, "headers": answer.headers}
-            store.finish(session, self.key.project, self.key.text, self.route, response)
+            store.keep(session, self.key.project, self.key.text, self.route, response)
 
 
 def fingerprint(body: BaseModel) -> str:
@@ -83,27 +110,8 @@ def fingerprint(body: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@contextmanager
-def turn(context: Context, key: ProjectKey | None, route: str, print_: str) -> Iterator[Turn]:
-    """Take the key for the block; when the block raises, the key is free again.
-
-    Raises:
-        IdempotencyConflict: the key belongs to another request.
-        IdempotencyInFlight: the first request with this key is still being answered.
-    """
-    if key is None:
-        yield Turn(None, route)
-        return
-    with context.database.session() as session:
-        stored = store.begin(session, key.project, key.text, route, print_)
-    if stored is not None:
-        headers = {**stored["headers"], "Idempotent-Replayed": "true"}
-        replay = JSONResponse(stored["body"], status_code=stored["status"], headers=headers)
-        yield Turn(key, route, replay)
-        return
-    try:
-        yield Turn(key, route)
-    except BaseException:
-        with context.database.session() as session:
-            store.abandon(session, key.project, key.text, route)
-        raise
+def _replayed(stored: dict[str, Any] | None) -> Response | None:
+    if stored is None:
+        return None
+    headers = {**stored["headers"], "Idempotent-Replayed": "true"}
+    return JSONResponse(stored["body"], status_code=stored["status"], headers=headers)

@@ -18,7 +18,7 @@ from carot.data.apart import ApartLimits, normalise_apart
 from carot.errors import DataError
 from store.artifacts import ArtifactStore
 from store.artifacts.base import NO_SPACE
-from store.artifacts.rows import Stored, commit, store_pending
+from store.artifacts.rows import Stored, commit, drop_pending, store_pending
 from store.datasets import create_dataset
 from store.errors import NoSpace, NotBeneathRoot
 from store.roots import beneath
@@ -51,6 +51,11 @@ class Draft:
             bytes=self.bytes,
             artifact=bundle,
         )
+
+    def drop(self, context: Context) -> None:
+        """Give up the bytes."""
+        if self.stored is not None:
+            drop_pending(context.database, context.artifacts, self.stored)
 
 
 def from_file(

@@ -21,14 +21,14 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # When each series began is a series more for each, and asked for by nobody.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 SIZES = (1, 2, 4, 8, 16, 32, 64)
+REFUSALS = ("unreadable", "too_large", "not_finite", "busy", "deadline", "gone")
 
 
 class Measures:
     """One registry per application, so that two in one process do not collide.
 
     Attributes:
-        refused: images that were not classified: `unreadable`, `too_large`, `busy`
-            or `not_finite`.
+        refused: images that were not classified, by reason (`REFUSALS`).
         served: predictions by model.
     """
 
@@ -69,9 +69,20 @@ class Measures:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.loads = Counter(
+            "carot_model_loads", "Models loaded", ["outcome"], registry=self.registry
+        )
+        self.load_seconds = Histogram(
+            "carot_model_load_seconds",
+            "Time to load a model and warm it up",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self.served = Served(self.registry, SECONDS)
-        for reason in ("unreadable", "too_large", "busy", "not_finite"):
+        for reason in REFUSALS:
             self.refused.labels(reason)
+        for outcome in ("ready", "failed"):
+            self.loads.labels(outcome)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -84,6 +95,12 @@ class Measures:
         self.predictions.inc(images)
         self.batch_sizes.observe(images)
         self.batch_seconds.observe(seconds)
+
+    def load(self, seconds: float | None) -> None:
+        """Count one model that is ready, or with None one that could not be loaded."""
+        self.loads.labels("failed" if seconds is None else "ready").inc()
+        if seconds is not None:
+            self.load_seconds.observe(seconds)
 
     def text(self, more: Iterable[Metric] = ()) -> bytes:
         """The page in Prometheus' text format.

@@ -100,7 +100,6 @@ TITLES = {
     "conflict": "Conflict",
     "request_timeout": "Body that stopped coming",
     "illegal_transition": "Not possible in this state",
-    "request_in_flight": "The same request is still being answered",
     "too_large": "Content too large",
     "unsupported_media_type": "Unsupported media type",
     "range_not_satisfiable": "Range not satisfiable",
@@ -115,6 +114,8 @@ TITLES = {
     "internal": "Internal error",
     "unavailable": "Temporarily unavailable",
     "busy": "Too busy",
+    "client_gone": "The client has hung up",
+    "deadline": "Too late",
     "no_space": "No space left",
     "artifact_corrupt": "Stored file is damaged",
     "artifact_missing": "Stored file is missing",
@@ -125,7 +126,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = {
     store.Gone: (410, "gone"),
     store.NotFound: (404, "not_found"),
     store.BadCursor: (422, "invalid_request"),
-    store.IdempotencyInFlight: (409, "request_in_flight"),
+    store.UnknownClass: (422, "invalid_request"),
     store.IdempotencyConflict: (422, "key_reused"),
     store.IllegalTransition: (409, "illegal_transition"),
     store.Conflict: (409, "conflict"),
@@ -219,7 +220,7 @@ def install(app: FastAPI) -> None:
             problem.headers = {**(problem.headers or {}), "Allow": _allowed(request)}
         if isinstance(error, OperationalError):
             log.warning("database_away", path=request.url.path, error=str(error.orig))
-        elif problem.status >= 500 and problem.code not in ("busy", "unavailable"):
+        elif problem.status >= 500 and problem.code not in ("busy", "deadline", "unavailable"):
             log.error("request_failed", path=request.url.path, exc_info=error)
         return response_of(problem, request.scope)
 

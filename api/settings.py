@@ -66,12 +66,30 @@ class ApiSettings(Settings):
     max_images: int = Field(default=64, ge=1, description="Most images in one prediction request.")
     predict_batch: int = Field(default=64, ge=1, description="Most images in one model pass.")
     predict_wait_seconds: float = Field(
-        default=0.003, ge=0, description="How long a batch waits for company."
+        default=0.003,
+        ge=0,
+        description="How long a batch waits for images that are still being decoded; without any "
+        "it waits for nothing.",
     )
     predict_queue: int = Field(
-        default=512, ge=1, description="Images that may wait for a model; more are answered 503."
+        default=512,
+        ge=1,
+        description="Images that may be decoded or wait for one model; more are answered 503.",
     )
-    predict_models: int = Field(default=3, ge=1, description="Checkpoints kept in memory.")
+    predict_deadline_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="The longest that a prediction may take once its body is there, loading "
+        "included, before it is answered 504; a request may ask for less with X-Deadline-Ms.",
+    )
+    predict_memory_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Memory for models; beyond it those go that were used least recently, but for "
+        "the one loaded last. By default a third of this machine's (or container's) memory, or "
+        "60 % of the GPU's.",
+    )
     decode_processes: int = Field(
         default_factory=lambda: min(8, os.cpu_count() or 1),
         ge=1,

@@ -6,8 +6,8 @@ suffixes: N images, C classes, D embedding width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -27,11 +27,11 @@ from carot.answers import (
     Shift,
     stated,
 )
+from carot.calibrated import calibrated, carried_temperature, temperature_of
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import (
     AnyCalibrator,
     DomainCalibrator,
-    MixtureCalibrator,
     label_set_hash,
 )
 from carot.calibration.shift_score import METHOD as SHIFT_METHOD
@@ -67,6 +67,7 @@ class Answering:
         self.classes = tuple(classes)
         self.calibrator = None if calibration is None else calibration.calibrator
         self.vocabularies = vocabularies
+        self._label_set_hash = label_set_hash(self.classes)
         self._shift_score: ShiftScore | None = calibration.shift_score if calibration else None
         self._promises = Promises(calibration.grounds if calibration else None)
 
@@ -82,11 +83,10 @@ class Answering:
         Raises:
             CalibrationError: it was fitted for other classes.
         """
-        if calibrator is not None and calibrator.label_set_hash != label_set_hash(self.classes):
+        if calibrator is not None and calibrator.label_set_hash != self._label_set_hash:
             raise CalibrationError("the calibrator was fitted for another list of classes")
-        other = Answering(self.classes, None, self.vocabularies)
+        other = copy(self)
         other.calibrator = calibrator
-        other._shift_score, other._promises = self._shift_score, self._promises
         return other
 
     def vocabulary(
@@ -147,7 +147,7 @@ class Answering:
         known = isinstance(calibrator, DomainCalibrator) and asked.domain in calibrator.temperatures
         return ServedCalibrator(
             id=id,
-            temperature=_temperature(calibrator, asked.domain),
+            temperature=temperature_of(calibrator, asked.domain),
             domain=asked.domain if known else None,
             **{name: getattr(calibrator, name) for name in SHOWN},
         )
@@ -215,7 +215,7 @@ class Answering:
         else:
             names, keeps_ranking = self.classes, calibrator is None or calibrator.keeps_ranking
             raw_NC = logits_NC.double().softmax(dim=1)
-            calibrated_NC = _calibrated(calibrator, logits_NC, raw_NC, asked.domain)
+            calibrated_NC = calibrated(calibrator, logits_NC, raw_NC, asked.domain)
         # Exponentials of rounded logarithms may come out a digit above 1.
         raw_NC, calibrated_NC = raw_NC.clamp_max(1.0), calibrated_NC.clamp_max(1.0)
         return Listing.of(names, logits_NC, raw_NC, calibrated_NC, keeps_ranking=keeps_ranking)
@@ -227,45 +227,6 @@ class Answering:
         n = len(score.distances_N)
         percentiles = score.percentiles(features_ND).tolist()
         return [Shift(percentile=each, method=SHIFT_METHOD, n=n) for each in percentiles]
-
-
-def carried_temperature(
-    calibrator: AnyCalibrator | None, vocabulary: Vocabulary, domain: str | None = None
-) -> float | None:
-    """The temperature that also serves other classes of the same model; None takes raw logits.
-
-    One temperature of a CLIP model holds over label sets and prompts (Levine et al. 2023, arXiv
-    2303.12748; Tu et al. 2024, arXiv 2402.07417), where all logits are scaled cosines of the same
-    towers. So it is taken only if the checkpoint's head is of the text tower, in the same unit, and
-    the calibration images determine it; what was fitted class by class, as a map of confidences or
-    as one part of a mixture says nothing of other classes.
-    """
-    if calibrator is None or calibrator.at_bound or vocabulary.own_head != "text":
-        return None
-    if not math.isclose(calibrator.logit_scale, vocabulary.logit_scale, rel_tol=1e-6):
-        return None
-    # A part of ensembles alone; that of smoothing is all but one image's weight.
-    if isinstance(calibrator, MixtureCalibrator) and calibrator.kind != "smoothed_temperature":
-        return None
-    return _temperature(calibrator, domain)
-
-
-def _temperature(calibrator: AnyCalibrator, domain: str | None) -> float | None:
-    if isinstance(calibrator, DomainCalibrator):
-        own = None if domain is None else calibrator.temperatures.get(domain)
-        return own or calibrator.pooled
-    temperature: float | None = getattr(calibrator, "temperature", None)
-    return temperature
-
-
-def _calibrated(
-    calibrator: AnyCalibrator | None, logits_NC: Tensor, raw_NC: Tensor, domain: str | None
-) -> Tensor:
-    if calibrator is None:
-        return raw_NC
-    if isinstance(calibrator, DomainCalibrator) and domain is not None:
-        return calibrator.probabilities(logits_NC, [domain] * len(logits_NC))
-    return calibrator.probabilities(logits_NC)
 
 
 def _sets(listing: Listing, promised: Promised) -> list[PredictionSet | None]:

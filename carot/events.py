@@ -99,18 +99,27 @@ class PredictionsSaved(Event):
     path: str
 
 
+Code = Literal[
+    "unreadable_image",
+    "calibrator_at_bound",
+    "calibrator_hurts",
+    "calibrator_not_converged",
+    "calibrator_not_fitted",
+    "no_calibration_split",
+    "no_grounds",
+    "no_selection_split",
+    "no_shift_score",
+    "snapshot_not_kept",
+    "other",
+]
+"""What a warning is about."""
+
+
 class Warning(Event):
     """Something the user should know that does not end the run."""
 
     type: Literal["warning"] = "warning"
-    code: Literal[
-        "unreadable_image",
-        "temperature_at_bound",
-        "no_calibration_split",
-        "no_selection_split",
-        "snapshot_not_kept",
-        "other",
-    ]
+    code: Code
     message: str
     names: tuple[str, ...] = ()
 

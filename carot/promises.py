@@ -152,6 +152,7 @@ def _guarantee(grounds: Grounds, coverage: float | None, risk: RiskThreshold | N
     if not parts:
         return None
     return (
-        f"For images exchangeable with the {grounds.n} images of {grounds.split!r}, and on average "
-        f"over them, not for each image or class nor under shift: {'; '.join(parts)}."
+        f"For images exchangeable with the {grounds.n} images of {grounds.split!r}, on average "
+        f"over them and over such splits, not for each image or class nor under shift: "
+        f"{'; '.join(parts)}."
     )

@@ -1,8 +1,7 @@
 """Numbers per data set, before and after calibration, in one JSON document.
 
-The models load no torch, so that a service can read and describe reports without it; `measure`
-does.
-Shape suffixes: N images, C classes, D embedding width.
+Loads no torch, so that a service can read and describe reports without it; how a data set is
+measured stands in `carot.measuring`.
 """
 
 from __future__ import annotations
@@ -17,9 +16,15 @@ from pydantic import Field
 
 from carot.calibration.calibrator import AnyCalibrator
 from carot.calibration.numbers import Bin, Metrics, Numbers
-from carot.errors import CalibrationError
+from carot.figures import (
+    CalibrationSummary,
+    CalibratorFigures,
+    CalibratorMean,
+    RiskFigures,
+    SetFigures,
+    ShiftFigures,
+)
 from carot.specs import (
-    EvaluationDataset,
     MeasuringSpec,
     MergeSpec,
     ModelSpec,
@@ -30,8 +35,6 @@ from carot.specs import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from carot.calibration.calibration import Calibration
     from carot.selection import Judgement
 
@@ -43,7 +46,6 @@ __all__ = [
     "Report",
     "ShiftedMean",
     "build_report",
-    "measure",
     "shifted_mean",
 ]
 
@@ -67,7 +69,10 @@ class DatasetReport(Numbers):
     )
     skipped: tuple[str, ...] = Field(description="Names of the images that cannot be read.")
     raw: Metrics
-    calibrated: Metrics | None = Field(description="The same logits after the calibrator.")
+    calibrated: Metrics | None = Field(description="After the calibrator that is served.")
+    calibrators: tuple[CalibratorFigures, ...] = Field(
+        default=(), description="After every calibrator that was fitted, that one among them."
+    )
     sigma_min: float = Field(
         ge=0,
         le=1,
@@ -76,6 +81,19 @@ class DatasetReport(Numbers):
     )
     reliability_raw: tuple[Bin, ...]
     reliability_calibrated: tuple[Bin, ...] | None
+    domain: str | None = Field(
+        default=None,
+        description="Whose temperature `domain_temperature` took; null for the pooled one.",
+    )
+    sets: tuple[SetFigures, ...] = Field(
+        default=(), description="Prediction sets: every method at every coverage asked for."
+    )
+    risks: tuple[RiskFigures, ...] = Field(
+        default=(), description="What is accepted for every risk asked for."
+    )
+    shift_score: ShiftFigures | None = Field(
+        default=None, description="Null where the calibration images gave no such score."
+    )
 
     def headline(self) -> dict[str, float | None]:
         """The few numbers a list or a progress line shows."""
@@ -101,6 +119,9 @@ class ShiftedMean(Numbers):
     nll: float
     calibrated_nll: float | None
     sigma_min: float
+    calibrators: tuple[CalibratorMean, ...] = Field(
+        default=(), description="Of the calibrators that all of them were measured with."
+    )
 
 
 class Candidate(Numbers):
@@ -159,68 +180,18 @@ class Report(Numbers):
     )
     dataset: str
     classes: tuple[str, ...]
-    calibrator: AnyCalibrator | None
+    calibrator: AnyCalibrator | None = Field(description="The one that is served.")
+    calibration: CalibrationSummary | None = Field(
+        default=None,
+        description="Every calibrator that was fitted; null without calibration images, and in "
+        "reports stored before there were several.",
+    )
     datasets: tuple[DatasetReport, ...]
     in_distribution: str | None = Field(description="Name of the in-distribution data set.")
     ood_mean: ShiftedMean | None
     rule: str | None = Field(default=None, description="By which the candidates were compared.")
     candidates: tuple[Candidate, ...] = ()
     spec: RunSpec
-
-
-def measure(
-    row: EvaluationDataset,
-    logits_NC: Tensor,
-    labels_N: Tensor,
-    features_ND: Tensor,
-    *,
-    calibration: Calibration | None,
-    skipped: Sequence[str],
-) -> DatasetReport:
-    """Everything a report says about one data set.
-
-    Args:
-        row: which data set this is.
-        logits_NC: finite logits as the classifier serves them, before the temperature; where the
-            data set has classes of its own, projected to those (`carot.label_space`).
-        labels_N: class indices.
-        features_ND: image features; their length does not matter.
-        calibration: None leaves the calibrated figures out.
-        skipped: names of images that could not be read.
-
-    Raises:
-        CalibrationError: misshapen, empty or non-finite input, labels out of range.
-    """
-    from carot.bound import smallest_singular_value
-    from carot.calibration.metrics import compute_metrics
-    from carot.calibration.reliability import reliability
-
-    if len(features_ND) != len(logits_NC):
-        raise CalibrationError(
-            f"{len(logits_NC)} rows of logits and {len(features_ND)} of features: not one data set"
-        )
-    raw = compute_metrics(logits_NC, labels_N)
-    calibrated, calibrated_bins = None, None
-    if calibration is not None:
-        calibrated_NC = calibration.calibrator.log_probabilities(logits_NC)
-        calibrated = compute_metrics(calibrated_NC, labels_N)
-        calibrated_bins = reliability(calibrated_NC, labels_N)
-    return DatasetReport(
-        name=row.name,
-        dataset=row.dataset,
-        split=row.split,
-        shift=row.shift,
-        severity=row.severity if row.shift is not None else None,
-        in_distribution=row.in_distribution,
-        images=raw.images,
-        classes=logits_NC.shape[1],
-        skipped=tuple(skipped),
-        raw=raw,
-        calibrated=calibrated,
-        sigma_min=smallest_singular_value(features_ND),
-        reliability_raw=reliability(logits_NC, labels_N),
-        reliability_calibrated=calibrated_bins,
-    )
 
 
 def build_report(
@@ -231,6 +202,7 @@ def build_report(
     method: str,
     architecture: str,
     calibration: Calibration | None,
+    summary: CalibrationSummary | None = None,
     rule: str | None = None,
     candidates: Sequence[Candidate] = (),
 ) -> Report:
@@ -246,6 +218,7 @@ def build_report(
         dataset=spec.dataset,
         classes=tuple(classes),
         calibrator=None if calibration is None else calibration.calibrator,
+        calibration=summary,
         datasets=tuple(measured),
         in_distribution=in_distribution,
         ood_mean=shifted_mean(measured),
@@ -271,4 +244,24 @@ def shifted_mean(measured: Sequence[DatasetReport]) -> ShiftedMean | None:
         nll=fmean(each.raw.nll for each in shifted),
         calibrated_nll=fmean(each.nll for each in calibrated) if complete else None,
         sigma_min=fmean(each.sigma_min for each in shifted),
+        calibrators=_calibrator_means(shifted),
+    )
+
+
+def _calibrator_means(shifted: Sequence[DatasetReport]) -> tuple[CalibratorMean, ...]:
+    """Those of the calibrators that every row has: means over others would not compare."""
+    found: dict[str, list[Metrics]] = {}
+    for row in shifted:
+        for each in row.calibrators:
+            found.setdefault(each.kind, []).append(each.metrics)
+    return tuple(
+        CalibratorMean(
+            kind=kind,
+            accuracy=fmean(each.accuracy for each in metrics),
+            ece=fmean(each.ece for each in metrics),
+            nll=fmean(each.nll for each in metrics),
+            brier=fmean(each.brier for each in metrics),
+        )
+        for kind, metrics in found.items()
+        if len(metrics) == len(shifted)
     )

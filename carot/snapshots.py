@@ -36,8 +36,10 @@ class RunState:
 
 
 def fingerprint(spec: FinetuneSpec) -> str:
-    """What a snapshot must agree on with the run that resumes from it: all but the evaluation."""
-    payload = spec.model_dump_json(exclude={"evaluation": True, "model": {"folder"}})
+    """What a snapshot must agree on with the run that resumes from it: its training."""
+    payload = spec.model_dump_json(
+        exclude={"evaluation": True, "calibration": True, "model": {"folder"}}
+    )
     return hashlib.sha256(payload.encode()).hexdigest()
 
 

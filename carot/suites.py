@@ -1,9 +1,10 @@
 """Evaluation suites: the rows of a report by one word, read from `recipes/suites/*.yaml`.
 
-A suite has a `description` and `rows`. A row has the fields of `EvaluationDataset` but severity,
-and perhaps `each`: a list of words, for which there is one row per word and severity. In its texts
-stand `{each}`, `{severity}`, `{dataset}` (of the spec), `{split}` (its test split, or validation
-where it has no test images) and `{root}` (`evaluation.root`). Loads no torch and opens no data set.
+A suite has a `description` and `rows`. A row has the fields of `EvaluationDataset` but severity and
+domain, and perhaps `each`: a list of words, for which there is one row per word and severity. In
+its texts stand `{each}`, `{severity}`, `{dataset}` (of the spec), `{split}` (its test split, or
+validation where it has no test images) and `{root}` (`evaluation.root`). Loads no torch and opens
+no data set.
 """
 
 from __future__ import annotations

@@ -91,6 +91,6 @@ def _source(answer: dict[str, Any]) -> str:
     if calibrator["domain"] is not None:
         kind += f" of {calibrator['domain']}"
     return (
-        f"{kind}, fitted on {calibrator['n']} images ({calibrator['split']}): likelihood "
-        f"{figure(calibrator['nll_before'])} to {figure(calibrator['nll_after'])} nats"
+        f"{kind}, fitted on {calibrator['n']} images ({calibrator['split']}): NLL "
+        f"{figure(calibrator['nll_before'])} before, {figure(calibrator['nll_after'])} after"
     )

@@ -49,6 +49,7 @@ def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None
             dataset=asked.dataset,
             prompts=asked.prompts,
             evaluation=asked.evaluation,
+            calibration=asked.calibration,
         )
     _run(asked, folder, as_json)
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "backup": ("cli.backup", "backup"),
     "restore": ("cli.backup", "restore"),
 }
-GROUPS = ("datasets", "jobs", "keys", "models", "presets", "webhooks")
+GROUPS = ("datasets", "jobs", "keys", "labels", "models", "presets", "webhooks")
 TERMINATED = 143
 
 app = typer.Typer(

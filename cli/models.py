@@ -6,12 +6,22 @@ from typing import Annotated
 
 import typer
 
+from cli.calibration import calibration, calibrators, recalibrate
 from cli.client import Client
 from cli.options import DEFAULT_URL, AsJson, Url
 from cli.output import emit, figure, out, percent, table
 
 app = typer.Typer(help="Aliases and checkpoints of the service.", no_args_is_help=True)
+for command in (calibration, calibrators, recalibrate):
+    app.command()(command)
 AliasName = Annotated[str, typer.Argument(metavar="ALIAS")]
+LogRate = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Share of predictions that are logged."),
+]
+LogImages = Annotated[
+    bool | None, typer.Option("--log-images/--no-log-images", help="Whether with their images.")
+]
 
 
 @app.command("list")
@@ -22,8 +32,11 @@ def list_(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     if as_json:
         emit(aliases)
         return
-    rows = [(a["alias"], a["checkpoint_id"], a["updated_at"][:19]) for a in aliases]
-    out.print(table(None, ("alias", "checkpoint", "moved"), rows))
+    rows = [
+        (a["alias"], a["checkpoint_id"], a["calibrator_id"], a["log_rate"], a["updated_at"][:19])
+        for a in aliases
+    ]
+    out.print(table(None, ("alias", "checkpoint", "calibrator", ">logged", "moved"), rows))
 
 
 @app.command()
@@ -50,12 +63,18 @@ def checkpoints(
 def set_(
     alias: AliasName,
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint's id.")],
+    calibrator: Annotated[
+        str | None, typer.Option(help="A version of its calibrator; by default its own.")
+    ] = None,
+    log_rate: LogRate = None,
+    log_images: LogImages = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Point an alias at a checkpoint."""
+    body = {"checkpoint": checkpoint, "calibrator": calibrator} | _logging(log_rate, log_images)
     with Client(url) as client:
-        answer = client.put(f"/models/{alias}", {"checkpoint": checkpoint})
+        answer = client.put(f"/models/{alias}", body)
     if as_json:
         emit(answer)
     else:
@@ -63,7 +82,31 @@ def set_(
 
 
 @app.command()
+def log(
+    alias: AliasName,
+    log_rate: LogRate = None,
+    log_images: LogImages = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Choose what is remembered of an alias's predictions."""
+    with Client(url) as client:
+        answer = client.patch(f"/models/{alias}", _logging(log_rate, log_images))
+    if as_json:
+        emit(answer)
+        return
+    images = "with" if answer["log_images"] else "without"
+    share = percent(answer["log_rate"])
+    out.print(f"{answer['alias']}: {share} is logged, {images} images", highlight=False)
+
+
+@app.command()
 def delete(alias: AliasName, url: Url = DEFAULT_URL) -> None:
     """Remove an alias; the checkpoint stays."""
     with Client(url) as client:
         client.delete(f"/models/{alias}")
+
+
+def _logging(rate: float | None, images: bool | None) -> dict[str, object]:
+    given = {"log_rate": rate, "log_images": images}
+    return {name: value for name, value in given.items() if value is not None}

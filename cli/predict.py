@@ -22,6 +22,29 @@ if TYPE_CHECKING:
 BATCH = 32
 Asked = dict[str, Any]
 
+Coverage = Annotated[
+    float | None,
+    typer.Option(help="How often sets hold the right class; 0.9 where that is possible."),
+]
+SetMethod = Annotated[str | None, typer.Option(help="How sets are made: lac, aps, raps or saps.")]
+MaxRisk = Annotated[
+    float | None,
+    typer.Option(help="Abstain where answers are not proved to be wrong this rarely."),
+]
+MaxShift = Annotated[
+    float | None, typer.Option(help="Abstain where the shift score is above this; else 0.99.")
+]
+Domain = Annotated[
+    str | None, typer.Option(help="Where the images come from, if calibrators tell.")
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", help="A class in the place of the model's; give two or more."),
+]
+Templates = Annotated[
+    list[str] | None, typer.Option("--template", help="A caption for --class, with one {}.")
+]
+
 
 def predict(
     images: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
@@ -32,32 +55,13 @@ def predict(
         typer.Option(exists=True, file_okay=False, help="A checkpoint folder; no service needed."),
     ] = None,
     top_k: Annotated[int, typer.Option("--top", min=1, help="Classes to show.")] = 3,
-    coverage: Annotated[
-        float | None,
-        typer.Option(
-            help="How often sets are to hold the right class; 0.9 where that is possible."
-        ),
-    ] = None,
-    set_method: Annotated[
-        str | None, typer.Option(help="How sets are made: lac, aps, raps or saps.")
-    ] = None,
-    max_risk: Annotated[
-        float | None,
-        typer.Option(help="Abstain where answers are not proved to be wrong this rarely."),
-    ] = None,
-    max_shift: Annotated[
-        float | None, typer.Option(help="Abstain where the shift score is above this; else 0.99.")
-    ] = None,
-    domain: Annotated[
-        str | None, typer.Option(help="Where the images come from, if calibrators tell.")
-    ] = None,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option("--class", help="A class in the place of the model's; give two or more."),
-    ] = None,
-    templates: Annotated[
-        list[str] | None, typer.Option("--template", help="A caption for --class, with one {}.")
-    ] = None,
+    coverage: Coverage = None,
+    set_method: SetMethod = None,
+    max_risk: MaxRisk = None,
+    max_shift: MaxShift = None,
+    domain: Domain = None,
+    classes: Classes = None,
+    templates: Templates = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from cli.calibration_tables import calibration_tables
 from cli.output import figure, percent, table
 
 Report = dict[str, Any]
@@ -15,9 +16,9 @@ Row = dict[str, Any]
 
 def report_table(report: Report) -> RenderableType:
     """One report: a line for each data set, and one for each candidate where there were several."""
-    if not report.get("candidates"):
-        return _measured(report)
-    return Group(candidates_table(report), "", _measured(report))
+    tables = [candidates_table(report)] if report.get("candidates") else []
+    tables += [_measured(report), *calibration_tables(report)]
+    return Group(*(part for each in tables for part in (each, "")))
 
 
 def candidates_table(report: Report) -> Table:

@@ -11,7 +11,10 @@ from cli.client import Client
 from cli.options import DEFAULT_URL, AsJson, Url
 from cli.output import emit, err, out, table
 
-app = typer.Typer(help="Who is told when jobs change their state.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who is told when jobs change their state, and of models that are wrong.",
+    no_args_is_help=True,
+)
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="A webhook's id.")]
 Limit = Annotated[int, typer.Option(min=1)]
 
@@ -23,11 +26,15 @@ def create(
         list[str] | None,
         typer.Option("--state", help="A state to hear of, repeatable; by default all."),
     ] = None,
+    events: Annotated[
+        list[str] | None,
+        typer.Option("--event", help="`job` or `calibration.alert`, repeatable; by default both."),
+    ] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Send an event to a URL whenever a job changes its state; prints the secret, once."""
-    body = {"url": target, "states": states or []}
+    body = {"url": target, "states": states or [], "events": events or []}
     with Client(url) as client:
         # Should the answer get lost, the same key again gives the same secret.
         webhook = client.post("/webhooks", body, key=uuid.uuid4().hex)

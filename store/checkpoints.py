@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from store.calibrators import first_version
 from store.claims import Claim, check_fence
 from store.errors import NotFound
 from store.ids import new_id
@@ -48,6 +49,9 @@ def create_checkpoint(
     )
     session.add(checkpoint)
     session.flush()
+    if calibrator is not None:
+        session.add(first_version(held.project_id, checkpoint.id, calibrator))
+        session.flush()
     return checkpoint
 
 

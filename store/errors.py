@@ -7,8 +7,8 @@ StoreError
 ├── Conflict                  the row is not in a state that allows this
 │   ├── IllegalTransition     a state change that the state machine does not know
 │   └── StaleFence            the writer was replaced; it must stop and write nothing more
+├── UnknownClass              a label that names no class of the checkpoint
 ├── IdempotencyConflict       the key belongs to another request
-├── IdempotencyInFlight       the first request with the key is still being answered
 ├── NotBeneathRoot            a file that the data set root does not hold
 ├── BackupError
 │   ├── BackupDamaged         a backup that is not what was written
@@ -59,12 +59,14 @@ class StaleFence(Conflict):
     """The writer was replaced; it must stop and write nothing more."""
 
 
+class UnknownClass(StoreError):
+    """A label that names no class of the checkpoint."""
+
+    field = "label"
+
+
 class IdempotencyConflict(StoreError):
     """The key belongs to another request."""
-
-
-class IdempotencyInFlight(StoreError):
-    """The first request with the key is still being answered."""
 
 
 class NotBeneathRoot(StoreError):

@@ -1,30 +1,47 @@
-"""The same creating request twice makes one thing."""
+"""The same creating request twice makes one thing.
+
+The key is taken in the transaction that makes the thing, and the answer kept there: a process that
+dies in between leaves neither. Of two requests at once, the second waits for the first one's
+transaction, and finds its answer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from store.database import database_now
-from store.errors import IdempotencyConflict, IdempotencyInFlight
+from store.errors import IdempotencyConflict
 from store.tables import IdempotencyRecord
 
-ABANDONED_SECONDS = 600.0
-"""A request without an answer for so long belonged to a process that died."""
 
-
-def begin(
+def look(
     session: Session, project: str, key: str, route: str, fingerprint: str
 ) -> dict[str, Any] | None:
-    """Take the key for a request of a project; the stored response when it was answered before.
+    """The response of a request of a project that was answered before.
 
     Raises:
         IdempotencyConflict: the key belongs to a request with another fingerprint.
-        IdempotencyInFlight: the request is being answered at this moment.
+    """
+    record = session.get(IdempotencyRecord, (project, key, route), populate_existing=True)
+    if record is None:
+        return None
+    if record.fingerprint != fingerprint:
+        raise IdempotencyConflict("this Idempotency-Key was used for another request")
+    return record.response
+
+
+def take(
+    session: Session, project: str, key: str, route: str, fingerprint: str
+) -> dict[str, Any] | None:
+    """Take the key for the transaction; the stored response when the request was answered before.
+
+    Raises:
+        IdempotencyConflict: the key belongs to a request with another fingerprint.
     """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     taken = session.scalar(
@@ -39,45 +56,19 @@ def begin(
         .on_conflict_do_nothing()
         .returning(IdempotencyRecord.key)
     )
-    if taken is not None:
-        return None
-    record = session.get(IdempotencyRecord, (project, key, route), populate_existing=True)
-    if record is None or record.fingerprint != fingerprint:
-        raise IdempotencyConflict("this Idempotency-Key was used for another request")
-    if record.response is not None:
-        return record.response
-    again = session.scalar(
-        update(IdempotencyRecord)
-        .where(
-            *_record(project, key, route),
-            IdempotencyRecord.created_at < database_now(-ABANDONED_SECONDS),
-        )
-        .values(created_at=database_now())
-        .returning(IdempotencyRecord.key)
-    )
-    if again is None:
-        raise IdempotencyInFlight("the first request with this Idempotency-Key is being answered")
-    return None
+    return None if taken is not None else look(session, project, key, route, fingerprint)
 
 
-def finish(
-    session: Session, project: str, key: str, route: str, response: Mapping[str, Any]
-) -> None:
+def keep(session: Session, project: str, key: str, route: str, response: Mapping[str, Any]) -> None:
     """Keep the answer for whoever asks again."""
     session.execute(
         update(IdempotencyRecord)
-        .where(*_record(project, key, route))
-        .values(response=dict(response))
-    )
-
-
-def abandon(session: Session, project: str, key: str, route: str) -> None:
-    """Free a key whose request made nothing."""
-    session.execute(
-        delete(IdempotencyRecord).where(
-            *_record(project, key, route),
-            IdempotencyRecord.response.is_(None),
+        .where(
+            IdempotencyRecord.project_id == project,
+            IdempotencyRecord.key == key,
+            IdempotencyRecord.route == route,
         )
+        .values(response=dict(response))
     )
 
 
@@ -85,11 +76,3 @@ def forget_old(session: Session, seconds: float) -> None:
     """Forget keys that were taken so long ago: whoever uses one again makes something new."""
     old = IdempotencyRecord.created_at < database_now(-seconds)
     session.execute(delete(IdempotencyRecord).where(old))
-
-
-def _record(project: str, key: str, route: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        IdempotencyRecord.project_id == project,
-        IdempotencyRecord.key == key,
-        IdempotencyRecord.route == route,
-    )

@@ -5,13 +5,13 @@ What a worker does with them is in `store.claims`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session, load_only
 
 from carot.specs import AnySpec, FinetuneSpec, InterpolateSpec, MergeSpec
 from store.database import database_now
@@ -107,25 +107,70 @@ def get_job(session: Session, project: str, job_id: str, *, lock: bool = False) 
     return job
 
 
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs of a list; by default all.
+
+    Attributes:
+        states: one of these, where there are any.
+        search: somewhere in name, id, data set or alias, in whatever case.
+        updated_after: changed since.
+    """
+
+    states: tuple[JobState, ...] = ()
+    kind: str | None = None
+    method: str | None = None
+    search: str | None = None
+    updated_after: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What holds of these jobs."""
+        found: list[ColumnElement[bool]] = []
+        if self.states:
+            found.append(Job.state.in_(self.states))
+        if self.kind is not None:
+            found.append(Job.kind == self.kind)
+        if self.method is not None:
+            found.append(Job.method == self.method)
+        if self.updated_after is not None:
+            found.append(Job.updated_at > self.updated_after)
+        if self.search:
+            places = (Job.name, Job.id, Job.dataset, Job.alias)
+            found.append(or_(*(place.icontains(self.search, autoescape=True) for place in places)))
+        return found
+
+
 def list_jobs(
     session: Session,
     project: str,
+    wanted: JobFilter | None = None,
     *,
-    state: str | None = None,
-    kind: str | None = None,
-    updated_after: datetime | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[Job]:
     """Jobs of a project, newest first."""
-    query = select(Job).where(Job.project_id == project)
-    if state is not None:
-        query = query.where(Job.state == state)
-    if kind is not None:
-        query = query.where(Job.kind == kind)
-    if updated_after is not None:
-        query = query.where(Job.updated_at > updated_after)
-    return fetch_page(session, query, Job.id, cursor=cursor, limit=limit)
+    conditions = (wanted or JobFilter()).conditions()
+    query = select(Job).where(Job.project_id == project, *conditions)
+    # Ids first: SQLite sorts what it reads, and of thousands of jobs most of that is their specs.
+    ids_only = query.options(load_only(Job.id))
+    page = fetch_page(session, ids_only, Job.id, cursor=cursor, limit=limit)
+    whole = select(Job).where(Job.id.in_([job.id for job in page.data]))
+    session.scalars(whole.execution_options(populate_existing=True)).all()
+    return page
+
+
+def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+    """The place in line, from 1, of those that are queued, in the order that workers take them.
+
+    All projects wait in the same line, so jobs of others count.
+    """
+    waiting = [job.id for job in jobs if job.state == JobState.QUEUED]
+    if not waiting:
+        return {}
+    place = func.row_number().over(partition_by=Job.queue, order_by=(Job.priority.desc(), Job.id))
+    line = select(Job.id, place.label("place")).where(Job.state == JobState.QUEUED).subquery()
+    rows = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
+    return {job_id: int(position) for job_id, position in rows}
 
 
 def cancel_job(session: Session, project: str, job_id: str) -> Job:

@@ -9,8 +9,15 @@ from typing import Any
 def datasets_in(spec: dict[str, Any]) -> Iterator[str]:
     """References of data sets: ids, paths, those that come with the project."""
     yield spec["dataset"]
-    for row in spec.get("evaluation", {}).get("datasets") or ():
+    for row in dataset_rows(spec):
         yield row["dataset"]
+
+
+def dataset_rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parts of a spec, besides itself, that name a `dataset`: what is measured, and domains."""
+    # Jobs from before there was a calibration in specs have none.
+    domains = spec.get("calibration", {}).get("domains", ())
+    return [*(spec["evaluation"]["datasets"] or ()), *domains]
 
 
 def checkpoints_in(spec: dict[str, Any]) -> list[dict[str, Any]]:

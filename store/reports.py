@@ -12,7 +12,7 @@ from store.claims import Claim, check_fence
 from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import Report
+from store.tables import Checkpoint, Report
 
 
 def create_report(
@@ -53,6 +53,19 @@ def get_report(session: Session, project: str, report_id: str) -> Report:
     if report is None:
         raise NotFound("report", report_id)
     return report
+
+
+def in_distribution(session: Session, checkpoint_id: str) -> dict[str, Any] | None:
+    """What the report of a checkpoint's own job says of the data set like those it was made of."""
+    document = session.scalar(
+        select(Report.document)
+        .join(Checkpoint, Checkpoint.job_id == Report.job_id)
+        .where(Checkpoint.id == checkpoint_id)
+        .order_by(Report.id.desc())
+        .limit(1)
+    )
+    rows: list[dict[str, Any]] = (document or {}).get("datasets", [])
+    return next((row for row in rows if row["in_distribution"]), None)
 
 
 def list_reports(

@@ -1,4 +1,4 @@
-"""What goes on its own: lost uploads, snapshots nobody goes on from, checkpoints beyond the best.
+"""What goes on its own: uploads, snapshots, predictions and checkpoints that nobody needs.
 
 The garbage step of every sweeper; any number may run at once.
 """
@@ -30,6 +30,7 @@ from store.deletion import delete, finish, unfinished
 from store.errors import Conflict
 from store.holds import forget_expired
 from store.idempotency import forget_old
+from store.predictions import drop_predictions
 from store.settings import Settings
 from store.states import HELD, TERMINAL, JobState
 from store.tables import Artifact, Checkpoint, Job, ModelAlias
@@ -43,9 +44,26 @@ def tidy(database: Database, artifacts: ArtifactStore, settings: Settings) -> No
     with database.session() as session:
         forget_old(session, DAY_SECONDS)
         forget_expired(session)
+    forget_predictions(database, settings.keep_prediction_days)
     if settings.keep_checkpoints is not None:
         drop_checkpoints(database, artifacts, settings.keep_checkpoints)
     collect_garbage(database, artifacts, snapshot_days=settings.keep_snapshot_days)
+
+
+def forget_predictions(database: Database, days: float) -> int:
+    """Remove predictions that are older, some at a time, so that nobody waits for long.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    while True:
+        with database.session() as session:
+            now = session.scalars(select(database_now(-days * DAY_SECONDS))).one()
+            some = drop_predictions(session, now)
+        removed += some
+        if some == 0:
+            return removed
 
 
 def collect_garbage(

@@ -93,6 +93,11 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a job that failed or was cancelled can go on from its snapshot.",
     )
+    keep_prediction_days: float = Field(
+        default=90.0,
+        gt=0,
+        description="How long predictions that were logged are kept, with their labels and images.",
+    )
 
     @field_validator("queues", mode="before")
     @classmethod

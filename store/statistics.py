@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from store.database import database_now
+from store.reports import in_distribution
 from store.settings import Settings
 from store.states import HELD, TERMINAL, JobState
-from store.tables import Checkpoint, Job, JobEvent, ModelAlias, Report
+from store.tables import Job, JobEvent, ModelAlias
 
 DURATIONS = (1, 10, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 3 * 86_400)
 """Upper bounds of the histogram of job durations, in seconds."""
@@ -249,15 +250,8 @@ def pointing(session: Session, models: Collection[tuple[str, str]]) -> dict[tupl
 
 def _measured(session: Session, checkpoint_id: str) -> Mapping[str, float] | None:
     """The in-distribution figures of the report that its own job wrote."""
-    document = session.scalar(
-        select(Report.document)
-        .join(Checkpoint, Checkpoint.job_id == Report.job_id)
-        .where(Checkpoint.id == checkpoint_id)
-        .order_by(Report.id.desc())
-        .limit(1)
-    )
-    for row in (document or {}).get("datasets", ()):
-        if row["in_distribution"]:
-            served = row["calibrated"] or row["raw"]
-            return {name: float(served[name]) for name in ("accuracy", "ece", "mean_confidence")}
-    return None
+    row = in_distribution(session, checkpoint_id)
+    if row is None:
+        return None
+    served = row["calibrated"] or row["raw"]
+    return {name: float(served[name]) for name in ("accuracy", "ece", "mean_confidence")}

@@ -135,4 +135,7 @@ class Sweeper:
             except Exception:
                 log.exception("sweep_failed")
             sweeps += 1
-            self._after()
+            try:
+                self._after()
+            except Exception:
+                log.exception("sweep_failed")

@@ -6,48 +6,61 @@ Every row belongs to a project, itself or through the row that it hangs on.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Float,
+    Boolean,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from store.base import Base, Id
 from store.clean import Document, Words
-from store.database import UtcDateTime, database_now
+from store.database import database_now
 from store.errors import Gone
+from store.prediction_tables import (
+    OWN,
+    CalibrationAlert,
+    Calibrator,
+    Evidence,
+    Label,
+    Prediction,
+)
 
-Id = String(40)
+__all__ = [
+    "DEFAULT_PROJECT",
+    "OWN",
+    "AliasChange",
+    "ApiKey",
+    "Artifact",
+    "Base",
+    "BlobChunk",
+    "BlobHold",
+    "CalibrationAlert",
+    "Calibrator",
+    "Checkpoint",
+    "Dataset",
+    "Evidence",
+    "IdempotencyRecord",
+    "Job",
+    "JobEvent",
+    "JobMetric",
+    "Label",
+    "ModelAlias",
+    "Prediction",
+    "Project",
+    "Report",
+    "SignIn",
+    "Webhook",
+    "WebhookDelivery",
+]
 DEFAULT_PROJECT = "proj_" + 26 * "0"
 """Made by the migrations; what belongs to nobody else belongs to it."""
-
-
-class Base(DeclarativeBase):
-    """Root of the tables; constraints have names, so that migrations can speak of them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {
-        dict[str, Any]: Document(),
-        list[str]: Document(),
-        datetime: UtcDateTime(),
-        int: BigInteger().with_variant(Integer(), "sqlite"),
-        float: Float(53),
-    }
 
 
 class Project(Base):
@@ -272,13 +285,20 @@ class Report(Base):
 
 
 class ModelAlias(Base):
-    """A name that points to a checkpoint."""
+    """A name that points to a checkpoint, and to a version of its calibrator; None is its own.
+
+    `log_rate` is the probability with which a prediction is remembered, `log_images` whether its
+    image is as well.
+    """
 
     __tablename__ = "model_aliases"
 
     project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     checkpoint_id: Mapped[str] = mapped_column(Id, ForeignKey("checkpoints.id"))
+    calibrator_id: Mapped[str | None] = mapped_column(Id, ForeignKey("calibrators.id"))
+    log_rate: Mapped[float] = mapped_column(default=1.0)
+    log_images: Mapped[bool] = mapped_column(Boolean, default=False)
     updated_at: Mapped[datetime] = mapped_column(default=database_now())
 
 
@@ -291,6 +311,7 @@ class AliasChange(Base):
     project_id: Mapped[str] = mapped_column(Id, ForeignKey("projects.id"), index=True)
     name: Mapped[str] = mapped_column(String(100), index=True)
     checkpoint_id: Mapped[str | None] = mapped_column(Id)
+    calibrator_id: Mapped[str | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(default=database_now())
 
 
@@ -308,8 +329,9 @@ class IdempotencyRecord(Base):
 
 
 class Webhook(Base):
-    """Somewhere that wants to hear of the jobs of a project.
+    """Somewhere that wants to hear of the jobs and the models of a project.
 
+    `events` are the kinds it hears of, `states` those of jobs; without any, of all.
     `failing_since` is the first of its failures since it last took something.
     """
 
@@ -320,6 +342,7 @@ class Webhook(Base):
     url: Mapped[str] = mapped_column(String(2000))
     secret: Mapped[str] = mapped_column(String(100))
     states: Mapped[list[str]]
+    events: Mapped[list[str]] = mapped_column(default=list)
     created_at: Mapped[datetime] = mapped_column(default=database_now())
     failing_since: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]

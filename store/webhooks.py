@@ -1,4 +1,4 @@
-"""Webhooks: who wants to hear of a project's jobs, and the events that they are to hear of."""
+"""Webhooks: who wants to hear of a project's jobs and models, and of which events."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from store.database import database_now
 from store.errors import Conflict, NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import Job, Project, Webhook, WebhookDelivery
+from store.tables import CalibrationAlert, Job, Project, Webhook, WebhookDelivery
 
 MAX_PER_PROJECT = 20
 """Each of them costs every change of a job's state a row."""
 SECRET_BYTES = 32
 MAX_MESSAGE = 1000
 TEST_EVENT = "webhook.test"
+JOB_EVENT = "job"
+ALERT_EVENT = "calibration.alert"
 
 
-def create_webhook(session: Session, project_id: str, url: str, states: Sequence[str]) -> Webhook:
-    """A new webhook with a secret of its own; without states, it hears of all.
+def create_webhook(
+    session: Session,
+    project_id: str,
+    url: str,
+    states: Sequence[str],
+    events: Sequence[str] = (),
+) -> Webhook:
+    """A new webhook with a secret of its own; without states or without events, it hears of all.
 
     The secret is stored as it is: signing needs it.
 
@@ -45,6 +53,7 @@ def create_webhook(session: Session, project_id: str, url: str, states: Sequence
         url=url,
         secret=f"whsec_{key}",
         states=sorted(set(states)),
+        events=sorted(set(events)),
     )
     session.add(webhook)
     session.flush()
@@ -128,12 +137,16 @@ def announce(session: Session, job_id: str, seq: int, state: str) -> None:
     # A share of each row is held, so that none is deleted before its delivery is in: the change
     # of a job's state must not fail because somebody removes a webhook.
     hooks = session.execute(
-        select(Webhook.id, Webhook.states)
+        select(Webhook.id, Webhook.states, Webhook.events)
         .join(Job, Job.project_id == Webhook.project_id)
         .where(Job.id == job_id, Webhook.disabled_at.is_(None))
         .with_for_update(read=True, key_share=True, of=Webhook)
     ).all()
-    wanting = [webhook_id for webhook_id, states in hooks if not states or state in states]
+    wanting = [
+        webhook_id
+        for webhook_id, states, events in hooks
+        if (not states or state in states) and (not events or JOB_EVENT in events)
+    ]
     if not wanting:
         return
     changed_at, payload = _payload(session, job_id, seq, state)
@@ -150,6 +163,46 @@ def announce(session: Session, job_id: str, seq: int, state: str) -> None:
         for webhook_id in wanting
     ]
     session.execute(insert(WebhookDelivery), rows)
+
+
+def announce_alert(session: Session, alert: CalibrationAlert) -> None:
+    """Queue an alert for every live webhook of its project that wants to hear of such."""
+    hooks = session.execute(
+        select(Webhook.id, Webhook.events)
+        .where(Webhook.project_id == alert.project_id, Webhook.disabled_at.is_(None))
+        .with_for_update(read=True, key_share=True)
+    ).all()
+    payload = {
+        "type": ALERT_EVENT,
+        "timestamp": alert.raised_at.isoformat(),
+        "data": {
+            "alert": {
+                "id": alert.id,
+                "model": alert.alias,
+                "checkpoint_id": alert.checkpoint_id,
+                "calibrator_id": alert.calibrator_id,
+                "evidence": alert.evidence,
+                "alpha": alert.alpha,
+                "labels": alert.labels,
+                "finding": alert.finding,
+            }
+        },
+    }
+    rows = [
+        {
+            "id": new_id("msg"),
+            "webhook_id": webhook_id,
+            "job_id": None,
+            "seq": 0,
+            "payload": payload,
+            "next_attempt_at": alert.raised_at,
+            "created_at": alert.raised_at,
+        }
+        for webhook_id, events in hooks
+        if not events or ALERT_EVENT in events
+    ]
+    if rows:
+        session.execute(insert(WebhookDelivery), rows)
 
 
 def announce_test(session: Session, project_id: str, webhook_id: str) -> WebhookDelivery:

@@ -1,4 +1,4 @@
-"""Where the programs of Postgres and Redis lie; installs them with apt where that is allowed."""
+"""Where Postgres, Redis and a browser lie; installs them with apt where that is allowed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ from pathlib import Path
 PROGRAMS = {
     "postgres": (("initdb", "postgres"),),
     "redis": (("redis-server",), ("valkey-server",)),
+    "chromium": (("chromium",), ("chromium-browser",), ("google-chrome",)),
 }
-PACKAGES = {"postgres": "postgresql", "redis": "redis-server"}
-VARIABLES = {"postgres": "CAROT_TEST_DATABASE_URL", "redis": "CAROT_TEST_REDIS_URL"}
+PACKAGES = {"postgres": "postgresql", "redis": "redis-server", "chromium": "chromium"}
+VARIABLES = {
+    "postgres": "CAROT_TEST_DATABASE_URL",
+    "redis": "CAROT_TEST_REDIS_URL",
+    "chromium": "CAROT_TEST_CHROMIUM",
+}
+OTHERWISE = {
+    "postgres": "name a running server in",
+    "redis": "name a running server in",
+    "chromium": "give the path of a browser in",
+}
 FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsql/bin", "usr/sbin")
 POLICY = Path("/usr/sbin/policy-rc.d")
 CLUSTERS = Path("/etc/postgresql-common/createcluster.d/carot-test.conf")
 
 
 class Unavailable(Exception):
-    """A server cannot be started here; the text is one line that says what is missing."""
+    """A program cannot be had here; the text is one line that says what is missing."""
 
 
 def find_programs(kind: str) -> list[Path]:
-    """The programs of a `postgres` or `redis` server, installed first if need be.
+    """The programs of a `postgres` or `redis` server, or `chromium`, installed first if need be.
 
     Raises:
         Unavailable: they are not here and cannot be installed.
@@ -69,8 +79,8 @@ def _install(kind: str) -> None:
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         raise Unavailable(
-            f"{_wanted(kind)} not found: install the package {package}, or name a running server "
-            f"in {variable}"
+            f"{_wanted(kind)} not found: install the package {package}, or {OTHERWISE[kind]} "
+            f"{variable}"
         )
     print(f"installing {package}", flush=True)
     with one_at_a_time(Path(tempfile.gettempdir()) / "carot-test-apt.lock"), no_autostart():
@@ -79,8 +89,8 @@ def _install(kind: str) -> None:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise Unavailable(
-            f"apt-get cannot install {package} ({reason}): install it, or name a running server "
-            f"in {variable}"
+            f"apt-get cannot install {package} ({reason}): install it, or {OTHERWISE[kind]} "
+            f"{variable}"
         )
 
 

@@ -96,11 +96,13 @@ def serve(settings: Settings) -> None:
 
     signals.worker_shutting_down.connect(on_shutdown, weak=False)
 
-    def say_alive() -> None:
+    def after_sweep() -> None:
         touch(settings.data_dir)
+        # The lease of a worker that was killed here ends while this one may have nothing to do.
+        supervisor.clean_scratch()
 
-    sweeper = Sweeper(database, settings, ring, after=say_alive)
-    say_alive()
+    sweeper = Sweeper(database, settings, ring, after=after_sweep)
+    touch(settings.data_dir)
     sweeper.start()
     try:
         queues = ",".join(map(broker_queue, settings.queues))

@@ -29,8 +29,9 @@ from store.checkpoints import get_checkpoint
 from store.claims import Claim
 from store.database import Database
 from store.datasets import get_dataset
+from store.deletion import check_there
 from store.errors import ArtifactError, NoSpace, NotFound
-from store.references import checkpoints_in, datasets_in
+from store.references import checkpoints_in, dataset_rows, datasets_in
 from store.roots import check_contents, is_path
 from worker import layout
 
@@ -79,7 +80,7 @@ class Materialiser:
         """Fetch what `held`'s spec names and write the spec beside it.
 
         Raises:
-            NotFound: a data set or checkpoint is gone.
+            NotFound: there is no such data set or checkpoint any more.
             NotBeneathRoot: a file that it names is none of this worker's.
             DataError: a CSV file that it names cannot be read.
             SpecError: a suite that it names is none of this worker's.
@@ -114,6 +115,7 @@ class Materialiser:
             return reference
         with self._database.reading() as session:
             dataset = get_dataset(session, project, reference)
+            check_there(dataset)
             key = None if dataset.artifact is None else dataset.artifact.ref
             source = str(dataset.source.get("source", ""))
         if key is None:
@@ -135,7 +137,9 @@ class Materialiser:
 
     def _checkpoint(self, project: str, checkpoint_id: str, target: str) -> None:
         with self._database.reading() as session:
-            key = get_checkpoint(session, project, checkpoint_id).artifact.ref
+            checkpoint = get_checkpoint(session, project, checkpoint_id)
+            check_there(checkpoint)
+            key = checkpoint.artifact.ref
         self._fetch(key, target)
 
     def _snapshot(self, artifact_id: str) -> str | None:
@@ -181,5 +185,5 @@ def _expand_suite(spec: dict[str, Any]) -> None:
 
 def _rewrite(spec: dict[str, Any], local: dict[str, str]) -> None:
     spec["dataset"] = local[spec["dataset"]]
-    for row in spec.get("evaluation", {}).get("datasets") or ():
+    for row in dataset_rows(spec):
         row["dataset"] = local[row["dataset"]]

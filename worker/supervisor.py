@@ -60,9 +60,6 @@ class Supervisor:
         """Claim the job that is first in line and bring it to an end; False when there is none."""
         if self._stopping.is_set():
             return False
-        # Not only at the start: a worker that follows one that was killed starts while the lease of
-        # that one still makes its folder look alive.
-        self.clean_scratch()
         with self._database.session() as session:
             held = claim_next(
                 session, self._worker, self._settings.lease_seconds, self._settings.queues
@@ -74,7 +71,11 @@ class Supervisor:
         return True
 
     def clean_scratch(self) -> None:
-        """Delete the folders of attempts that are over: their workers were killed."""
+        """Delete the folders of attempts that are over: their workers were killed.
+
+        To be called again and again: a worker that follows one that was killed starts while the
+        lease of that one still makes its folder look alive. Any thread may.
+        """
         for folder in self._scratch.glob("job_*"):
             if not self._is_live(folder):
                 shutil.rmtree(folder, ignore_errors=True)

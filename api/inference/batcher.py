@@ -1,126 +1,192 @@
-"""One thread that owns the models and runs them on batches of whatever is waiting.
+"""Batches of whatever waits for one model. Knows nothing of models.
 
-Knows nothing of models: a batch is the items that were submitted under one key.
+A request takes a ticket for each of its items before they are there: while they are decoded, their
+places are kept, and the batcher knows that company is on its way.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, TypeVar
+
+from api.inference.owner import Busy, ModelOwner
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Busy(Exception):
-    """As many items are waiting as may wait."""
+class DeadlinePassed(Exception):
+    """A request's time was over before its answer was there."""
 
 
-@dataclass(frozen=True)
-class _Waiting(Generic[T, R]):
-    key: Hashable
-    item: T
-    future: Future[R]
-    since: float
+class _State(Enum):
+    COMING = "coming"
+    WAITING = "waiting"
+    LEFT = "left"
+
+
+class Ticket(Generic[T, R]):
+    """One item's place.
+
+    Attributes:
+        future: the item's result; cancelled when nobody wants it any more.
+        deadline: when it is wanted at the latest, by `time.monotonic`.
+        since: when its item was put.
+    """
+
+    def __init__(self, batcher: Batcher[T, R], deadline: float) -> None:
+        self.future: Future[R] = Future()
+        self.item: T | None = None
+        self.since = 0.0
+        self.state = _State.COMING
+        self._batcher = batcher
+        self.deadline = deadline
+
+    def wanted(self) -> bool:
+        """Whether anybody still waits for it, in time. If it is late, that is its result."""
+        if self.state is _State.LEFT:
+            return False
+        if time.monotonic() < self.deadline:
+            return True
+        self.fail(DeadlinePassed())
+        return False
+
+    def put(self, item: T) -> None:
+        """The item is there; from now on it waits for its batch."""
+        if not self._batcher.accept(self, item):
+            self.fail(Busy())
+
+    def settle(self, result: R) -> None:
+        """It needs no batch: this is its result."""
+        self._batcher.leave(self)
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """It comes to nothing."""
+        self._batcher.leave(self)
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+    def drop(self) -> None:
+        """Nobody wants it any more. An item that is in a batch already stays there."""
+        self._batcher.leave(self)
+        self.future.cancel()
 
 
 class Batcher(Generic[T, R]):
-    """Runs `run(key, items)` in its own thread.
+    """The queue of one model, whose batches the owner of the models runs.
+
+    A batch begins as soon as nothing more is on its way, or it is full, or its first item has
+    waited long enough. So an item that is alone never waits for company that does not come.
 
     Args:
-        run: items of one key to as many results, in order.
+        run: items to as many results, in order.
         batch: most items in one call.
-        wait_seconds: how long the first item of a batch waits for others of its key.
-        capacity: most items waiting; beyond it `submit` raises `Busy`.
+        wait_seconds: how long the first item of a batch waits for those that are on their way.
+        capacity: most items on their way or waiting; beyond it `tickets` raises `Busy`.
         on_wait: told for each item how many seconds it has waited when its batch begins.
     """
 
     def __init__(
         self,
-        run: Callable[[Hashable, Sequence[T]], Sequence[R]],
+        owner: ModelOwner,
+        run: Callable[[Sequence[T]], Sequence[R]],
         *,
         batch: int,
         wait_seconds: float,
         capacity: int,
         on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        self._owner = owner
         self._run = run
         self._batch = batch
         self._wait_seconds = wait_seconds
         self._capacity = capacity
         self._on_wait = on_wait
-        self._queue: deque[_Waiting[T, R]] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._loop, name="model-owner", daemon=True)
-        self._thread.start()
+        self._coming = 0
+        self._waiting: dict[Ticket[T, R], None] = {}
 
-    def submit(self, key: Hashable, items: Sequence[T]) -> list[Future[R]]:
-        """Queue all of the items, or none.
+    def tickets(self, count: int, deadline: float = float("inf")) -> list[Ticket[T, R]]:
+        """Places for `count` items, or for none.
+
+        Args:
+            deadline: when their results are wanted at the latest, by `time.monotonic`.
 
         Raises:
-            Busy: there is no room for them, or the batcher is closed.
+            Busy: there is no room for them, or the owner is closed.
         """
-        now = time.monotonic()
-        waiting: list[_Waiting[T, R]] = [_Waiting(key, item, Future(), now) for item in items]
-        with self._changed:
-            if self._closed or len(self._queue) + len(waiting) > self._capacity:
+        with self._owner.changed:
+            if self._owner.closed or self.pending + count > self._capacity:
                 raise Busy
-            self._queue.extend(waiting)
-            self._changed.notify()
-        return [w.future for w in waiting]
+            self._coming += count
+        return [Ticket(self, deadline) for _ in range(count)]
 
-    def close(self) -> None:
-        """Finish what is waiting, then end the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join(timeout=30)
+    @property
+    def pending(self) -> int:
+        """Items on their way or waiting."""
+        return self._coming + len(self._waiting)
 
-    def _loop(self) -> None:
-        while (batch := self._next()) is not None:
-            # An item whose request has gone is not worth a place in the batch.
-            live = [w for w in batch if w.future.set_running_or_notify_cancel()]
-            if not live:
-                continue
-            now = time.monotonic()
-            for w in live:
-                self._on_wait(now - w.since)
-            try:
-                results = self._run(live[0].key, [w.item for w in live])
-            # Whatever the model raises belongs to the requests, not to this thread.
-            except Exception as error:  # noqa: BLE001
-                for w in live:
-                    w.future.set_exception(error)
-            else:
-                for w, result in zip(live, results, strict=True):
-                    w.future.set_result(result)
+    def accept(self, ticket: Ticket[T, R], item: T) -> bool:
+        """Queue an item, unless its ticket was dropped. False when the owner is closed."""
+        with self._owner.changed:
+            if self._owner.closed:
+                return False
+            if ticket.state is _State.COMING:
+                ticket.item, ticket.since = item, time.monotonic()
+                ticket.state = _State.WAITING
+                self._coming -= 1
+                self._waiting[ticket] = None
+                self._owner.enlist(self)
+            return True
 
-    def _next(self) -> list[_Waiting[T, R]] | None:
-        with self._changed:
-            while not self._queue:
-                if self._closed:
-                    return None
-                self._changed.wait()
-            key = self._queue[0].key
-            deadline = time.monotonic() + self._wait_seconds
-            while self._count(key) < self._batch and not self._closed:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            taken: list[_Waiting[T, R]] = []
-            kept: deque[_Waiting[T, R]] = deque()
-            for w in self._queue:
-                wanted = w.key == key and len(taken) < self._batch
-                (taken if wanted else kept).append(w)
-            self._queue = kept
-            return taken
+    def leave(self, ticket: Ticket[T, R]) -> None:
+        """Give a ticket's place away."""
+        with self._owner.changed:
+            if ticket.state is _State.COMING:
+                self._coming -= 1
+                self._owner.changed.notify()  # perhaps the others waited for this one
+            elif ticket.state is _State.WAITING:
+                del self._waiting[ticket]
+            ticket.state = _State.LEFT
 
-    def _count(self, key: Hashable) -> int:
-        return sum(w.key == key for w in self._queue)
+    def due(self) -> float | None:
+        if not self._waiting:
+            return None
+        if self._coming == 0 or len(self._waiting) >= self._batch:
+            return 0.0
+        return next(iter(self._waiting)).since + self._wait_seconds
+
+    def take(self) -> Callable[[], None]:
+        now = time.monotonic()
+        live: list[Ticket[T, R]] = []
+        late: list[Ticket[T, R]] = []
+        for ticket in list(self._waiting):
+            if len(live) == self._batch:
+                break
+            del self._waiting[ticket]
+            ticket.state = _State.LEFT
+            # From here on it can no longer be cancelled.
+            if ticket.future.set_running_or_notify_cancel():
+                (live if now < ticket.deadline else late).append(ticket)
+        return lambda: self._pass(live, late, now)
+
+    def _pass(self, live: list[Ticket[T, R]], late: list[Ticket[T, R]], now: float) -> None:
+        for ticket in late:
+            ticket.future.set_exception(DeadlinePassed())
+        if not live:
+            return
+        for ticket in live:
+            self._on_wait(now - ticket.since)
+        try:
+            results = self._run([ticket.item for ticket in live])  # type: ignore[misc]
+        # Whatever the model raises belongs to the requests, not to this thread.
+        except Exception as error:  # noqa: BLE001
+            for ticket in live:
+                ticket.future.set_exception(error)
+        else:
+            for ticket, result in zip(live, results, strict=True):
+                ticket.future.set_result(result)

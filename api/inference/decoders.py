@@ -33,11 +33,22 @@ class Decoders:
         self._closed = False
 
     def submit(
-        self, content: bytes, name: str, fit: Fit | None, then: Callable[[Image.Image], T]
-    ) -> Future[T | UnreadableImage]:
-        """What `then` makes of the decoded image, or why it cannot be read."""
+        self,
+        content: bytes,
+        name: str,
+        fit: Fit | None,
+        then: Callable[[Image.Image], T],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Future[T | UnreadableImage | None]:
+        """What `then` makes of the decoded image, or why it cannot be read.
 
-        def work() -> T | UnreadableImage:
+        Args:
+            wanted: asked when it is the image's turn; if it says no, the result is None.
+        """
+
+        def work() -> T | UnreadableImage | None:
+            if not wanted():
+                return None
             try:
                 return then(self._own().decode(content, name, fit))
             except UnreadableImage as error:

@@ -1,12 +1,18 @@
-"""Images in, logits out: decoding in child processes, models in an LRU, batches in one thread."""
+"""Images in, logits and features out.
+
+A request takes its places in its model's queue, its images are decoded in child processes, put
+into the queue by the threads that decoded them, and run in batches by the one thread that owns the
+models; the event loop hears of them once, when the answer is there.
+
+Shape suffixes: N images, C classes, D embedding width.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.inference.batcher import Batcher, Busy
+from api.inference.batcher import Batcher, DeadlinePassed, Ticket
 from api.inference.decoders import Decoders
+from api.inference.owner import Busy, ModelOwner
+from api.inference.residents import Model, Resident, Residents
+from api.inference.swaps import Swaps, Target
 from carot.data.decoding import DecodeLimits
 from carot.data.fitting import Fit
 from carot.errors import UnreadableImage
@@ -36,7 +45,7 @@ class Scored(NamedTuple):
     features_D: NDArray[np.float32]
 
 
-class Predictor(Protocol):
+class Predictor(Model, Protocol):
     """A loaded checkpoint. N images, C classes, D embedding width."""
 
     @property
@@ -66,12 +75,21 @@ class Encoded:
     content: bytes
 
 
+Row = Scored | UnreadableImage
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """For each image what the model makes of it, or why that cannot be said."""
+    """For each image what the model says, or why it says nothing.
+
+    Attributes:
+        target: the checkpoint and calibrator that answer: those asked for, or for a while after an
+            alias has moved, those that it pointed to before.
+    """
 
     predictor: Predictor
-    rows: list[Scored | UnreadableImage]
+    target: Target
+    rows: list[Row]
 
 
 class Engine:
@@ -80,102 +98,160 @@ class Engine:
     Args:
         load: a checkpoint's id to its predictor; called in a thread, once per checkpoint in
             memory, may take seconds.
-        models: checkpoints kept in memory; the least recently used one goes.
+        memory_bytes: see `Residents`.
         batch, wait_seconds: see `Batcher`.
-        capacity: images being decoded or waiting; beyond it `predict` raises `Busy`.
+        capacity: images of one model being decoded or waiting; beyond it `predict` raises `Busy`.
+        deadline_seconds: the longest that a request may take.
         decoders: images decoded at the same time, each in a process of its own.
         decoding: what one image may take.
         on_batch: told (images, seconds) after each model pass.
         on_wait: see `Batcher`.
+        on_load: see `Residents`.
     """
 
     def __init__(
         self,
         load: Callable[[str], Predictor],
         *,
-        models: int = 3,
+        memory_bytes: Callable[[], int] = lambda: 4 << 30,
         batch: int = 64,
         wait_seconds: float = 0.003,
         capacity: int = 512,
+        deadline_seconds: float = 30.0,
         decoders: int = 2,
         decoding: DecodeLimits | None = None,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
         on_wait: Callable[[float], None] = lambda seconds: None,
+        on_load: Callable[[float | None], None] = lambda seconds: None,
     ) -> None:
-        self._load = load
-        self._models = models
+        self._batch = batch
+        self._wait_seconds = wait_seconds
         self._capacity = capacity
+        self._deadline_seconds = deadline_seconds
+        self._closed = False
         self._on_batch = on_batch
-        self._pending = 0
-        self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
+        self._on_wait = on_wait
         self.decoders = Decoders(decoders, decoding or DecodeLimits())
-        self._batcher: Batcher[tuple[Predictor, Any], Scored] = Batcher(
-            self._run, batch=batch, wait_seconds=wait_seconds, capacity=capacity, on_wait=on_wait
+        self._owner = ModelOwner()
+        self._residents = Residents(
+            load,
+            self._queue,
+            self._owner,
+            batch=batch,
+            memory_bytes=memory_bytes,
+            on_load=on_load,
         )
+        self._swaps = Swaps(self._residents)
 
-    async def predict(self, checkpoint_id: str, images: Sequence[Encoded]) -> Outcome:
-        """Classify images with one checkpoint. To be called from the event loop's thread.
+    async def predict(
+        self,
+        checkpoint_id: str,
+        images: Sequence[Encoded],
+        *,
+        calibrator: str | None = None,
+        alias: Hashable | None = None,
+        deadline: float | None = None,
+    ) -> Outcome:
+        """Classify images. To be called from the event loop's thread.
+
+        When it is cancelled, images that are in no batch yet are dropped.
+
+        Args:
+            checkpoint_id, calibrator: what is asked for; the outcome says what has answered.
+            alias: the alias that points there, if one was asked for (see `Swaps`).
+            deadline: when the answer is wanted at the latest, by `time.monotonic`; at most
+                `deadline_seconds` from now.
 
         Raises:
             Busy: too many images are waiting already.
+            DeadlinePassed: the answer would come too late.
             CarotError, StoreError: the checkpoint cannot be loaded.
         """
-        if self._pending + len(images) > self._capacity:
-            raise Busy
-        self._pending += len(images)
+        latest = time.monotonic() + self._deadline_seconds
+        deadline = latest if deadline is None else min(deadline, latest)
+        resident, target = self._swaps.choose(Target(checkpoint_id, calibrator), alias)
+        tickets: list[Ticket[Any, Row]] = resident.batcher.tickets(len(images), deadline)
+        decoding: list[Future[Any]] = []
         try:
-            predictor = await self._predictor(checkpoint_id)
-            decoding = [
-                self.decoders.submit(i.content, i.name, predictor.fit, predictor.prepare)
-                for i in images
-            ]
-            prepared = await asyncio.gather(*map(asyncio.wrap_future, decoding))
-            good = [(predictor, p) for p in prepared if not isinstance(p, UnreadableImage)]
-            futures = self._batcher.submit(id(predictor), good)
-            scored = iter(await asyncio.gather(*(asyncio.wrap_future(f) for f in futures)))
+            async with asyncio.timeout_at(deadline):
+                predictor = await self._loaded(resident)
+                if self._closed:
+                    raise Busy
+                for ticket, image in zip(tickets, images, strict=True):
+                    decoding.append(self._decode(predictor, image, ticket))
+                answers = [asyncio.wrap_future(ticket.future) for ticket in tickets]
+                rows = await asyncio.gather(*answers)
+        except TimeoutError:
+            raise DeadlinePassed from None
         finally:
-            self._pending -= len(images)
-        return Outcome(
-            predictor, [p if isinstance(p, UnreadableImage) else next(scored) for p in prepared]
-        )
+            for ticket in tickets:
+                ticket.drop()
+            for each in decoding:
+                each.cancel()
+        return Outcome(predictor, target, rows)
 
     @property
     def pending(self) -> int:
-        """Images being decoded or waiting for a model."""
-        return self._pending
+        """Images being decoded or waiting for a model. Any thread may ask."""
+        return self._residents.pending()
 
     def models(self) -> tuple[int, int]:
-        """How many checkpoints are in memory, and how many on their way. Any thread may ask."""
-        futures = list(self._loaded.values())
-        loaded = sum(future.done() for future in futures)
-        return loaded, len(futures) - loaded
+        """How many checkpoints can answer, and how many are on their way. Any thread may ask."""
+        return self._residents.counts()
+
+    def memory_bytes(self) -> int:
+        """What the models in memory take. Any thread may ask."""
+        return self._residents.used_bytes()
 
     def close(self) -> None:
-        """Finish what the model has under way; end threads and decoders."""
-        self._batcher.close()
-        self._loader.shutdown(cancel_futures=True)
+        """Finish what the models have under way; end threads and decoders."""
+        self._closed = True
+        self._owner.close()
+        self._residents.close()
         self.decoders.close()
 
-    async def _predictor(self, checkpoint_id: str) -> Predictor:
-        future = self._loaded.get(checkpoint_id)
-        if future is None:
-            future = self._loader.submit(self._load, checkpoint_id)
-            self._loaded[checkpoint_id] = future
+    async def _loaded(self, resident: Resident[Predictor]) -> Predictor:
+        if not resident.ready:
             self.decoders.warm()
-            while len(self._loaded) > self._models:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(checkpoint_id)
-        try:
             # Shielded: a client that goes away must not cancel the loading others wait for.
-            return await asyncio.shield(asyncio.wrap_future(future))
-        except Exception:
-            if self._loaded.get(checkpoint_id) is future:
-                del self._loaded[checkpoint_id]
-            raise
+            await asyncio.shield(asyncio.wrap_future(resident.loading))
+        return resident.loading.result()
 
-    def _run(self, key: Hashable, items: Sequence[tuple[Predictor, Any]]) -> Sequence[Scored]:
-        started = time.perf_counter()
-        outputs = items[0][0].outputs([prepared for _, prepared in items])
-        self._on_batch(len(items), time.perf_counter() - started)
-        return [Scored(*row) for row in zip(*outputs, strict=True)]
+    def _decode(
+        self, predictor: Predictor, image: Encoded, ticket: Ticket[Any, Row]
+    ) -> Future[Any]:
+        def decoded(done: Future[Any]) -> None:  # in the thread that decoded it
+            try:
+                prepared = done.result()
+            except CancelledError:  # by the request, which dropped its tickets, or by `close`
+                ticket.fail(Busy())
+            # Whatever it is, it belongs to the request.
+            except Exception as error:  # noqa: BLE001
+                ticket.fail(error)
+            else:
+                if isinstance(prepared, UnreadableImage):
+                    ticket.settle(prepared)
+                elif prepared is not None:
+                    ticket.put(prepared)
+
+        future = self.decoders.submit(
+            image.content, image.name, predictor.fit, predictor.prepare, ticket.wanted
+        )
+        future.add_done_callback(decoded)
+        return future
+
+    def _queue(self, loading: Future[Predictor]) -> Batcher[Any, Row]:
+        def run(prepared: Sequence[Any]) -> Sequence[Row]:
+            started = time.perf_counter()
+            logits_NC, features_ND = loading.result().outputs(prepared)
+            self._on_batch(len(prepared), time.perf_counter() - started)
+            return list(map(Scored, logits_NC, features_ND))
+
+        return Batcher(
+            self._owner,
+            run,
+            batch=self._batch,
+            wait_seconds=self._wait_seconds,
+            capacity=self._capacity,
+            on_wait=self._on_wait,
+        )

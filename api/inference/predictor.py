@@ -1,8 +1,13 @@
-"""The only file of the API that touches torch. Imported when the first checkpoint is loaded."""
+"""A checkpoint as the engine wants it. With `tower` all of the API that is torch.
+
+Imported when the first checkpoint is loaded.
+
+Shape suffixes: N images, C classes, D embedding width.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -11,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from api.inference.tower import Tower
 from carot.answering import Answering
 from carot.classifier import Classifier
 from carot.data.fitting import Fit
@@ -27,6 +33,7 @@ class TorchPredictor:
 
     def __init__(self, folder: Path, device: str) -> None:
         self._classifier = Classifier.load(folder, device)
+        self._tower = Tower(self._classifier.model, self._classifier.head_CD)
         self.classes = self._classifier.classes
         self.answering = Answering.of(self._classifier)
         self.fit = self._checked_fit()
@@ -39,8 +46,15 @@ class TorchPredictor:
         self, prepared: Sequence[torch.Tensor]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (N, C) and unit features (N, D) of prepared images."""
-        logits_NC, features_ND = self._classifier.outputs_of(torch.stack([*prepared]))
+        logits_NC, features_ND = self._tower(prepared)
         return logits_NC.numpy(), features_ND.numpy()
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._tower.memory_bytes
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        return self._tower.warm_ups(batch)
 
     def _checked_fit(self) -> Fit | None:
         """The fit, if it gives this model's transform what it would have made itself."""

@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from api import ingest
 from api.callers import JobsReader, JobsWriter
 from api.context import Context, Ctx, known_shape
-from api.idempotency import Answer, IdempotencyKey, turn
+from api.idempotency import Answer, IdempotencyKey, Once
 from api.middleware import media_type_of
 from api.problems import Problem, invalid
 from api.schemas.common import Cursor, Limit, Name, Page
@@ -159,14 +159,19 @@ def _store(
     print_: str,
     make: Callable[[], ingest.Draft],
 ) -> Response:
-    with turn(context, key, "POST /datasets", print_) as mine:
-        if mine.replay is not None:
-            return mine.replay
-        draft = make()
-        with context.database.session() as session:
+    once = Once(key, "POST /datasets", print_)
+    if (before := once.look(context)) is not None:
+        return before
+    draft = make()
+    with context.database.session() as session:
+        faster = once.take(session)  # the same upload at the same time
+        if faster is None:
             dataset = ingest.view(draft.record(session, project, context.artifacts))
             answer = Answer(201, dataset, {"Location": f"/datasets/{dataset.id}"})
-            mine.keep(session, answer)
+            once.keep(session, answer)
+    if faster is not None:
+        draft.drop(context)
+        return faster
     return answer.response()
 
 

@@ -45,7 +45,7 @@ class Index(BaseModel):
     links: dict[str, str]
 
 
-@router.get("/", summary="Index")
+@router.get("/index", summary="Index")
 async def index(caller: AnyKey) -> Index:
     """Where to go from here."""
     nouns = ("datasets", "jobs", "checkpoints", "reports", "models", "predict")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.callers import AnyKey, Anyone, Caller, Predicting
 from api.context import Context, Ctx, RequestId
+from api.deadlines import Deadline
 from api.openapi import version as own_version
 from api.protocol_v2.outputs import metadata
 from api.protocol_v2.requests import INPUT, parse, read_raw
@@ -160,22 +161,32 @@ def version_ready(model: OfVersion, caller: Predicting) -> ModelReady:
 
 @router.post("/models/{alias}/infer", openapi_extra=BODY, responses=ANSWERS)
 async def infer(
-    request: Request, model: Newest, context: Ctx, caller: Predicting, request_id: RequestId
+    request: Request,
+    model: Newest,
+    context: Ctx,
+    caller: Predicting,
+    request_id: RequestId,
+    deadline: Deadline = None,
 ) -> Response:
     """Classify images as `POST /predict` does; answers come as tensors.
 
     An image that cannot be read has its reason in `error`, no label and confidence 0; if none can
     be read, the request is refused.
     """
-    return await _infer(request, model, context, caller, request_id)
+    return await _infer(request, model, context, caller, request_id, deadline)
 
 
 @router.post("/models/{alias}/versions/{version}/infer", openapi_extra=BODY, responses=ANSWERS)
 async def infer_version(
-    request: Request, model: OfVersion, context: Ctx, caller: Predicting, request_id: RequestId
+    request: Request,
+    model: OfVersion,
+    context: Ctx,
+    caller: Predicting,
+    request_id: RequestId,
+    deadline: Deadline = None,
 ) -> Response:
     """The same of a version: by the alias where it points to it, else of the checkpoint itself."""
-    return await _infer(request, model, context, caller, request_id)
+    return await _infer(request, model, context, caller, request_id, deadline)
 
 
 def _metadata(model: Model) -> ModelMetadata:
@@ -188,7 +199,12 @@ def _metadata(model: Model) -> ModelMetadata:
 
 
 async def _infer(
-    request: Request, model: Model, context: Context, caller: Caller, request_id: str
+    request: Request,
+    model: Model,
+    context: Context,
+    caller: Caller,
+    request_id: str,
+    deadline: float | None,
 ) -> Response:
     started = time.perf_counter()
     raw, length = await read_raw(request)
@@ -197,7 +213,8 @@ async def _infer(
         lambda: parse(raw, length, most=settings.max_images, largest=settings.max_image_bytes)
     )
     subject = {"model": model.alias} if model.current else {"checkpoint": model.checkpoint}
-    found = await answered(context, caller, asked.body(**subject), request_id, started)
+    body = asked.body(**subject)
+    found = await answered(request, context, caller, body, request_id, started, deadline)
     if found.checkpoint != model.checkpoint:  # the alias has moved since
         model = await to_thread.run_sync(
             _model, context, caller.project, model.alias, found.checkpoint

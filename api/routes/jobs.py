@@ -10,7 +10,9 @@ from fastapi import APIRouter, Query, Response
 from api.callers import JobsReader, JobsWriter
 from api.checks import checked
 from api.context import Ctx, RequestId, known_shape
-from api.idempotency import Answer, IdempotencyKey, fingerprint, turn
+from api.etags import UNCHANGED, IfNoneMatch, tagged
+from api.idempotency import Answer, IdempotencyKey, Once, fingerprint
+from api.job_views import view, views
 from api.schemas.common import Cursor, Limit, Page, Time
 from api.schemas.jobs import (
     EventPage,
@@ -25,11 +27,11 @@ from api.schemas.jobs import (
 )
 from store import events as event_store
 from store import jobs as store
-from store.jobs import Wishes
+from store.jobs import JobFilter, Wishes
 from store.states import JobState
-from store.tables import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
 log = structlog.get_logger("api.jobs")
 ASKED: dict[int | str, dict[str, Any]] = {
     202: {"model": JobView, "description": "The run is being asked to stop."}
@@ -59,62 +61,80 @@ def submit(
         max_seconds=body.max_seconds,
         max_attempts=context.settings.max_attempts,
     )
-    with turn(context, key, "POST /jobs", fingerprint(body)) as mine:
-        if mine.replay is not None:
-            return mine.replay
-        with context.database.session() as session:
-            spec = checked(session, caller.project, body.spec(), context.settings.dataset_root)
-            job = store.create_job(
-                session,
-                spec,
-                project=caller.project,
-                key_id=caller.key_id,
-                name=body.name,
-                alias=body.alias,
-                wishes=wishes,
-                request_id=request_id,
-            )
-            view = _view(job)
-            answer = Answer(201, view, {"Location": f"/jobs/{view.id}"})
-            mine.keep(session, answer)
-    log.info("job_created", job_id=view.id, kind=view.kind, project=caller.project)
+    once = Once(key, "POST /jobs", fingerprint(body))
+    with context.database.session() as session:
+        if (before := once.take(session)) is not None:
+            return before
+        spec = checked(session, caller.project, body.spec(), context.settings.dataset_root)
+        job = store.create_job(
+            session,
+            spec,
+            project=caller.project,
+            key_id=caller.key_id,
+            name=body.name,
+            alias=body.alias,
+            wishes=wishes,
+            request_id=request_id,
+        )
+        shown = view(context, session, job)
+        answer = Answer(201, shown, {"Location": f"/jobs/{shown.id}"})
+        once.keep(session, answer)
+    log.info("job_created", job_id=shown.id, kind=shown.kind, project=caller.project)
     # After the commit: a worker that is faster than this line finds the row.
-    context.doorbell.ring(view.id, view.queue)
+    context.doorbell.ring(shown.id, shown.queue)
     return answer.response()
 
 
-@router.get("")
+@router.get("", response_model=Page[JobView], responses=UNCHANGED)
 def list_jobs(
     context: Ctx,
     caller: JobsReader,
-    state: Annotated[JobStateName | None, Query(description="Only jobs in this state.")] = None,
+    state: Annotated[
+        list[JobStateName] | None, Query(max_length=8, description="Only jobs in these states.")
+    ] = None,
     kind: Annotated[KindName | None, Query(description="Only jobs of this kind.")] = None,
+    method: Annotated[
+        str | None,
+        Query(max_length=40, pattern=PLAIN, description="Only jobs with this method."),
+    ] = None,
+    search: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            pattern=PLAIN,
+            description="Only jobs with this in name, id, data set or alias.",
+        ),
+    ] = None,
     updated_after: Annotated[
         Time | None, Query(description="Only jobs that changed after this time.")
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
-) -> Page[JobView]:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """Jobs, newest first."""
+    wanted = JobFilter(
+        states=tuple(map(JobState, state or ())),
+        kind=kind,
+        method=method,
+        search=search,
+        updated_after=updated_after,
+    )
     with context.database.reading() as session:
-        page = store.list_jobs(
-            session,
-            caller.project,
-            state=JobState(state) if state else None,
-            kind=kind,
-            updated_after=updated_after,
-            cursor=cursor,
-            limit=limit,
-        )
-        data = [_view(job) for job in page.data]
-        return Page(data=data, next_cursor=page.next_cursor)
+        page = store.list_jobs(session, caller.project, wanted, cursor=cursor, limit=limit)
+        data = views(context, session, page.data)
+    return tagged(Page[JobView](data=data, next_cursor=page.next_cursor), if_none_match)
 
 
-@router.get("/{job_id}")
-def get_job(job_id: str, context: Ctx, caller: JobsReader) -> JobView:
+@router.get("/{job_id}", response_model=JobView, responses=UNCHANGED)
+def get_job(
+    job_id: str, context: Ctx, caller: JobsReader, if_none_match: IfNoneMatch = None
+) -> Response:
     """One job with its progress."""
     with context.database.reading() as session:
-        return _view(store.get_job(session, caller.project, known_shape("job", job_id)))
+        job = store.get_job(session, caller.project, known_shape("job", job_id))
+        shown = view(context, session, job)
+    return tagged(shown, if_none_match)
 
 
 @router.patch("/{job_id}")
@@ -122,7 +142,9 @@ def change(job_id: str, body: JobChange, context: Ctx, caller: JobsWriter) -> Jo
     """Change the priority of a job that has not ended."""
     with context.database.session() as session:
         wanted = known_shape("job", job_id)
-        return _view(store.set_priority(session, caller.project, wanted, body.priority))
+        return view(
+            context, session, store.set_priority(session, caller.project, wanted, body.priority)
+        )
 
 
 @router.post("/{job_id}/cancel", responses=ASKED)
@@ -132,9 +154,10 @@ def cancel(job_id: str, context: Ctx, caller: JobsWriter, response: Response) ->
     Asking again while it stops gives the same answer; a job that has ended answers 409.
     """
     with context.database.session() as session:
-        view = _view(store.cancel_job(session, caller.project, known_shape("job", job_id)))
-    response.status_code = 202 if view.state == "cancelling" else 200
-    return view
+        job = store.cancel_job(session, caller.project, known_shape("job", job_id))
+        shown = view(context, session, job)
+    response.status_code = 202 if shown.state == "cancelling" else 200
+    return shown
 
 
 @router.post("/{job_id}/pause", responses=ASKED)
@@ -144,18 +167,20 @@ def pause(job_id: str, context: Ctx, caller: JobsWriter, response: Response) -> 
     Asking again gives the same answer; a job that has ended or is being cancelled answers 409.
     """
     with context.database.session() as session:
-        view = _view(store.pause_job(session, caller.project, known_shape("job", job_id)))
-    response.status_code = 202 if view.state == "pausing" else 200
-    return view
+        job = store.pause_job(session, caller.project, known_shape("job", job_id))
+        shown = view(context, session, job)
+    response.status_code = 202 if shown.state == "pausing" else 200
+    return shown
 
 
 @router.post("/{job_id}/resume")
 def resume(job_id: str, context: Ctx, caller: JobsWriter) -> JobView:
     """Queue a paused job again; it goes on from its last snapshot."""
     with context.database.session() as session:
-        view = _view(store.resume_job(session, caller.project, known_shape("job", job_id)))
-    context.doorbell.ring(view.id, view.queue)
-    return view
+        job = store.resume_job(session, caller.project, known_shape("job", job_id))
+        shown = view(context, session, job)
+    context.doorbell.ring(shown.id, shown.queue)
+    return shown
 
 
 @router.post("/{job_id}/retry")
@@ -165,9 +190,10 @@ def retry(job_id: str, context: Ctx, caller: JobsWriter) -> JobView:
     Attempts and time limit begin anew.
     """
     with context.database.session() as session:
-        view = _view(store.retry_job(session, caller.project, known_shape("job", job_id)))
-    context.doorbell.ring(view.id, view.queue)
-    return view
+        job = store.retry_job(session, caller.project, known_shape("job", job_id))
+        shown = view(context, session, job)
+    context.doorbell.ring(shown.id, shown.queue)
+    return shown
 
 
 @router.get("/{job_id}/events")
@@ -186,7 +212,7 @@ def list_events(
     return EventPage(data=data, last_seq=data[-1].seq if data else after_seq)
 
 
-@router.get("/{job_id}/metrics")
+@router.get("/{job_id}/metrics", response_model=Metrics, responses=UNCHANGED)
 def metrics(
     job_id: str,
     context: Ctx,
@@ -197,7 +223,8 @@ def metrics(
     resolution: Annotated[
         int | None, Query(ge=2, le=10_000, description="Most points of a curve.")
     ] = None,
-) -> Metrics:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """Curves over the steps of a job, thinned to `resolution` points."""
     wanted = [name.strip() for name in names.split(",") if name.strip()] if names else None
     if wanted:
@@ -205,13 +232,8 @@ def metrics(
     with context.database.reading() as session:
         store.get_job(session, caller.project, known_shape("job", job_id))
         found = event_store.list_metrics(session, job_id, names=wanted, resolution=resolution)
-    return Metrics(
-        data=[
-            Series(name=name, steps=[p[0] for p in points], values=[p[1] for p in points])
-            for name, points in found.items()
-        ]
-    )
-
-
-def _view(job: Job) -> JobView:
-    return JobView.model_validate(job)
+    curves = [
+        Series(name=name, steps=[p[0] for p in points], values=[p[1] for p in points])
+        for name, points in found.items()
+    ]
+    return tagged(Metrics(data=curves), if_none_match)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 
 from fastapi import APIRouter
+from sqlalchemy.orm import Session
 
 from api.callers import JobsWriter, ModelsReader
 from api.context import Context, Ctx, known_shape
 from api.problems import invalid
+from api.recorder import Pointing
 from api.schemas.common import Alias, Cursor, Limit, Page
-from api.schemas.models import AliasRequest, AliasView
+from api.schemas.models import AliasRequest, AliasView, LoggingRequest
 from store import aliases as store
+from store.calibrators import served_as
 from store.checkpoints import get_checkpoint
 from store.deletion import keep_there
 from store.errors import Gone, NotFound
@@ -32,7 +35,33 @@ def put_alias(alias: Alias, body: AliasRequest, context: Ctx, caller: JobsWriter
             raise invalid("checkpoint", f"{body.checkpoint} has been deleted") from None
         except NotFound:
             raise invalid("checkpoint", f"no checkpoint {body.checkpoint!a}") from None
-        return view(store.set_alias(session, caller.project, alias, body.checkpoint))
+        calibrator = None
+        if body.calibrator is not None:
+            calibrator = _calibrator(session, caller.project, body.checkpoint, body.calibrator)
+        row = store.set_alias(
+            session,
+            caller.project,
+            alias,
+            body.checkpoint,
+            calibrator,
+            log_rate=body.log_rate,
+            log_images=body.log_images,
+        )
+        return view(row)
+
+
+@router.patch("/{alias}")
+def patch_alias(alias: str, body: LoggingRequest, context: Ctx, caller: JobsWriter) -> AliasView:
+    """Choose what is remembered of its predictions from now on."""
+    with context.database.session() as session:
+        row = store.set_logging(
+            session,
+            caller.project,
+            known_alias(alias),
+            log_rate=body.log_rate,
+            log_images=body.log_images,
+        )
+        return view(row)
 
 
 @router.get("")
@@ -70,16 +99,43 @@ def known_alias(alias: str) -> str:
     return alias
 
 
+def pointing_of(context: Context, project: str, alias: str) -> Pointing:
+    """Where an alias of a project points, and what is remembered of its answers.
+
+    Raises:
+        NotFound: no such alias.
+    """
+    with context.database.reading() as session:
+        row = store.get_alias(session, project, known_alias(alias))
+    return Pointing(
+        project, alias, row.checkpoint_id, row.calibrator_id, row.log_rate, row.log_images
+    )
+
+
 def checkpoint_of(context: Context, project: str, alias: str) -> str:
     """The checkpoint that an alias of a project points to.
 
     Raises:
         NotFound: no such alias.
     """
-    with context.database.reading() as session:
-        return store.get_alias(session, project, known_alias(alias)).checkpoint_id
+    return pointing_of(context, project, alias).checkpoint_id
 
 
 def view(row: ModelAlias) -> AliasView:
     """A stored alias as the API shows it."""
-    return AliasView(alias=row.name, checkpoint_id=row.checkpoint_id, updated_at=row.updated_at)
+    return AliasView(
+        alias=row.name,
+        checkpoint_id=row.checkpoint_id,
+        calibrator_id=row.calibrator_id,
+        log_rate=row.log_rate,
+        log_images=row.log_images,
+        updated_at=row.updated_at,
+    )
+
+
+def _calibrator(session: Session, project: str, checkpoint: str, calibrator: str) -> str | None:
+    try:
+        return served_as(session, project, checkpoint, known_shape("calibrator", calibrator))
+    except NotFound:
+        message = f"{checkpoint} has no calibrator {calibrator!a}"
+        raise invalid("calibrator", message) from None

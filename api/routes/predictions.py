@@ -12,12 +12,13 @@ from fastapi import APIRouter, Request
 
 from api.callers import Caller, Predicting
 from api.context import Context, Ctx, RequestId, known_shape
+from api.deadlines import Deadline, refusing, while_connected
 from api.inference.answer import predictions_of, whole_answer
-from api.inference.batcher import Busy
-from api.inference.engine import Encoded, Scored
+from api.inference.engine import Encoded, Outcome, Scored
 from api.prediction_bodies import BODY, Body, TooLarge, read_body
 from api.problems import Problem
-from api.routes.models import checkpoint_of
+from api.recorder import Pointing, Said
+from api.routes.models import pointing_of
 from api.schemas.predictions import Prediction, Predictions, PredictRequest
 from carot.answers import Asked
 from carot.errors import UnreadableImage
@@ -35,7 +36,11 @@ MOST_VOCABULARIES = 8
 
 @router.post("/predict", openapi_extra=BODY)
 async def predict(
-    request: Request, context: Ctx, caller: Predicting, request_id: RequestId
+    request: Request,
+    context: Ctx,
+    caller: Predicting,
+    request_id: RequestId,
+    deadline: Deadline = None,
 ) -> Predictions:
     """Classify images with a model (an alias) or a checkpoint.
 
@@ -44,30 +49,48 @@ async def predict(
     """
     started = time.perf_counter()
     body = await read_body(request, context)
-    return await answered(context, caller, body, request_id, started)
+    return await answered(request, context, caller, body, request_id, started, deadline)
 
 
 async def answered(
-    context: Context, caller: Caller, body: Body, request_id: str, started: float
+    request: Request,
+    context: Context,
+    caller: Caller,
+    body: Body,
+    request_id: str,
+    started: float,
+    deadline: float | None,
 ) -> Predictions:
     """What is said of a request that was read; also for the inference protocol.
 
     Args:
+        request: to hear of it when the client hangs up.
         started: when the request came, by `time.perf_counter`.
+        deadline: see `api.deadlines`.
 
     Raises:
-        Problem: no image could be read, or there is no room for so many.
+        Problem: no image could be read, there is no room for so many, the deadline has passed, or
+            the client has gone.
         NotFound, CarotError: nothing of this name can be asked, or not for this.
     """
     asked = body.asked
-    checkpoint = await to_thread.run_sync(_checkpoint, context, caller.project, asked)
-    answering, rows = await _scored(context, checkpoint, body)
+    pointing = await to_thread.run_sync(_pointing, context, caller.project, asked)
+    outcome, rows = await _scored(request, context, pointing, body, deadline)
+    checkpoint, version = outcome.target
+    # For a while after an alias has moved, that is what it pointed to before.
+    pointing = pointing._replace(checkpoint_id=checkpoint, calibrator_id=version)
+    answering = outcome.predictor.answering
+    if version is not None:
+        calibrator = await to_thread.run_sync(context.versions.calibrators.get, version)
+        answering = answering.with_calibrator(calibrator)
     wanted = await _wanted(context, answering, asked)
     predictions = await to_thread.run_sync(predictions_of, answering, wanted, body.names, rows)
     _check_any(context, predictions, sum(isinstance(row, UnreadableImage) for row in rows))
     tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
     # What is measured of a model is about its own classes.
     tops = tops if wanted.vocabulary is None else []
+    if wanted.vocabulary is None:
+        _log(context, pointing, predictions, rows, body.images)
     seconds = time.perf_counter() - started
     context.measures.served.record(caller.project, asked.model, checkpoint, seconds, tops)
     return whole_answer(
@@ -76,30 +99,64 @@ async def answered(
         predictions,
         model=asked.model,
         checkpoint=checkpoint,
+        calibrator=version,
         request_id=request_id,
         seconds=seconds,
     )
 
 
-def _checkpoint(context: Context, project: str, asked: PredictRequest) -> str:
-    """The checkpoint that is asked for, if it is still there."""
+def _pointing(context: Context, project: str, asked: PredictRequest) -> Pointing:
+    """What is asked for, if its checkpoint is still there; one that is named is not logged."""
     if asked.model is not None:
-        wanted = checkpoint_of(context, project, asked.model)
+        wanted = pointing_of(context, project, asked.model)
     else:
-        wanted = known_shape("checkpoint", asked.checkpoint or "")
+        checkpoint = known_shape("checkpoint", asked.checkpoint or "")
+        wanted = Pointing(project, "", checkpoint, None, 0.0, False)
     with context.database.reading() as session:
-        row = get_checkpoint(session, project, wanted)
-        check_there(row)
-        return row.id
+        check_there(get_checkpoint(session, project, wanted.checkpoint_id))
+    return wanted
+
+
+def _log(
+    context: Context,
+    pointing: Pointing,
+    predictions: Sequence[Prediction],
+    rows: Sequence[Scored | UnreadableImage],
+    images: Sequence[Encoded | UnreadableImage],
+) -> None:
+    """Remember what was answered, and tell each answer the id under which it will be found."""
+    answered, said = [], []
+    for answer, row, image in zip(predictions, rows, images, strict=True):
+        if answer.top and isinstance(row, Scored) and isinstance(image, Encoded):
+            top, shift = answer.top[0], answer.shift
+            percentile = None if shift is None else shift.percentile
+            answered.append(answer)
+            said.append(
+                Said(
+                    top.index,
+                    top.confidence,
+                    top.raw_confidence,
+                    percentile,
+                    row.logits_C,
+                    image.content,
+                )
+            )
+    for answer, id in zip(answered, context.recorder.record(pointing, said), strict=True):
+        answer.id = id
 
 
 async def _scored(
-    context: Context, checkpoint: str, body: Body
-) -> tuple[Answering, list[Scored | UnreadableImage]]:
+    request: Request,
+    context: Context,
+    pointing: Pointing,
+    body: Body,
+    deadline: float | None,
+) -> tuple[Outcome, list[Scored | UnreadableImage]]:
     """What the model makes of each image, or why it makes nothing of it.
 
     Raises:
-        Problem: no image is left to look at, or there is no room for so many.
+        Problem: no image is left to look at, there is no room for so many, the deadline has passed,
+            or the client has gone.
     """
     refused = context.measures.refused
     large = sum(isinstance(image, TooLarge) for image in body.images)
@@ -108,18 +165,22 @@ async def _scored(
     if not good:
         refused.labels("unreadable").inc(len(body.images) - large)
         raise _none_answered([e for e in body.images if isinstance(e, UnreadableImage)])
-    try:
-        outcome = await context.engine.predict(checkpoint, good)
-    except Busy:
-        refused.labels("busy").inc(len(good))
-        raise _busy("too many images are waiting already") from None
+    work = context.engine.predict(
+        pointing.checkpoint_id,
+        good,
+        calibrator=pointing.calibrator_id,
+        alias=None if body.asked.model is None else (pointing.project, body.asked.model),
+        deadline=deadline,
+    )
+    with refusing(refused, len(good)):
+        outcome = await while_connected(request, work)
     found = iter(outcome.rows)
     rows = [next(found) if isinstance(each, Encoded) else each for each in body.images]
     broken = [row for row in rows if isinstance(row, UnreadableImage)]
     refused.labels("unreadable").inc(len(broken) - large)
     if len(broken) == len(rows):
         raise _none_answered(broken)
-    return outcome.predictor.answering, rows
+    return outcome, rows
 
 
 async def _wanted(context: Context, answering: Answering, asked: PredictRequest) -> Asked:

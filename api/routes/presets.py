@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.callers import JobsReader
 from api.schemas.common import Page
 from api.schemas.presets import PresetView
-from carot.specs import preset, preset_names
+from carot.specs import FinetuneSpec, preset, preset_names
 from store.errors import NotFound
 
 router = APIRouter(prefix="/presets", tags=["presets"])
@@ -29,4 +29,8 @@ def get_preset(name: str, caller: JobsReader) -> PresetView:
 
 def view(name: str) -> PresetView:
     """A recipe as the API shows it."""
-    return PresetView.model_validate({"name": name, **preset(name)})
+    # What a model or a data set is has no influence on these sections.
+    said = {"preset": name, "model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
+    spec = FinetuneSpec.model_validate(said).model_dump(mode="json")
+    filled = {section: spec[section] for section in ("method", "training", "selection")}
+    return PresetView.model_validate({"name": name, **preset(name), "filled": filled})

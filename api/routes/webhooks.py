@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.callers import JobsReader, JobsWriter
 from api.context import Context, Ctx, known_shape
-from api.idempotency import Answer, IdempotencyKey, fingerprint, turn
+from api.idempotency import Answer, IdempotencyKey, Once, fingerprint
 from api.problems import invalid
 from api.schemas.common import Cursor, Limit, Page
 from api.schemas.webhooks import (
@@ -28,19 +28,21 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 def create_webhook(
     body: WebhookRequest, context: Ctx, caller: JobsWriter, key: IdempotencyKey = None
 ) -> Response:
-    """Send an event to a URL whenever a job changes its state.
+    """Send an event to a URL whenever a job changes its state, or a model is found to be wrong.
 
     The secret is in this answer and in no other. docs/webhooks.md shows a receiver.
     """
-    with turn(context, key, "POST /webhooks", fingerprint(body)) as mine:
-        if mine.replay is not None:
-            return mine.replay
-        _check(context, body.url)
-        with context.database.session() as session:
-            webhook = store.create_webhook(session, caller.project, body.url, body.states)
-            view = NewWebhook.model_validate(webhook)
-            answer = Answer(201, view, {"Location": f"/webhooks/{view.id}"})
-            mine.keep(session, answer)
+    once = Once(key, "POST /webhooks", fingerprint(body))
+    if (before := once.look(context)) is not None:
+        return before
+    _check(context, body.url)
+    with context.database.session() as session:
+        if (before := once.take(session)) is not None:
+            return before
+        webhook = store.create_webhook(session, caller.project, body.url, body.states, body.events)
+        view = NewWebhook.model_validate(webhook)
+        answer = Answer(201, view, {"Location": f"/webhooks/{view.id}"})
+        once.keep(session, answer)
     return answer.response()
 
 

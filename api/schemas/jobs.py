@@ -214,6 +214,20 @@ class LastExit(View):
     last_words: str = Field(default="", description="The end of what the trainer said.")
 
 
+class JobHeadline(View):
+    """What a job measured: shares of 1, null where nothing was measured.
+
+    `id` is the data set's own test split, `ood` the unweighted mean over all the others.
+    """
+
+    id_accuracy: float | None
+    id_ece: float | None
+    id_calibrated_ece: float | None
+    ood_accuracy: float | None
+    ood_ece: float | None
+    ood_calibrated_ece: float | None
+
+
 class JobView(View):
     """A job."""
 
@@ -248,6 +262,16 @@ class JobView(View):
     snapshot_step: int | None
     checkpoint_id: str | None
     report_id: str | None
+    queue_position: int | None = Field(
+        default=None,
+        description="How many jobs go before it in its queue, plus one; null unless it is queued.",
+    )
+    heartbeat_at: Time | None = Field(
+        default=None, description="When its worker was last heard; null unless one has it."
+    )
+    headline: JobHeadline | None = Field(
+        default=None, description="Of its report; null until there is one."
+    )
 
 
 class EventView(View):

@@ -42,7 +42,23 @@ class ReportView(ReportHeader):
     document: dict[str, Any]
 
 
-class AliasRequest(BaseModel):
+class LoggingRequest(BaseModel):
+    """What shall be remembered of an alias's predictions; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"log_rate": 0.1}]})
+
+    log_rate: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The share of predictions that are logged, chosen at random; at first all.",
+    )
+    log_images: bool | None = Field(
+        default=None, description="Whether their images are kept with them; at first they are not."
+    )
+
+
+class AliasRequest(LoggingRequest):
     """Where an alias shall point."""
 
     model_config = ConfigDict(
@@ -51,6 +67,11 @@ class AliasRequest(BaseModel):
     )
 
     checkpoint: str = Field(max_length=100, description="A checkpoint's id.")
+    calibrator: str | None = Field(
+        default=None,
+        max_length=100,
+        description="A version of its calibrator, by id; without one, the checkpoint's own.",
+    )
 
 
 class AliasView(BaseModel):
@@ -58,4 +79,9 @@ class AliasView(BaseModel):
 
     alias: str
     checkpoint_id: str
+    calibrator_id: str | None = Field(
+        description="A version of the checkpoint's calibrator; null: its own."
+    )
+    log_rate: float = Field(description="The share of predictions that are logged.")
+    log_images: bool = Field(description="Whether their images are kept with them.")
     updated_at: Time

@@ -136,6 +136,10 @@ class Prediction(Answer, Named):
 
     model_config = ConfigDict(frozen=False)
 
+    id: str | None = Field(
+        default=None,
+        description="Under which a label can be given later; null where it was not logged.",
+    )
     error: FieldError | None = None
 
 

@@ -17,3 +17,7 @@ class PresetView(BaseModel):
     training: dict[str, Any] | None = None
     selection: dict[str, Any] | None = None
     model: dict[str, Any] | None = None
+    filled: dict[str, Any] = Field(
+        description="`method`, `training` and `selection` in full, as a job has them that says "
+        "nothing besides this preset."
+    )

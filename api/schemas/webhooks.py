@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.schemas.common import Time, View
 from api.schemas.jobs import JobStateName
 
+EventName = Literal["job", "calibration.alert"]
 DeliveryState = Literal["pending", "delivered", "failed"]
 
 
@@ -30,16 +31,23 @@ class WebhookRequest(BaseModel):
         description="An https URL on port 443 or above 1023, whose host has public addresses only.",
     )
     states: list[JobStateName] = Field(
-        default=[], max_length=50, description="States to hear of; by default all."
+        default=[], max_length=50, description="States of jobs to hear of; by default all."
+    )
+    events: list[EventName] = Field(
+        default=[],
+        max_length=10,
+        description="What to hear of: changes of jobs' states (`job`), confidences that are found "
+        "to be no longer true (`calibration.alert`); by default both.",
     )
 
 
 class WebhookView(View):
-    """Somewhere that hears of jobs."""
+    """Somewhere that hears of jobs and models."""
 
     id: str
     url: str
     states: list[JobStateName] = Field(description="Empty: all.")
+    events: list[EventName] = Field(description="Empty: all.")
     created_at: Time
     failing_since: Time | None = Field(description="The first failure since the last success.")
     disabled_at: Time | None
@@ -56,7 +64,7 @@ class DeliveryView(View):
     """One event on its way to a webhook. `id` is the `webhook-id` that its receiver sees."""
 
     id: str
-    type: str = Field(description="`job.` and the state, or `webhook.test`.")
+    type: str = Field(description="`job.` and the state, `calibration.alert` or `webhook.test`.")
     job_id: str | None
     seq: int = Field(description="Number of the job's event; larger is later.")
     state: DeliveryState

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from carot.calibration.binomial import order_statistic_quantile
 from carot.calibration.calibrator import label_set_hash
-from carot.calibration.conformal_scores import Method, Regularisation, conformal_scores
+from carot.calibration.conformal_scores import Regularisation, conformal_scores
+from carot.calibration.coverage import Coverage, Method
 from carot.calibration.intervals import CRITICAL_95, Interval, wilson_interval
 from carot.calibration.numbers import Numbers
 from carot.errors import CalibrationError
@@ -96,19 +97,6 @@ class ConformalSets(Numbers):
         return low, high
 
 
-class Coverage(Numbers):
-    """What prediction sets hold on one data set."""
-
-    images: int = Field(ge=1)
-    asked: float = Field(gt=0, lt=1, description="The coverage that was asked for.")
-    coverage: float = Field(ge=0, le=1, description="Share of sets that hold the right class.")
-    coverage_interval: Interval = Field(description="Wilson's 95 % interval of it.")
-    mean_size: float = Field(ge=0, description="Mean number of classes in a set.")
-    mean_size_interval: Interval = Field(description="Normal 95 % interval of it.")
-    largest: int = Field(ge=0, description="Classes in the largest set.")
-    single: float = Field(ge=0, le=1, description="Share of sets with one class.")
-
-
 @torch.no_grad()
 def fit_conformal(
     probabilities_NC: Tensor,
@@ -171,9 +159,14 @@ def measure_sets(sets_NC: Tensor, labels_N: Tensor, coverage: float) -> Coverage
     if sets_NC.ndim != 2 or 0 in sets_NC.shape or sets_NC.dtype != torch.bool:
         raise CalibrationError("sets are booleans of shape (N, C)")
     _check_labels(sets_NC, labels_N)
-    images, classes = sets_NC.shape
-    held = int(sets_NC.gather(1, labels_N.long()[:, None]).sum())
-    size_N = sets_NC.sum(dim=1).double()
+    held_N = sets_NC.gather(1, labels_N.long()[:, None]).squeeze(1)
+    return coverage_of(held_N, sets_NC.sum(dim=1), sets_NC.shape[1], coverage)
+
+
+def coverage_of(held_N: Tensor, size_N: Tensor, classes: int, coverage: float) -> Coverage:
+    """The same from whether each set holds the label, bool, and how many classes it has."""
+    images, held = len(held_N), int(held_N.sum())
+    size_N = size_N.double()
     mean = float(size_N.mean())
     # One image says nothing of how sizes vary.
     half = CRITICAL_95 * float(size_N.std()) / math.sqrt(images) if images > 1 else math.inf

@@ -8,16 +8,15 @@ together, whatever their order. Shape suffixes: N images, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from carot.calibration.coverage import Method
 from carot.calibration.inputs import slices
 from carot.errors import CalibrationError
-
-Method = Literal["lac", "aps", "raps", "saps"]
 
 DECIMALS = 12
 """Scores are rounded to these: equal sums, added in another order, stay equal."""
@@ -91,11 +90,20 @@ def conformal_scores(probabilities_NC: Tensor, method: Method, rule: Regularisat
     check_probabilities(probabilities_NC)
     scores_NC = torch.empty_like(probabilities_NC, dtype=torch.float64, requires_grad=False)
     for part in slices(probabilities_NC):
-        ranked = _ranked(probabilities_NC[part].double())
-        score_NC = SCORES[method](ranked, rule)
-        score_NC = score_NC.masked_fill(ranked.rank_NC == 0, 0.0)
-        scores_NC[part] = score_NC.round(decimals=DECIMALS)
+        scores_NC[part] = scores_of(probabilities_NC[part].double(), {method: rule})[method]
     return scores_NC
+
+
+def scores_of(
+    probabilities_NC: Tensor, rules: Mapping[Method, Regularisation]
+) -> dict[Method, Tensor]:
+    """The same for several methods, of float64 probabilities that are sorted but once."""
+    ranked = _ranked(probabilities_NC)
+    top_NC = ranked.rank_NC == 0
+    return {
+        method: SCORES[method](ranked, rule).masked_fill(top_NC, 0.0).round(decimals=DECIMALS)
+        for method, rule in rules.items()
+    }
 
 
 def check_probabilities(probabilities_NC: Tensor) -> None:

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from carot.calibration.bins import BinStatistics
 from carot.calibration.intervals import CRITICAL_95, Interval
 
@@ -29,24 +31,42 @@ def debiased_interval(statistics: BinStatistics) -> Interval:
     is not seen. Images alone in their bin tell nothing: their share is added to the upper end.
     """
     counted_B = statistics.count_B >= 2
-    images = int(statistics.count_B.sum())
     n_B = statistics.count_B[counted_B].double()
-    unseen = 1.0 - float(n_B.sum()) / images
+    return interval_of(
+        n_B / int(statistics.count_B.sum()),
+        n_B,
+        statistics.confidence_B[counted_B] / n_B,
+        statistics.correct_B[counted_B] / n_B,
+        statistics.debiased_square(),
+    )
+
+
+def interval_of(
+    share_B: Tensor, n_B: Tensor, confidence_B: Tensor, accuracy_B: Tensor, estimate: float
+) -> Interval:
+    """The same from means per bin, all float64, of the bins that hold two images or more.
+
+    Args:
+        share_B: w_b; what is missing to 1 is unseen.
+        n_B: images, or as many as tell as much.
+        confidence_B, accuracy_B: means.
+        estimate: the debiased one of θ.
+    """
+    unseen = max(0.0, 1.0 - float(share_B.sum()))
     if len(n_B) == 0:
         return 0.0, 1.0
-    confidence_B = statistics.confidence_B[counted_B] / n_B
-    correct_B = statistics.correct_B[counted_B]
-    share_B = n_B / images
-    square_B = (correct_B / n_B - confidence_B).square()
+    square_B = (accuracy_B - confidence_B).square()
     # Laplace's estimate: outcomes vary even where a bin shows no mistake.
-    smoothed_B = (correct_B + 1) / (n_B + 2)
+    smoothed_B = (accuracy_B * n_B + 1) / (n_B + 2)
     variance_B = smoothed_B * (1 - smoothed_B)
     plug_in = float((share_B * square_B).sum())
-    slope = 4 * float((share_B * square_B * variance_B).sum()) / (plug_in * images or 1.0)
-    drawn = max(0.0, float((share_B * square_B.square()).sum()) - plug_in**2) / images
-    floor = 2 * float((variance_B.square() * n_B / (n_B - 1)).sum()) / images**2 + drawn
+    weight_B = share_B.square() / n_B
+    slope = 4 * float((weight_B * square_B * variance_B).sum()) / (plug_in or 1.0)
+    spread = max(0.0, float((share_B * square_B.square()).sum()) - plug_in**2)
+    drawn = spread * float(weight_B.sum())
+    floor = 2 * float((weight_B * variance_B.square() / (n_B - 1)).sum()) + drawn
     # The roots of (estimate − θ)² = 1.96² (slope θ + floor).
-    estimate = max(0.0, statistics.debiased_square())
+    estimate = max(0.0, estimate)
     critical = CRITICAL_95**2
     centre = estimate + critical * slope / 2
     half = math.sqrt(centre**2 - estimate**2 + critical * floor)

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from carot.calibration.conformal import ConformalSets, fit_conformal
-from carot.calibration.conformal_scores import SCORES, Method
+from carot.calibration.conformal_scores import SCORES
+from carot.calibration.coverage import Method
 from carot.calibration.evidence import EvidenceTable, fit_evidence
 from carot.calibration.inputs import check
 from carot.calibration.numbers import Numbers

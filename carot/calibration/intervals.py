@@ -10,7 +10,7 @@ CRITICAL_95 = 1.959963984540054
 Interval = tuple[float, float]
 
 
-def wilson_interval(successes: float, count: int) -> Interval:
+def wilson_interval(successes: float, count: float) -> Interval:
     """Wilson's 95 % interval of a proportion, within [0, 1].
 
     Raises:

@@ -76,11 +76,14 @@ def open_dataset(reference: str, split: str) -> ImageSource:
     )
 
 
-def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> Opened:
+def open_evaluation(
+    row: EvaluationDataset, classes: tuple[str, ...], field: str | None = None
+) -> Opened:
     """The images of one row of a report, shifted as the row says, and their label space.
 
     Args:
         classes: the classifier's.
+        field: where the row stands in the spec; None for `evaluation.datasets`.
 
     Raises:
         SpecError: not a reference that can be opened here.
@@ -88,7 +91,7 @@ def open_evaluation(row: EvaluationDataset, classes: tuple[str, ...]) -> Opened:
         ClassMismatch: its classes are not exactly `classes`, and the row does not say `restrict`;
             or they are not even among them.
     """
-    field = f"evaluation.datasets[{row.name}]"
+    field = field or f"evaluation.datasets[{row.name}]"
     try:
         source = _open_row(row, field)
     except (DataError, SpecError) as error:

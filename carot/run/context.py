@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
-from carot.calibration.calibration import Calibration
-from carot.calibration.calibrator import TemperatureCalibrator
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.shift_score import fit_shift_score
-from carot.calibration.temperature import fit_temperature
 from carot.checkpoints import save_checkpoint
 from carot.data.resolve import Opened, evaluation_rows, open_dataset, open_evaluation
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
-from carot.errors import CalibrationError, SpecError
+from carot.errors import SpecError
 from carot.evaluate import Outputs, run_model
 from carot.events import (
     CheckpointSaved,
@@ -28,7 +23,10 @@ from carot.events import (
     ReportSaved,
     Warning,
 )
-from carot.reports import Candidate, DatasetReport, Report, build_report, measure
+from carot.measuring import measure, with_shift
+from carot.reports import Candidate, DatasetReport, Report, build_report
+from carot.run.calibrate import brought, calibrate
+from carot.run.calibration_images import open_domains
 from carot.run.judge import Judge
 from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.trainer import FitResult
@@ -90,7 +88,8 @@ class Context:
         return open_dataset(self.spec.dataset, "test").classes
 
     def open_rows(self, classes: tuple[str, ...]) -> Rows:
-        """The rows of the report to be, opened."""
+        """The rows of the report to be, opened; with them the domains, so that both are there."""
+        open_domains(self.spec.calibration, classes)
         rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
         return [(row, open_evaluation(row, classes)) for row in rows]
 
@@ -119,32 +118,32 @@ class Context:
             should_stop=self.should_stop,
         )
 
-    def calibrate(self, judge: Judge) -> Judge:
-        """Fit the temperature on the calibration split, which nothing else has seen."""
-        source = open_dataset(self.spec.dataset, "calibration")
-        if len(source) == 0:
-            message = f"{self.spec.dataset} has no calibration split: confidences stay raw"
-            self.reporter.report(Warning(code="no_calibration_split", message=message))
-            return judge
-        calibration = self._fit(judge, self.outputs(judge, source, "calibration"))
-        calibrator = calibration.calibrator
-        if calibrator.at_bound and isinstance(calibrator, TemperatureCalibrator):
+    def calibrate(self, judge: Judge, only: str | None = None) -> Judge:
+        """The judge with what the calibration split says, see `carot.run.calibrate`."""
+        return calibrate(self, judge, only)
+
+    def calibrate_checkpoint(self, judge: Judge) -> Judge:
+        """The same for one that may have been calibrated before, which counts."""
+        if judge.calibration is None or self.spec.calibration.refit:
+            return self.calibrate(judge)
+        if judge.calibration.grounds is None:
             message = (
-                f"{calibrator.n} calibration images do not determine the temperature; "
-                f"it was set to {calibrator.temperature:g}"
+                "the checkpoint does not say what its calibration images showed: there are no "
+                "prediction sets and no risks; calibration.refit fits it anew"
             )
-            self.reporter.report(Warning(code="temperature_at_bound", message=message))
-        return judge.calibrated(calibration)
+            self.reporter.report(Warning(code="no_grounds", message=message))
+        return judge
 
     def measure(self, judge: Judge, rows: Rows, *, keep: bool = True) -> list[DatasetReport]:
         """Every row of a report; with `keep` its logits stay in the run's folder."""
         self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
         measured: list[DatasetReport] = []
+        distances: list[Tensor] = []
+        score = None if judge.calibration is None else judge.calibration.shift_score
         for index, (row, opened) in enumerate(rows):
             outputs = self.outputs(judge, opened.source, row.name)
-            outputs = replace(outputs, logits_NC=opened.label_space.project(outputs.logits_NC))
             if keep:
-                self._keep_logits(index, outputs)
+                self._keep_logits(index, outputs, opened)
             measured.append(
                 measure(
                     row,
@@ -153,8 +152,12 @@ class Context:
                     outputs.features_ND,
                     calibration=judge.calibration,
                     skipped=outputs.skipped,
+                    space=opened.label_space,
+                    asked=self.spec.calibration,
                 )
             )
+            if score is not None:
+                distances.append(score.distances(outputs.features_ND))
             self.reporter.report(
                 EvaluationDone(
                     dataset=row.name,
@@ -163,7 +166,7 @@ class Context:
                     metrics=measured[-1].headline(),
                 )
             )
-        return measured
+        return measured if score is None else with_shift(measured, distances, score)
 
     def save(self, judge: Judge) -> Path:
         """Write the checkpoint."""
@@ -183,6 +186,7 @@ class Context:
             method=judge.card.method,
             architecture=judge.card.architecture,
             calibration=judge.calibration,
+            summary=judge.summary or brought(judge),
             rule=finished.rule,
             candidates=finished.candidates,
         )
@@ -191,27 +195,12 @@ class Context:
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
 
-    def _fit(self, judge: Judge, outputs: Outputs) -> Calibration:
-        logits_NC, labels_N, classes = outputs.logits_NC, outputs.labels_N, judge.card.classes
-        calibrator = fit_temperature(
-            logits_NC, labels_N, logit_scale=judge.card.logit_scale, classes=classes
-        )
-        shift_score = None
-        with suppress(CalibrationError):  # too few images, or all alike
-            shift_score = fit_shift_score(outputs.features_ND)
-        return Calibration(
-            calibrator,
-            {calibrator.kind: calibrator},
-            fit_grounds(logits_NC, labels_N, classes=classes),
-            shift_score,
-        )
-
-    def _keep_logits(self, index: int, outputs: Outputs) -> None:
+    def _keep_logits(self, index: int, outputs: Outputs, opened: Opened) -> None:
         folder = self.folder / LOGITS_NAME
         folder.mkdir(exist_ok=True)
         np.savez(
             folder / f"{index}.npz",
-            logits=outputs.logits_NC.numpy(),
+            logits=opened.label_space.project(outputs.logits_NC).numpy(),
             labels=outputs.labels_N.numpy(),
             keys=np.array(outputs.keys),
         )

@@ -16,8 +16,7 @@ def evaluate(context: Context, spec: EvaluateSpec) -> Finished:
     context.reporter.report(PhaseStarted(phase="preparing"))
     judge = _judge(context, spec)
     rows = context.open_rows(judge.card.classes)
-    if judge.calibration is None:
-        judge = context.calibrate(judge)
+    judge = context.calibrate_checkpoint(judge)
     return Finished(judge, context.measure(judge, rows))
 
 

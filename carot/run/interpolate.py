@@ -1,7 +1,7 @@
 """WiSE-FT: weights between a checkpoint and its zero-shot start (Wortsman et al., CVPR 2022).
 
-Each α has its own temperature. A head that was trained is interpolated with the start's; one that
-the text tower makes is made anew.
+Each α has a calibrator of its own. A head that was trained is interpolated with the start's; one
+that the text tower makes is made anew.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
     segment = Segment(tuned, weights_of(start), weights_of(tuned))
     judged = [segment.judged(context, alpha, split, spec.split) for alpha in spec.alphas]
     best = closest_to_start(spec.rule, spec.alphas, judged)
+    kept = context.calibrate(segment.at(spec.alphas[best], NAME))
+    checkpoint = context.save(kept)
     candidates: list[Candidate] = []
-    kept: list[Finished] = []
+    finished = Finished(kept, (), checkpoint, rule=spec.rule)
     for index, alpha in enumerate(spec.alphas):
-        judge = context.calibrate(segment.at(alpha, NAME))
+        judge = kept if index == best else _compared(context, segment.at(alpha, NAME), kept)
         measured = context.measure(judge, rows, keep=index == best)
         if index == best:
-            kept.append(Finished(judge, measured, context.save(judge), rule=spec.rule))
+            finished = replace(finished, measured=measured)
         candidates.append(
             candidate(
                 spec.rule,
@@ -50,7 +52,14 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
                 ood_mean=shifted_mean(measured),
             )
         )
-    return replace(kept[0], candidates=candidates)
+    return replace(finished, candidates=candidates)
+
+
+def _compared(context: Context, judge: Judge, kept: Judge) -> Judge:
+    """An α that is not kept, with a calibrator of the kind that serves the one that is."""
+    if kept.calibration is None:
+        return judge
+    return context.calibrate(judge, only=kept.calibration.calibrator.kind)
 
 
 def between_start_and_end(

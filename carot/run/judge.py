@@ -17,6 +17,7 @@ from carot.checkpoints import (
 )
 from carot.classifier import pick_device
 from carot.errors import ClassMismatch, SpecError
+from carot.figures import CalibrationSummary
 from carot.models import ClipModel, load_model
 from carot.prompts import Captions, zero_shot_head
 from carot.specs import ModelSpec
@@ -24,16 +25,23 @@ from carot.specs import ModelSpec
 
 @dataclass(frozen=True)
 class Judge:
-    """A classifier under examination. C classes, D embedding width."""
+    """A classifier under examination. C classes, D embedding width.
+
+    Attributes:
+        summary: how this run fitted its calibration; None where it has none of this run.
+    """
 
     model: ClipModel
     head_CD: Tensor
     card: ClassifierCard
     calibration: Calibration | None
+    summary: CalibrationSummary | None = None
 
-    def calibrated(self, calibration: Calibration) -> Judge:
+    def calibrated(
+        self, calibration: Calibration, summary: CalibrationSummary | None = None
+    ) -> Judge:
         """The same, calibrated."""
-        return replace(self, calibration=calibration)
+        return replace(self, calibration=calibration, summary=summary)
 
     def with_weights(self, module: nn.Module, head_CD: Tensor | None, method: str) -> Judge:
         """Other weights under the same classes and captions, without a calibration.

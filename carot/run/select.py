@@ -23,8 +23,7 @@ def select(context: Context, spec: SelectSpec) -> Finished:
         found.append(Judgement.of(outputs.logits_NC, outputs.labels_N, outputs.features_ND))
     best = min(range(len(found)), key=lambda i: score(spec.rule, found[i]))
     judge = load_judge(spec.models[best], classes, f"models.{best}")
-    if judge.calibration is None:
-        judge = context.calibrate(judge)
+    judge = context.calibrate_checkpoint(judge)
     candidates = [
         Candidate.of(
             _name(model, index),

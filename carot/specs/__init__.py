@@ -7,6 +7,14 @@ is named before anything is started. Units stand in the field descriptions. No t
 from __future__ import annotations
 
 from carot.specs.base import DatasetReference, Spec
+from carot.specs.calibration import (
+    CALIBRATORS,
+    OWN_DOMAIN,
+    CalibrationSpec,
+    CalibratorName,
+    Domain,
+    Perturbation,
+)
 from carot.specs.evaluation import (
     SHIFT_NAMES,
     EvaluationDataset,
@@ -52,11 +60,12 @@ from carot.specs.selection import Rule, SelectionSpec
 from carot.specs.training import TrainingSpec
 
 __all__ = [
-    "KINDS", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CarotMethod", "DatasetReference",
-    "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec",
-    "FlypMethod", "Form", "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod",
-    "LipsumMethod", "LpFtMethod", "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec",
-    "ModelStock", "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec",
-    "SetMethod", "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod",
-    "TrainingSpec", "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
+    "CALIBRATORS", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CalibrationSpec",
+    "CalibratorName", "CarotMethod", "DatasetReference", "Domain", "EvaluateSpec",
+    "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
+    "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
+    "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation",
+    "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod",
+    "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec",
+    "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
 ]  # fmt: skip

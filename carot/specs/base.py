@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 PATH_SCHEMES = (
     "folder",
@@ -57,3 +64,32 @@ class Spec(BaseModel):
     """Frozen, strict about names, without infinities and NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, document: Any) -> Any:
+        """Pydantic takes true for 1; as a word it is refused, by the number's own field."""
+        if not isinstance(document, dict):
+            return document
+        return {name: _in_words(cls, name, value) for name, value in document.items()}
+
+
+def _in_words(spec: type[Spec], name: str, value: Any) -> Any:
+    field = spec.model_fields.get(name)
+    types = set() if field is None else set(_types(field.annotation))
+    if bool in types or not types & {int, float}:
+        return value
+    if isinstance(value, list | tuple):
+        return [_word(item) for item in value]
+    return _word(value)
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """What a type is made of, through unions, lists and annotations."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)

@@ -36,10 +36,16 @@ class EvaluationDataset(Spec):
         description="Measure among only the classes that this data set has: the classifier's "
         "logits are restricted to them before the softmax.",
     )
+    domain: str | None = Field(
+        default=None,
+        max_length=100,
+        description="The domain whose temperature `domain_temperature` takes here: a name from "
+        "`calibration.domains`, or `own`. By default `own` in distribution, else the pooled one.",
+    )
 
 
 class EvaluationSpec(Spec):
-    """What is measured, and on which split the temperature is fitted."""
+    """What is measured, and among how many images at once."""
 
     datasets: tuple[EvaluationDataset, ...] | None = Field(
         default=None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from carot.specs.base import DatasetReference, Spec
+from carot.specs.calibration import OWN_DOMAIN, CalibrationSpec
 from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
 from carot.specs.methods import CarotMethod, Merge, Method
 from carot.specs.model import ModelSpec
@@ -27,6 +28,23 @@ SelectionSplit = Annotated[
 ]
 
 
+def _knows_domains(calibration: CalibrationSpec, info: ValidationInfo) -> CalibrationSpec:
+    evaluation: EvaluationSpec | None = info.data.get("evaluation")
+    known = {OWN_DOMAIN, *(domain.name for domain in calibration.domains)}
+    for row in (evaluation and evaluation.datasets) or ():
+        if row.domain is not None and row.domain not in known:
+            raise ValueError(
+                f"{row.name} of evaluation.datasets is of the domain {row.domain!r}, which is "
+                f"neither among calibration.domains nor {OWN_DOMAIN!r}"
+            )
+    return calibration
+
+
+Calibrations = Annotated[
+    CalibrationSpec, AfterValidator(_knows_domains), Field(validate_default=True)
+]
+
+
 class FinetuneSpec(Spec):
     """Fine-tune a model on the training split, then evaluate and calibrate it."""
 
@@ -43,6 +61,7 @@ class FinetuneSpec(Spec):
     selection: SelectionSpec = SelectionSpec()
     prompts: PromptSpec = PromptSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    calibration: Calibrations = CalibrationSpec()
 
     @model_validator(mode="before")
     @classmethod
@@ -51,13 +70,14 @@ class FinetuneSpec(Spec):
 
 
 class EvaluateSpec(Spec):
-    """Evaluate a model or checkpoint; fit a temperature where there is a calibration split."""
+    """Evaluate a model or checkpoint; calibrate where there is a calibration split."""
 
     kind: Literal["evaluate"] = "evaluate"
     model: ModelSpec
     dataset: DatasetReference
     prompts: PromptSpec = PromptSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    calibration: Calibrations = CalibrationSpec()
 
 
 class InterpolateSpec(Spec):
@@ -79,6 +99,7 @@ class InterpolateSpec(Spec):
     split: SelectionSplit = "validation"
     dataset: DatasetReference
     evaluation: EvaluationSpec = EvaluationSpec()
+    calibration: Calibrations = CalibrationSpec()
 
     @field_validator("alphas")
     @classmethod
@@ -99,6 +120,7 @@ class MergeSpec(Spec):
     start: Start = None
     dataset: DatasetReference
     evaluation: EvaluationSpec = EvaluationSpec()
+    calibration: Calibrations = CalibrationSpec()
 
 
 class SelectSpec(Spec):
@@ -112,6 +134,7 @@ class SelectSpec(Spec):
     split: SelectionSplit = "validation"
     dataset: DatasetReference
     evaluation: EvaluationSpec = EvaluationSpec()
+    calibration: Calibrations = CalibrationSpec()
 
 
 MeasuringSpec = FinetuneSpec | EvaluateSpec | InterpolateSpec | MergeSpec | SelectSpec

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
+
 from api.context import Context
+from api.recorder import Pointing, Said
 from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
 from store.jobs import create_job
@@ -77,6 +80,23 @@ def add_predictions(context: Context, job_id: str, content: bytes) -> None:
             job_id=job_id,
         )
         session.add(row)
+
+
+def add_prediction(
+    context: Context,
+    checkpoint_id: str,
+    *,
+    alias: str,
+    project: str = DEFAULT_PROJECT,
+    image: bytes | None = None,
+) -> str:
+    """A prediction that was logged; its id."""
+    said = Said(0, 0.75, 0.875, 50.0, np.zeros(2, dtype=np.float32), image)
+    pointing = Pointing(project, alias, checkpoint_id, None, 1.0, image is not None)
+    [id] = context.recorder.record(pointing, [said])
+    assert id is not None
+    assert context.recorder.flush()
+    return id
 
 
 def add_report(context: Context, checkpoint_id: str, document: dict[str, Any]) -> str:

@@ -144,7 +144,7 @@ def test_alive(client: TestClient) -> None:
 
 
 def test_the_index_leads_on(client: TestClient) -> None:
-    links = client.get("/").json()["links"]
+    links = client.get("/index").json()["links"]
     assert links["openapi"] == "/openapi.json"
     assert client.get("/docs").status_code == 404
 

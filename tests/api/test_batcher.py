@@ -1,34 +1,51 @@
-"""The thread that owns the models."""
+"""The thread that owns the models, and the queues that it takes turns with."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import wait
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from api.inference.batcher import Batcher, Busy
+from api.inference.batcher import Batcher, DeadlinePassed, Ticket
+from api.inference.owner import Busy, ModelOwner
+
+LONG = 60.0
 
 
 class Recorder:
     """Doubles numbers, remembers the batches, and can be held up."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[Hashable, list[int]]] = []
+        self.batches: list[tuple[str, list[int]]] = []
         self.threads: set[str] = set()
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
 
-    def __call__(self, key: Hashable, items: Sequence[int]) -> list[int]:
-        self.entered.set()
-        assert self.gate.wait(10)
-        self.threads.add(threading.current_thread().name)
-        self.batches.append((key, list(items)))
-        if -1 in items:
-            raise ValueError("no negatives")
-        return [2 * item for item in items]
+    def model(self, name: str) -> Callable[[Sequence[int]], list[int]]:
+        def run(items: Sequence[int]) -> list[int]:
+            self.threads.add(threading.current_thread().name)
+            self.batches.append((name, list(items)))
+            if -1 in items:
+                raise ValueError("no negatives")
+            return [2 * item for item in items]
+
+        return run
+
+    def hold(self, owner: ModelOwner) -> None:
+        """Occupy the thread, so that what follows has to queue."""
+        self.gate.clear()
+        self.entered.clear()
+
+        def wait() -> None:
+            self.entered.set()
+            assert self.gate.wait(10)
+
+        owner.call(wait)
+        assert self.entered.wait(10)
 
 
 @pytest.fixture
@@ -37,76 +54,195 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def batcher(recorder: Recorder) -> Iterator[Batcher[int, int]]:
-    batcher: Batcher[int, int] = Batcher(recorder, batch=4, wait_seconds=0.02, capacity=10)
-    yield batcher
+def owner(recorder: Recorder) -> Iterator[ModelOwner]:
+    owner = ModelOwner()
+    yield owner
     recorder.gate.set()
-    batcher.close()
+    owner.close()
 
 
-def hold(recorder: Recorder, batcher: Batcher[int, int]) -> None:
-    """Occupy the thread, so that what follows has to queue."""
-    recorder.gate.clear()
-    recorder.entered.clear()
-    batcher.submit("hold", [0])
-    assert recorder.entered.wait(10)
+def queue(
+    owner: ModelOwner, recorder: Recorder, name: str = "a", wait_seconds: float = LONG
+) -> Batcher[int, int]:
+    return Batcher(owner, recorder.model(name), batch=4, wait_seconds=wait_seconds, capacity=10)
+
+
+@pytest.fixture
+def batcher(owner: ModelOwner, recorder: Recorder) -> Batcher[int, int]:
+    return queue(owner, recorder)
+
+
+def submit(batcher: Batcher[int, int], *items: int, deadline: float = LONG) -> list[Future[int]]:
+    tickets = batcher.tickets(len(items), time.monotonic() + deadline)
+    for ticket, item in zip(tickets, items, strict=True):
+        ticket.put(item)
+    return [ticket.future for ticket in tickets]
 
 
 def test_results_come_back_in_order(batcher: Batcher[int, int]) -> None:
-    futures = batcher.submit("a", [1, 2, 3])
-    assert [f.result(10) for f in futures] == [2, 4, 6]
+    assert [f.result(10) for f in submit(batcher, 1, 2, 3)] == [2, 4, 6]
 
 
-def test_one_thread_runs_everything(recorder: Recorder, batcher: Batcher[int, int]) -> None:
-    wait([f for i in range(20) for f in [batcher.submit("a", [i])[0]] if f.result(10) == 2 * i])
+def test_one_thread_runs_everything(owner: ModelOwner, recorder: Recorder) -> None:
+    queues = [queue(owner, recorder, name) for name in "ab"]
+    for i in range(20):
+        assert submit(queues[i % 2], i)[0].result(10) == 2 * i
     assert recorder.threads == {"model-owner"}
 
 
-def test_waiting_items_of_one_key_share_a_batch(
+def test_items_that_wait_share_a_batch(
+    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+) -> None:
+    recorder.hold(owner)
+    futures = submit(batcher, 1) + submit(batcher, 2, 3, 4, 5)
+    recorder.gate.set()
+    assert [f.result(10) for f in futures] == [2, 4, 6, 8, 10]
+    assert recorder.batches == [("a", [1, 2, 3, 4]), ("a", [5])]
+
+
+def test_an_item_alone_waits_for_nobody(batcher: Batcher[int, int]) -> None:
+    """With `LONG` to wait, the test itself would time out."""
+    assert submit(batcher, 1)[0].result(10) == 2
+
+
+def test_a_batch_waits_for_those_on_their_way(
     recorder: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    hold(recorder, batcher)
-    futures = (
-        batcher.submit("a", [1]) + batcher.submit("b", [9]) + batcher.submit("a", [2, 3, 4, 5])
-    )
+    first, second = batcher.tickets(2)
+    first.put(1)
+    with pytest.raises(TimeoutError):
+        first.future.result(0.05)
+    second.put(2)
+    assert first.future.result(10) == 2
+    assert recorder.batches == [("a", [1, 2])]
+
+
+@pytest.mark.parametrize("leave", [Ticket.drop, lambda ticket: ticket.settle(7)])
+def test_a_batch_does_not_wait_for_those_that_left(
+    leave: Callable[[Ticket[int, int]], None], batcher: Batcher[int, int]
+) -> None:
+    first, second = batcher.tickets(2)
+    first.put(1)
+    leave(second)
+    assert first.future.result(10) == 2
+
+
+def test_a_batch_waits_no_longer_than_it_may(owner: ModelOwner, recorder: Recorder) -> None:
+    first, _ = queue(owner, recorder, wait_seconds=0.01).tickets(2)
+    first.put(1)
+    assert first.future.result(10) == 2
+
+
+def test_a_full_batch_waits_for_nobody(recorder: Recorder, batcher: Batcher[int, int]) -> None:
+    tickets = batcher.tickets(5)
+    for i in range(4):
+        tickets[i].put(i)
+    assert tickets[3].future.result(10) == 6
+
+
+def test_models_take_turns(owner: ModelOwner, recorder: Recorder) -> None:
+    busy, other = queue(owner, recorder, "busy"), queue(owner, recorder, "other")
+    recorder.hold(owner)
+    futures = submit(busy, *range(10)) + submit(other, 1)
     recorder.gate.set()
-    assert [f.result(10) for f in futures] == [2, 18, 4, 6, 8, 10]
-    assert recorder.batches[1:] == [("a", [1, 2, 3, 4]), ("b", [9]), ("a", [5])]
+    assert all(f.result(10) is not None for f in futures)
+    assert [name for name, _ in recorder.batches] == ["busy", "other", "busy", "busy"]
 
 
-def test_a_full_queue_takes_all_or_nothing(recorder: Recorder, batcher: Batcher[int, int]) -> None:
-    hold(recorder, batcher)
-    batcher.submit("a", list(range(8)))
+def test_calls_take_turns_as_well(owner: ModelOwner, recorder: Recorder) -> None:
+    busy = queue(owner, recorder)
+    recorder.hold(owner)
+    futures = submit(busy, *range(10))
+    called = owner.call(lambda: len(recorder.batches))
+    recorder.gate.set()
+    assert called.result(10) == 1
+    assert futures[-1].result(10) == 18
+    failing = owner.call(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failing.result(10)
+
+
+def test_a_full_queue_takes_all_or_nothing(
+    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+) -> None:
+    recorder.hold(owner)
+    submit(batcher, *range(5))
+    coming = batcher.tickets(3)
     with pytest.raises(Busy):
-        batcher.submit("a", [1, 2, 3])
-    last = batcher.submit("a", [1, 2])
+        batcher.tickets(3)
+    assert batcher.pending == 8
+    last = submit(batcher, 1, 2)
+    for ticket in coming:
+        ticket.drop()
+    assert batcher.pending == 7
     recorder.gate.set()
     assert [f.result(10) for f in last] == [2, 4]
+    assert batcher.pending == 0
 
 
 def test_items_whose_request_has_gone_are_not_run(
-    recorder: Recorder, batcher: Batcher[int, int]
+    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    hold(recorder, batcher)
-    gone, stays = batcher.submit("a", [1, 2])
-    assert gone.cancel()
+    recorder.hold(owner)
+    gone, late, stays = batcher.tickets(3)
+    gone.put(1)
+    gone.drop()
+    late.drop()
+    late.put(3)
+    stays.put(2)
+    recorder.gate.set()
+    assert stays.future.result(10) == 4
+    assert recorder.batches == [("a", [2])]
+    with pytest.raises(CancelledError):
+        gone.future.result(0)
+
+
+def test_items_whose_deadline_has_passed_are_not_run(
+    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+) -> None:
+    recorder.hold(owner)
+    (late,) = submit(batcher, 1, deadline=0.01)
+    (stays,) = submit(batcher, 2)
+    time.sleep(0.02)  # nothing happens while the deadline passes
     recorder.gate.set()
     assert stays.result(10) == 4
-    assert ("a", [2]) in recorder.batches
+    with pytest.raises(DeadlinePassed):
+        late.result(10)
+    assert recorder.batches == [("a", [2])]
+
+
+def test_a_ticket_says_whether_it_is_wanted(batcher: Batcher[int, int]) -> None:
+    wanted, dropped = batcher.tickets(2, time.monotonic() + LONG)
+    (late,) = batcher.tickets(1, time.monotonic() - 1)
+    dropped.drop()
+    assert wanted.wanted()
+    assert not dropped.wanted()
+    assert not late.wanted()
+    with pytest.raises(DeadlinePassed):
+        late.future.result(0)
+    assert batcher.pending == 1
 
 
 def test_a_failing_batch_fails_its_items_only(batcher: Batcher[int, int]) -> None:
-    (bad,) = batcher.submit("a", [-1])
+    (bad,) = submit(batcher, -1)
     with pytest.raises(ValueError, match="no negatives"):
         bad.result(10)
-    assert batcher.submit("a", [1])[0].result(10) == 2
+    assert submit(batcher, 1)[0].result(10) == 2
 
 
-def test_closing_finishes_what_waits(recorder: Recorder, batcher: Batcher[int, int]) -> None:
-    hold(recorder, batcher)
-    waiting = batcher.submit("a", [1, 2])
+def test_closing_finishes_what_waits(
+    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+) -> None:
+    recorder.hold(owner)
+    (coming,) = batcher.tickets(1)
+    waiting = submit(batcher, 1, 2)
     recorder.gate.set()
-    batcher.close()
+    owner.close()
     assert [f.result(0) for f in waiting] == [2, 4]
+    coming.put(3)
     with pytest.raises(Busy):
-        batcher.submit("a", [1])
+        coming.future.result(0)
+    with pytest.raises(Busy):
+        batcher.tickets(1)
+    with pytest.raises(Busy):
+        owner.call(lambda: None)

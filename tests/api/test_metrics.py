@@ -63,7 +63,10 @@ def shown(family: Metric) -> str:
 
 
 def test_the_page_lists_what_is_measured_with_its_labels(service: Service) -> None:
-    assert service.form(png(255), png(0)).status_code == 200
+    answer = service.form(png(255), png(0))
+    assert answer.status_code == 200
+    id = answer.json()["predictions"][0]["id"]
+    assert service.client.post(f"/predictions/{id}/label", json={"label": 0}).status_code == 200
     add_report(service.context, service.checkpoint, REPORT)
     exposed = {}
     for family in families(service.client).values():

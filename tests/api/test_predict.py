@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -61,6 +61,10 @@ class Brightness:
 
     classes = CLASSES
     fit = None
+    memory_bytes = 100
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        return ()
 
     @property
     def answering(self) -> Answering:
@@ -262,34 +266,6 @@ def test_a_form_with_what_nobody_knows_is_refused(service: Service) -> None:
     )
     assert twice.status_code == 422
     assert twice.json()["errors"] == [{"field": "model", "message": "given twice"}]
-
-
-class Unstable(Brightness):
-    """Makes no numbers of black images."""
-
-    def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        logits_NC, features_ND = super().outputs(prepared)
-        logits_NC[np.array(prepared) == 0] = np.nan
-        return logits_NC, features_ND
-
-
-def test_a_model_that_makes_no_numbers_is_no_confidence(service: Service) -> None:
-    service.context.engine.close()
-    service.context.engine = Engine(lambda _: Unstable())
-    answer = service.form(png(0), png(255))
-    assert answer.status_code == 200
-    first, second = answer.json()["predictions"]
-    assert first["top"] == []
-    assert first["error"]["field"] == "images.0"
-    assert "not finite" in first["error"]["message"]
-    assert second["top"][0]["label"] == "bright"
-    none = service.form(png(0), b"junk")
-    assert none.status_code == 500
-    assert "not finite" in none.json()["detail"]
-    assert [e["field"] for e in none.json()["errors"]] == ["images.0", "images.1"]
-    metrics = service.client.get("/metrics").text
-    assert 'carot_prediction_images_refused_total{reason="not_finite"} 2.0' in metrics
-    assert 'carot_prediction_images_refused_total{reason="unreadable"} 1.0' in metrics
 
 
 def test_an_alias_whose_checkpoint_was_deleted(service: Service) -> None:

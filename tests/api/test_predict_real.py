@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from api.routes.predictions import MOST_VOCABULARIES
 from carot.checkpoints import ClassifierCard, save_checkpoint
 from carot.classifier import Classifier
 from carot.models import load_model
@@ -124,29 +123,5 @@ def test_classes_of_a_requests_own(client: TestClient, folder: Path) -> None:
         assert each["missing"]["set"]["code"] == "uncalibrated_label_set"
         assert each["abstain"] is None
     # What is measured of a model is about its own classes.
-    counted = 'carot_served_confidence_count{model="own",project="default"} 2.0'
-    assert counted in client.get("/metrics").text
-
-
-def test_many_requests_with_their_own_classes_wait_in_line(
-    client: TestClient, folder: Path
-) -> None:
-    context = context_of(client)
-    checkpoint = add_checkpoint(context, b"".join(pack(folder)), CLASSES)
-    file = io.BytesIO()
-    Image.new("L", (8, 8)).save(file, "PNG")
-    content = file.getvalue()
-
-    def ask(turn: int) -> int:
-        names = [f"{turn} {i}" for i in range(100)]
-        files = {"images": content}
-        data = {"checkpoint": checkpoint, "classes": names}
-        status: int = client.post("/predict", files=files, data=data).status_code
-        return status
-
-    assert ask(-1) == 200
-    with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(ask, range(16)))
-    assert set(found) <= {200, 503}
-    assert found.count(200) >= 1 + MOST_VOCABULARIES
-    assert ask(0) == 200
+    counted = r'carot_served_confidence_count\{model="own",project="\w+"\} 2\.0'
+    assert re.search(counted, client.get("/metrics").text)

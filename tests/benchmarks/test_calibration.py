@@ -70,7 +70,7 @@ def test_targets_compare_with_the_fastest() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["calibration", "shift_score"])
+@pytest.mark.parametrize("name", ["calibration", "calibrators", "shift_score"])
 def test_benchmarks_run(name: str, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     program = [sys.executable, f"benchmarks/{name}.py", "--quick", "--json", str(path)]
@@ -84,6 +84,9 @@ def test_benchmarks_run(name: str, tmp_path: Path) -> None:
         assert rows["ece", "carot"]["error"] < 1e-12
         assert rows["temperature", "carot"]["error"] < 1e-9
         assert "torchmetrics" in done.stdout
+    elif name == "calibrators":
+        assert set(document["datasets"]) == {"test", "noise-3"}
+        assert "ECE by calibrator" in done.stdout
     else:
         assert document["auroc"]["Mahalanobis"]["inverted"] > 0.9
         assert "Mahalanobis" in done.stdout

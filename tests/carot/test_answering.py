@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.answering import Answering, Scored, carried_temperature
+from carot.answering import Answering, Scored
 from carot.answers import Answer, Asked, NotAnswered, SetMethod, stated
+from carot.calibrated import carried_temperature
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrator import AnyCalibrator
 from carot.calibration.conformal_scores import SCORES

@@ -18,7 +18,8 @@ from carot.calibration.conformal import (
     images_needed,
     measure_sets,
 )
-from carot.calibration.conformal_scores import Method, Regularisation, conformal_scores
+from carot.calibration.conformal_scores import Regularisation, conformal_scores
+from carot.calibration.coverage import Method
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

@@ -16,7 +16,8 @@ from carot.calibration.metrics import compute_metrics
 from carot.calibration.reliability import reliability
 from carot.calibration.temperature import fit_temperature
 from carot.errors import CalibrationError
-from carot.reports import DatasetReport, Report, build_report, measure
+from carot.measuring import measure
+from carot.reports import DatasetReport, Report, build_report
 from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
 from tests.carot.drawn import drawn
 

@@ -43,7 +43,7 @@ def test_help_names_the_commands_and_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
     shown = carot("--help").stdout
     commands = ("up", "demo", "train", "evaluate", "run", "predict")
-    for name in (*commands, "datasets", "jobs", "models", "presets", "webhooks"):
+    for name in (*commands, "datasets", "jobs", "labels", "models", "presets", "webhooks"):
         assert name in shown
 
 

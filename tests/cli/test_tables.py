@@ -103,3 +103,76 @@ def test_two_reports_side_by_side() -> None:
     text = shown(comparison_table(rows))
     assert "75.0 %" in text
     assert "test (ID)" in text
+
+
+KINDS = ("temperature", "top_versus_all")
+
+
+def with_calibrators() -> dict[str, Any]:
+    """A report of today: the second calibrator hurts under shift, a coverage cannot be had."""
+    document = report(0.5)
+    for row, nll in zip(document["datasets"], (0.4, 0.8), strict=True):
+        row["raw"]["nll"] = 0.5
+        row["calibrators"] = [
+            {"kind": KINDS[0], "metrics": {"ece": 0.045, "nll": 0.3}},
+            {"kind": KINDS[1], "metrics": {"ece": 0.067, "nll": nll}},
+        ]
+        row["sets"] = [
+            {
+                "method": "raps",
+                "asked": 0.9,
+                "measured": {"coverage": 0.912, "mean_size": 1.25},
+                "reason": None,
+            },
+            {"method": "raps", "asked": 0.99, "measured": None, "reason": "[b]too[/b] few"},
+        ]
+        row["sets"] += [each | {"method": "aps"} for each in row["sets"]]
+        row["sets"].append(row["sets"][0] | {"method": "lac"})
+        row["risks"] = [
+            {"max_risk": 0.05, "accepted_share": 0.75, "risk": 0.0333, "reason": None},
+            {"max_risk": 0.01, "accepted_share": None, "risk": None, "reason": "none proved"},
+        ]
+        own = row["in_distribution"]
+        row["shift_score"] = {"auroc": None if own else 0.953, "beyond": 0.011}
+    document["calibrator"] = {"kind": KINDS[0]}
+    mean = document["ood_mean"] | {"nll": 0.5}
+    mean["calibrators"] = [
+        {"kind": KINDS[0], "ece": 0.05, "nll": 0.31},
+        {"kind": KINDS[1], "ece": 0.06, "nll": 0.62},
+    ]
+    return document | {"ood_mean": mean}
+
+
+def test_every_calibrator_stands_beside_the_raw_confidence_and_says_where_it_hurts() -> None:
+    text = shown(report_table(with_calibrators()))
+    tail = text[text.index("ECE by calibrator") :]
+    assert "(served)" in tail
+    lines = [" ".join(line.split()) for line in tail.splitlines()]
+    assert "test (ID) 0.123 0.045 0.067" in lines
+    assert "[red]x[/red] 0.123 0.045 0.067!" in lines
+    assert "mean of the others 0.200 0.050 0.060!" in lines
+    assert "its NLL 0.500 0.310 0.620" in lines
+
+
+def test_sets_risks_and_shift_have_tables() -> None:
+    text = shown(report_table(with_calibrators()))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "test (ID) all 91.2 % 1.25 -" in lines
+    assert lines.count("[b]too[/b] few") == 1
+    assert "[red]x[/red] 75.0 % 3.3 % - - 0.953 1.1 %" in lines
+    assert "test (ID) 75.0 % 3.3 % - - - 1.1 %" in lines
+    assert "none proved" in lines
+
+
+def test_methods_whose_sets_differ_have_lines_of_their_own() -> None:
+    document = with_calibrators()
+    document["datasets"][0]["sets"][0]["measured"] = {"coverage": 0.95, "mean_size": 2.0}
+    lines = [" ".join(line.split()) for line in shown(report_table(document)).splitlines()]
+    place = lines.index("test (ID) raps 95.0 % 2.00 -")
+    assert lines[place + 1] == "aps, lac 91.2 % 1.25 -"
+
+
+def test_an_old_report_has_no_such_tables() -> None:
+    text = shown(report_table(report(0.5)))
+    for title in ("ECE by calibrator", "Prediction sets", "Accepted answers"):
+        assert title not in text

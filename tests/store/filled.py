@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 
 from store.aliases import set_alias
 from store.artifacts import ArtifactStore
 from store.artifacts.rows import commit, store_pending
+from store.calibrators import add_version
 from store.checkpoints import create_checkpoint
 from store.claims import record_event, record_metrics, succeed
 from store.database import Database, database_now
 from store.datasets import create_dataset
 from store.deletion import delete, finish
-from store.idempotency import begin
-from store.idempotency import finish as answer
+from store.idempotency import keep, take
 from store.jobs import cancel_job, pause_job
+from store.labels import Given, give_labels
+from store.predictions import insert_predictions
 from store.reports import create_report
 from store.tables import (
     DEFAULT_PROJECT,
     ApiKey,
     Artifact,
+    CalibrationAlert,
     Checkpoint,
     SignIn,
     Webhook,
@@ -62,6 +66,8 @@ def use(database: Database, blobs: ArtifactStore) -> Used:
     kept, deleted = (_succeeded(database, blobs, weights) for weights in (BIG, b"weights"))
     with database.session() as session:
         set_alias(session, DEFAULT_PROJECT, "production", kept)
+    _watched(database, blobs, kept)
+    with database.session() as session:
         artifact = delete(session, session.get_one(Checkpoint, deleted))
     finish(database, blobs, artifact)
     return Used(running, pausing, cancelling, kept, deleted, f"snapshot of {running}".encode())
@@ -104,8 +110,56 @@ def _door(database: Database) -> None:
                 states=["succeeded"],
             )
         )
-        begin(session, DEFAULT_PROJECT, "key", "POST /jobs", "print")
-        answer(session, DEFAULT_PROJECT, "key", "POST /jobs", {"status": 201, "body": None})
+        take(session, DEFAULT_PROJECT, "key", "POST /jobs", "print")
+        keep(session, DEFAULT_PROJECT, "key", "POST /jobs", {"status": 201, "body": None})
+
+
+def _watched(database: Database, blobs: ArtifactStore, checkpoint: str) -> None:
+    """Predictions with a label and an image, a second calibrator, and an alert."""
+    image = store_pending(database, blobs, [b"an image"], "image")
+    with database.session() as session:
+        version = add_version(
+            session,
+            DEFAULT_PROJECT,
+            checkpoint,
+            {"kind": "temperature", "temperature": 1.5, "n": 9},
+            nll_before=0.5,
+            nll_after=0.25,
+            held_out={"n": 3},
+        ).id
+        set_alias(session, DEFAULT_PROJECT, "production", checkpoint, version, log_images=True)
+        row = {
+            "project_id": DEFAULT_PROJECT,
+            "alias": "production",
+            "checkpoint_id": checkpoint,
+            "calibrator_id": version,
+            "class_index": 1,
+            "confidence": 0.1 + 0.2,
+            "raw_confidence": 1.0,
+            "shift": None,
+            "logits": b"\0\1\2\3",
+            "log_rate": 0.5,
+            "image_artifact_id": commit(session, blobs, image).id,
+            "created_at": datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+        }
+        ids = [f"pred_{26 * digit}" for digit in "12"]
+        insert_predictions(session, [row | {"id": id} for id in ids])
+    with database.session() as session:
+        give_labels(session, DEFAULT_PROJECT, [Given(ids[0], "a")], key_id="key_1")
+        session.add(
+            CalibrationAlert(
+                id="alert_1",
+                project_id=DEFAULT_PROJECT,
+                alias="production",
+                checkpoint_id=checkpoint,
+                calibrator_id=version,
+                evidence=1e300,
+                alpha=0.05,
+                labels=12,
+                finding="overconfident",
+                resolved_at=database_now(),
+            )
+        )
 
 
 def _dataset(database: Database, blobs: ArtifactStore) -> None:

@@ -16,6 +16,7 @@ from store.claims import (
     beat,
     check_fence,
     claim,
+    claim_next,
     expire,
     fail,
     lose_attempt,
@@ -28,7 +29,7 @@ from store.claims import (
 from store.database import Database, database_now
 from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
 from store.events import list_events, list_metrics
-from store.jobs import cancel_job, create_job, list_jobs
+from store.jobs import JobFilter, cancel_job, create_job, list_jobs, queue_positions
 from store.moves import find
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Job
@@ -79,9 +80,9 @@ def test_jobs_of_every_kind_are_kept_as_they_were_asked_for(
     assert (held.kind, adapter.validate_python(held.spec)) == (spec.kind, spec)
     with database.reading() as session:
         assert find(session, job_id).method == method
-        assert [job.id for job in list_jobs(session, DEFAULT_PROJECT, kind=spec.kind).data] == [
-            job_id
-        ]
+        assert [
+            job.id for job in list_jobs(session, DEFAULT_PROJECT, JobFilter(kind=spec.kind)).data
+        ] == [job_id]
 
 
 def test_of_many_claims_one_wins(database: Database) -> None:
@@ -260,16 +261,61 @@ def test_lists_are_filtered(database: Database) -> None:
     first, second = new_job(database), new_job(database)
     held = claimed(database, first)
     with database.session() as session:
-        assert [j.id for j in list_jobs(session, DEFAULT_PROJECT, state="running").data] == [first]
-        assert list_jobs(session, DEFAULT_PROJECT, kind="evaluate").data == []
+        assert [
+            j.id
+            for j in list_jobs(session, DEFAULT_PROJECT, JobFilter(states=(JobState.RUNNING,))).data
+        ] == [first]
+        assert list_jobs(session, DEFAULT_PROJECT, JobFilter(kind="evaluate")).data == []
         now = session.scalar(select(database_now()))
         assert now is not None
-        assert list_jobs(session, DEFAULT_PROJECT, updated_after=now).data == []
+        assert list_jobs(session, DEFAULT_PROJECT, JobFilter(updated_after=now)).data == []
         record_event(session, held, "warning", "something")
-        assert [j.id for j in list_jobs(session, DEFAULT_PROJECT, updated_after=now).data] == [
-            first
-        ]
+        assert [
+            j.id for j in list_jobs(session, DEFAULT_PROJECT, JobFilter(updated_after=now)).data
+        ] == [first]
         everything = list_jobs(
-            session, DEFAULT_PROJECT, updated_after=now - timedelta(hours=1)
+            session, DEFAULT_PROJECT, JobFilter(updated_after=now - timedelta(hours=1))
         ).data
     assert {j.id for j in everything} == {first, second}
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("PETS", {"Pets, 100 % of them", "a_pet"}),
+        ("100 %", {"Pets, 100 % of them"}),
+        ("%", {"Pets, 100 % of them"}),
+        ("a_p", {"a_pet"}),
+        ("a%p", set()),
+        ("\\", set()),
+        ("prod", {"a_pet"}),
+        ("digits", {"Pets, 100 % of them", "a_pet"}),
+    ],
+)
+def test_what_is_searched_for_is_text_and_no_pattern(
+    database: Database, search: str, found: set[str]
+) -> None:
+    new_job(database, name="Pets, 100 % of them")
+    new_job(database, name="a_pet", alias="pets-in-production")
+    with database.reading() as session:
+        page = list_jobs(session, DEFAULT_PROJECT, JobFilter(search=search))
+    assert {job.name for job in page.data} == found
+
+
+def test_places_in_line_are_the_order_in_which_jobs_are_claimed(database: Database) -> None:
+    ids = [new_job(database, priority=p) for p in (0, 5, -1, 5)]
+    apart = new_job(database, queue="gpu", priority=100)
+    with database.reading() as session:
+        jobs = [find(session, each) for each in (*ids, apart)]
+        places = queue_positions(session, jobs)
+        assert queue_positions(session, jobs[:1]) == {ids[0]: 3}, "the others count all the same"
+    assert places.pop(apart) == 1
+    order = []
+    for _ in ids:
+        with database.session() as session:
+            taken = claim_next(session, "worker", 60, ("cpu",))
+            assert taken is not None
+            order.append(taken.job_id)
+    assert sorted(places, key=lambda each: places[each]) == order
+    with database.reading() as session:
+        assert queue_positions(session, [find(session, each) for each in ids]) == {}

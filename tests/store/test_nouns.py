@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from store.aliases import alias_history, delete_alias, get_alias, list_aliases, set_alias
@@ -9,8 +11,8 @@ from store.checkpoints import create_checkpoint, get_checkpoint, list_checkpoint
 from store.claims import Claim, release
 from store.database import Database
 from store.datasets import create_dataset, get_dataset, list_datasets
-from store.errors import IdempotencyConflict, IdempotencyInFlight, NotFound, StaleFence
-from store.idempotency import abandon, begin, finish
+from store.errors import IdempotencyConflict, NotFound, StaleFence
+from store.idempotency import keep, look, take
 from store.reports import create_report, get_report, list_reports
 from store.tables import DEFAULT_PROJECT, Artifact
 from tests.store.conftest import claimed, new_job
@@ -111,19 +113,39 @@ def test_aliases_remember_where_they_pointed(database: Database) -> None:
 
 def test_the_same_request_twice_makes_one_thing(database: Database) -> None:
     answer = {"status": 201, "body": {"id": "job_1"}, "headers": {}}
+    request = DEFAULT_PROJECT, "k", "POST /jobs"
     with database.session() as session:
-        assert begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f") is None
-    with pytest.raises(IdempotencyInFlight), database.session() as session:
-        begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f")
+        assert take(session, *request, "f") is None
+        session.rollback()  # what made nothing leaves the key free
     with database.session() as session:
-        finish(session, DEFAULT_PROJECT, "k", "POST /jobs", answer)
+        assert look(session, *request, "f") is None
+        assert take(session, *request, "f") is None
+        keep(session, *request, answer)
     with database.session() as session:
-        assert begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f") == answer
-        abandon(session, DEFAULT_PROJECT, "k", "POST /jobs")
-        assert begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "f") == answer
-    with pytest.raises(IdempotencyConflict), database.session() as session:
-        begin(session, DEFAULT_PROJECT, "k", "POST /jobs", "other")
+        assert look(session, *request, "f") == take(session, *request, "f") == answer
+    for ask in (look, take):
+        with pytest.raises(IdempotencyConflict), database.session() as session:
+            ask(session, *request, "other")
     with database.session() as session:
-        assert begin(session, DEFAULT_PROJECT, "k", "POST /datasets", "f") is None
-        abandon(session, DEFAULT_PROJECT, "k", "POST /datasets")
-        assert begin(session, DEFAULT_PROJECT, "k", "POST /datasets", "other") is None
+        assert take(session, DEFAULT_PROJECT, "k", "POST /datasets", "other") is None
+
+
+def test_the_second_of_two_at_once_waits_and_finds_the_answer(database: Database) -> None:
+    request = DEFAULT_PROJECT, "k", "POST /jobs"
+    taken, answers = threading.Event(), []
+
+    def second() -> None:
+        taken.wait()
+        with database.session() as session:
+            answers.append(take(session, *request, "f"))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with database.session() as session:
+        assert take(session, *request, "f") is None
+        taken.set()
+        thread.join(0.3)
+        assert answers == []
+        keep(session, *request, {"status": 201})
+    thread.join()
+    assert answers == [{"status": 201}]

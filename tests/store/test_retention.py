@@ -17,7 +17,7 @@ from store.claims import Claim, fail, release, succeed
 from store.database import Database, database_now
 from store.errors import Conflict, Gone
 from store.holds import holding
-from store.idempotency import begin
+from store.idempotency import take
 from store.jobs import create_job, retry_job
 from store.moves import find
 from store.retention import collect_garbage, drop_checkpoints, surplus, tidy
@@ -155,7 +155,7 @@ def test_keys_of_requests_are_forgotten_after_a_day(
 ) -> None:
     with database.session() as session:
         for key in ("old", "young"):
-            begin(session, DEFAULT_PROJECT, key, "POST /jobs", "f")
+            take(session, DEFAULT_PROJECT, key, "POST /jobs", "f")
         old = IdempotencyRecord.key == "old"
         session.execute(
             update(IdempotencyRecord).where(old).values(created_at=database_now(-86401))

@@ -139,7 +139,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a finished run leaves, measured on made-up logits."""
     import torch
 
-    from carot.reports import build_report, measure
+    from carot.measuring import measure
+    from carot.reports import build_report
     from carot.specs import EvaluationDataset
 
     folder = tmp_path_factory.mktemp("results")

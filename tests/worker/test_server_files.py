@@ -55,10 +55,14 @@ def test_a_run_opens_files_beneath_the_root_and_reports_what_was_asked(
     workshop: Workshop, root: Path
 ) -> None:
     rows = [{"name": "a", "dataset": "csv:pets/pets.csv"}, {"name": "b", "dataset": "folder:pets"}]
-    job_id = workshop.job(dataset="csv:pets/pets.csv", evaluation={"datasets": rows})
+    calibration = {"domains": [{"name": "d", "dataset": "folder:pets"}]}
+    job_id = workshop.job(
+        dataset="csv:pets/pets.csv", evaluation={"datasets": rows}, calibration=calibration
+    )
     job = workshop.run(job_id, LOOK, dataset_root=root)
     assert job.state == JobState.SUCCEEDED, job.error
     spec, content = seen(workshop, job_id)
+    assert spec["calibration"]["domains"][0]["dataset"] == "folder:datasets/root/pets"
     assert content.startswith("filepath,label")
     assert spec["dataset"] == "csv:datasets/root/pets/pets.csv"
     assert spec["evaluation"]["datasets"][1]["dataset"] == "folder:datasets/root/pets"

@@ -17,9 +17,10 @@ from store.checkpoints import get_checkpoint
 from store.claims import claim, release
 from store.database import database_now
 from store.datasets import create_dataset
+from store.deletion import delete
 from store.errors import NoSpace
 from store.events import list_metrics
-from store.jobs import cancel_job
+from store.jobs import cancel_job, retry_job
 from store.reports import get_report
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, Report
@@ -377,6 +378,20 @@ def test_a_data_set_that_is_gone_or_damaged_fails_the_job(workshop: Workshop) ->
     damaged = workshop.run(workshop.job(dataset=dataset_id), "results()")
     assert damaged.error is not None
     assert (damaged.state, damaged.error["code"]) == (JobState.FAILED, "artifact_corrupt")
+
+
+def test_a_retry_after_its_checkpoint_was_deleted_says_so(workshop: Workshop) -> None:
+    made = workshop.run(workshop.job(), "results()")
+    job_id = workshop.job(model={"checkpoint": made.checkpoint_id})
+    program = "say('failed', error='DataError', message='torn'); sys.exit(1)"
+    assert workshop.run(job_id, program).state == JobState.FAILED
+    with workshop.database.session() as session:
+        delete(session, get_checkpoint(session, DEFAULT_PROJECT, str(made.checkpoint_id)))
+        retry_job(session, DEFAULT_PROJECT, job_id)
+    again = workshop.run(job_id, "results()")
+    assert again.error is not None
+    assert (again.state, again.error["code"]) == (JobState.FAILED, "gone")
+    assert str(made.checkpoint_id) in again.error["message"]
 
 
 class FullDisk:

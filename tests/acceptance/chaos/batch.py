@@ -126,12 +126,9 @@ class Batch:
                 status = None if error.problem is None else error.problem["status"]
                 if status == 500:  # it can know what is down, and say 503
                     self.refusals.append(f"{error}")
-                conflict = status == 409 and "in_flight" not in str(error.problem)
-                if conflict:  # it has ended, or is being cancelled, already
+                if status == 409:  # it has ended, or is being cancelled, already
                     return None
-                if (status is not None and status < 500 and status != 409) or (
-                    time.monotonic() > deadline
-                ):
+                if (status is not None and status < 500) or time.monotonic() > deadline:
                     self.refusals.append(f"{error}")
                     return None
                 time.sleep(0.2)

@@ -1,0 +1,32 @@
+/**
+ * Every page of the dashboard. A new one is a line here and a file in `pages/` that exports
+ * `open(context)`.
+ */
+
+/**
+ * @typedef {object} Context what a page is given
+ * @property {Record<string, string>} params from its path
+ * @property {URLSearchParams} query
+ * @property {AbortSignal} signal aborted when the page is left: pass it to requests, pollers and
+ *   listeners, and nothing has to be cleaned up
+ *
+ * @typedef {object} View what a page gives
+ * @property {HTMLElement} element
+ * @property {string} title
+ * @property {(query: URLSearchParams) => void} [update] the query changed; without it the page is
+ *   opened anew
+ *
+ * @typedef {object} Page
+ * @property {string} name for `link(name, params, query)`
+ * @property {string} path with parameters in braces
+ * @property {string} [nav] its word in the navigation
+ * @property {string} [within] the page whose word is marked there while this one is open
+ * @property {string} [scope] without it the page is not in the navigation
+ * @property {() => Promise<{open(context: Context): View | Promise<View>}>} load
+ */
+
+/** @type {Page[]} the first is where one arrives */
+export const PAGES = [
+  { name: "jobs", path: "/jobs", nav: "Jobs", scope: "jobs:read", load: () => import("./pages/jobs.js") },
+  { name: "job", path: "/jobs/{id}", within: "jobs", load: () => import("./pages/job.js") },
+];

@@ -1,0 +1,70 @@
+/** What a job is called, in which state it is, and how far. */
+
+import { badge, stateBadge } from "../../components/badge.js";
+import { copyButton } from "../../components/button.js";
+import { facts } from "../../components/facts.js";
+import { bar, doing, share } from "../../components/progress.js";
+import { time } from "../../components/time.js";
+import { NONE, capital, duration, figure, number, words } from "../../core/format.js";
+import { h, replace } from "../../core/h.js";
+import { link } from "../../core/router.js";
+
+const HELD = ["running", "pausing", "cancelling"];
+
+export function head() {
+  const title = h("h1", {});
+  const under = h("div", { class: "under muted" });
+  const progress = h("div", { class: "progress-line" });
+  const shown = facts();
+  let named = "";
+  let moved = "";
+  return {
+    element: h(
+      "div",
+      { class: "page-head-text" },
+      h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: link("jobs") }, "Jobs")),
+      title,
+      under,
+    ),
+    facts: h("section", { class: "card facts-card", "aria-label": "Progress" }, progress, shown.element),
+    /** @param {any} job */
+    update(job) {
+      const name = JSON.stringify([job.name, job.state, job.not_responding_since]);
+      if (name !== named) {
+        named = name;
+        replace(title, h("bdi", {}, job.name ?? job.id), " ", stateBadge(job.state), job.not_responding_since && [" ", badge("not responding", "warn")]);
+        replace(under, h("code", {}, job.id), copyButton("", () => job.id, "Copy the job's id"));
+      }
+      const move = JSON.stringify([job.state, share(job), doing(job)]);
+      if (move !== moved) {
+        moved = move;
+        const active = HELD.includes(job.state) || job.state === "paused";
+        progress.hidden = !active;
+        replace(progress, bar(share(job), "Progress"), h("span", {}, capital(doing(job) || job.state)));
+      }
+      shown.update(told(job));
+    },
+  };
+}
+
+/** @param {any} job @returns {import("../../components/facts.js").Fact[]} */
+function told(job) {
+  const { progress } = job;
+  const held = HELD.includes(job.state);
+  const training = held && progress?.loss != null;
+  /** @type {(import("../../components/facts.js").Fact | false)[]} */
+  const all = [
+    job.state === "queued" && { name: "Place in line", value: job.queue_position ? `number ${number(job.queue_position)}` : NONE, note: `queue ${job.queue}, priority ${job.priority}` },
+    held && { name: "Time left", value: duration(progress?.eta_seconds), hint: "Of the phase that it is in, as fast as it goes now" },
+    training && { name: "Loss", value: figure(progress.loss) },
+    training && { name: "Speed", value: `${figure(progress.rate)} steps/s`, note: progress.epoch == null ? "" : `epoch ${number(progress.epoch, 1)}` },
+    held && { name: "Heartbeat", value: time(job.heartbeat_at), mark: job.heartbeat_at, note: job.worker && h("bdi", {}, job.worker) },
+    { name: "Kind", value: words(job.kind), note: job.method && words(job.method) },
+    { name: "Data set", value: h("bdi", {}, job.dataset), mark: job.dataset },
+    { name: "Attempts", value: `${job.attempts} of ${job.max_attempts}`, note: job.retries ? `retried ${job.retries === 1 ? "once" : `${job.retries} times`}` : "" },
+    { name: "Running for", value: duration(job.seconds_spent), hint: "All attempts since the last retry", note: job.max_seconds ? `of at most ${duration(job.max_seconds)}` : "" },
+    { name: "Made", value: time(job.created_at), mark: job.created_at },
+    job.finished_at && { name: "Ended", value: time(job.finished_at), mark: job.finished_at },
+  ];
+  return /** @type {any} */ (all.filter(Boolean));
+}

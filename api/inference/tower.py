@@ -1,0 +1,87 @@
+"""An image tower and its class head as a device runs them best. Imports torch.
+
+Shape suffixes: N images, C classes, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from carot.models import ClipModel
+
+FIRST_SIZES = (1, 2)
+"""On a CPU only the first passes are slow: there weights are packed and kernels chosen, for a
+single image other ones than for several."""
+
+
+class Tower:
+    """Runs batches of preprocessed images.
+
+    On a GPU the tower runs in bfloat16 (sums, norms and the head stay float32), and batches are
+    padded to powers of two: its kernels are chosen anew for each shape, so only shapes that were
+    warmed may occur. A CPU computes in float32 what it is given: padding would cost it as much as
+    images do. There, convolutional towers are kept channels-last, which their kernels want; a
+    vision transformer has a single convolution and gains nothing.
+    """
+
+    def __init__(self, model: ClipModel, head_CD: Tensor) -> None:
+        self._model = model
+        self._head_DC = head_CD.t()
+        self._half = self._padded = model.device.type == "cuda"
+        self._format = torch.contiguous_format
+        if model.device.type == "cpu" and is_convolutional(model.module.get_submodule("visual")):
+            self._format = torch.channels_last
+            model.module.get_submodule("visual").to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) and unit features (N, D) of images (3, H, W); float32, on the CPU."""
+        images_NCHW = torch.stack([*images])
+        if self._padded:
+            images_NCHW = pad(images_NCHW)
+        images_NCHW = images_NCHW.to(self._model.device, memory_format=self._format)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
+            features_ND = self._model.encode_images(images_NCHW)
+        # Outside: a product of 1000 classes in bfloat16 would leave logits two or three digits.
+        features_ND = features_ND[: len(images)].float()
+        return (features_ND @ self._head_DC).cpu(), features_ND.cpu()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What weights, buffers and the head take on the device."""
+        module = self._model.module
+        tensors = [*module.parameters(), *module.buffers(), self._head_DC]
+        return sum(each.numel() * each.element_size() for each in tensors)
+
+    def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
+        """A pass of each size whose first one is slower than later ones, the smallest first."""
+        sizes = padded_sizes(batch) if self._padded else [n for n in FIRST_SIZES if n <= batch]
+        return [lambda size=size: self._blank(size) for size in sizes]  # type: ignore[misc]
+
+    def _blank(self, size: int) -> None:
+        self([torch.zeros(3, *self._model.image_size)] * size)
+
+
+def pad(images_NCHW: Tensor) -> Tensor:
+    """Blank images behind a batch, up to the next power of two."""
+    count = len(images_NCHW)
+    blank = images_NCHW.new_zeros(padded_size(count) - count, *images_NCHW.shape[1:])
+    return torch.cat([images_NCHW, blank])
+
+
+def padded_size(count: int) -> int:
+    """The least power of two that is at least `count`."""
+    return int(1 << (count - 1).bit_length())
+
+
+def padded_sizes(batch: int) -> list[int]:
+    """Every size that batches of at most `batch` images are padded to."""
+    return [1 << exponent for exponent in range(padded_size(batch).bit_length())]
+
+
+def is_convolutional(tower: nn.Module) -> bool:
+    """Whether convolutions are most of a tower's work: more of them than a patch embedding."""
+    return sum(isinstance(each, nn.Conv2d) for each in tower.modules()) > 1

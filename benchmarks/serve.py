@@ -1,0 +1,173 @@
+"""The service against a bare loop over the same model, and against LitServe.
+
+    python benchmarks/serve.py --litserve PYTHON [--models carot-mini ViT-B-32] [--rounds 5]
+
+From JPEG files of 500 x 375 pixels to answers, decoding included, with 1, 8 and 64 clients that
+ask without a pause. The bare loop decodes, transforms and classifies in one process, one image
+after the other against one client, in batches of as many images against more. LitServe runs twice,
+without batches and with batches like the service's, and the better of the two counts for each
+number of clients; PYTHON is an interpreter that has LitServe and this project. All of them use the
+same number of threads, and the clients run on the same machine as the servers.
+
+Ways take turns, and what is reported is the median over rounds of ratios within a round, so that
+whatever else the machine does hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import serve_contenders as contenders
+from benchmarks.decoding import photograph
+from benchmarks.provenance import RESULTS, write_results
+from benchmarks.serve_load import Figures, alone, form, run, together
+
+IMAGES = 16
+CLIENTS = (1, 8, 64)
+BATCH, WAIT_SECONDS = 64, 0.003
+COUNTS = {
+    "carot-mini": {1: 100, 8: 320, 64: 640},
+    "ViT-B-32": {1: 12, 8: 40, 64: 128},
+}
+"""Requests in a round, by clients."""
+Way = Callable[[int, int], Figures]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=COUNTS, default=list(COUNTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each model")
+    parser.add_argument("--litserve", type=Path, help="an interpreter; without one it is left out")
+    parser.add_argument("--clients", nargs="+", type=int, default=list(CLIENTS))
+    parser.add_argument("--json", type=Path, default=RESULTS / "serve.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    images = [photograph("JPEG", 500, 375, 4 + i % 4) for i in range(IMAGES)]
+    models = {name: measure(name, images, options) for name in options.models}
+    for name, rows in models.items():
+        show(name, rows)
+    document = {
+        "image": {"format": "JPEG", "width": 500, "height": 375, "bytes": len(images[0])},
+        "rounds": options.rounds,
+        "threads": options.threads,
+        "models": models,
+    }
+    write_results(options.json, document)
+
+
+def measure(name: str, images: list[bytes], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of one model, by number of clients."""
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        folder = Path(temporary) / "checkpoint"
+        contenders.make_checkpoint(name, folder)
+        bare = contenders.Bare(folder)
+
+        def loop(clients: int, count: int) -> Figures:
+            if clients == 1:
+                return alone(lambda content: bare.answer([content]), images, count)
+            return together(bare.answer, images, min(clients, BATCH), count)
+
+        def over_http(port: int, fields: dict[str, str], headers: dict[str, str]) -> Way:
+            requests = [form(image, "images", fields, headers) for image in images]
+            return lambda clients, count: run(port, requests, clients, count)
+
+        port, headers = stack.enter_context(
+            contenders.service(folder, Path(temporary) / "data", options.threads)
+        )
+        ways = {"bare": loop, "service": over_http(port, {"model": contenders.ALIAS}, headers)}
+        if options.litserve:
+            for label, batch in (("litserve", 1), ("litserve, batched", BATCH)):
+                port = stack.enter_context(
+                    contenders.litserve(
+                        options.litserve,
+                        folder,
+                        Path(temporary) / f"litserve-{batch}.log",
+                        options.threads,
+                        batch,
+                        WAIT_SECONDS,
+                    )
+                )
+                ways[label] = over_http(port, {}, {})
+        for way in ways.values():  # loaded, warm
+            way(1, 3)
+            way(8, 16)
+        return [
+            row(name, clients, ways, options.rounds, COUNTS[name][clients])
+            for clients in options.clients
+        ]
+
+
+def row(name: str, clients: int, ways: dict[str, Way], rounds: int, count: int) -> dict[str, Any]:
+    """Medians over rounds for one number of clients, and of the ratios within each round."""
+    found: dict[str, list[Figures]] = {label: [] for label in ways}
+    for number in range(rounds):
+        labels = list(ways)
+        for label in labels[number % len(labels) :] + labels[: number % len(labels)]:
+            found[label].append(ways[label](clients, count))
+        print(
+            name, clients, {k: [round(x, 1) for x in v[-1]] for k, v in found.items()}, flush=True
+        )
+    medians = {
+        label: {
+            field: round(statistics.median(getattr(each, field) for each in figures), 2)
+            for field in Figures._fields
+        }
+        for label, figures in found.items()
+    }
+    result: dict[str, Any] = {"clients": clients, "requests": count, "medians": medians}
+    result["throughput_to_bare"] = median_ratio(found["service"], found["bare"])
+    result["added_p50_milliseconds"] = round(
+        statistics.median(
+            mine.p50 - bare.p50 for mine, bare in zip(found["service"], found["bare"], strict=True)
+        ),
+        2,
+    )
+    others = [label for label in ways if label.startswith("litserve")]
+    if others:
+        best = max(others, key=lambda label: medians[label]["images_per_second"])
+        result["litserve"] = {
+            "way": best,
+            "throughput": median_ratio(found["service"], found[best]),
+            "p50": median_ratio(found["service"], found[best], "p50"),
+            "p99": median_ratio(found["service"], found[best], "p99"),
+        }
+    return result
+
+
+def median_ratio(
+    mine: list[Figures], others: list[Figures], field: str = "images_per_second"
+) -> float:
+    """The median over rounds of one figure of `mine` to that of `others`."""
+    pairs = zip(mine, others, strict=True)
+    ratios = [float(getattr(a, field)) / float(getattr(b, field)) for a, b in pairs]
+    return round(statistics.median(ratios), 3)
+
+
+def show(name: str, rows: list[dict[str, Any]]) -> None:
+    """The table of one model."""
+    print(f"\n{name}\n{'clients':>8}{'way':>20}{'images/s':>10}{'p50 ms':>10}{'p99 ms':>10}")
+    for each in rows:
+        for label, figures in each["medians"].items():
+            print(
+                f"{each['clients']:8}{label:>20}" + "".join(f"{n:10.1f}" for n in figures.values())
+            )
+        print(f"{'':8}{'to bare':>20}{each['throughput_to_bare']:10.3f}", end="")
+        print(f"{each['added_p50_milliseconds']:+10.2f}")
+        if "litserve" in each:
+            ratios = [each["litserve"][key] for key in ("throughput", "p50", "p99")]
+            print(f"{'':8}{'to LitServe':>20}" + "".join(f"{n:10.3f}" for n in ratios))
+
+
+if __name__ == "__main__":
+    main()

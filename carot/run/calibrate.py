@@ -1,0 +1,195 @@
+"""What a run learns from its calibration split, which nothing else has seen.
+
+Every kind of calibrator that the spec asks for is fitted; one that cannot be fitted is left out
+and the report says why. Nothing about calibrators ends a run: hours of training may lie before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from carot.calibration.automatic import choose_calibrator
+from carot.calibration.calibration import Calibration
+from carot.calibration.calibrator import AnyCalibrator
+from carot.calibration.choice import Choice
+from carot.calibration.fitting import fit_calibrator, sample_likelihood
+from carot.calibration.grounds import fit_grounds
+from carot.calibration.likelihood import raw_negative_log_likelihood
+from carot.calibration.shift_score import ShiftScore, fit_shift_score
+from carot.data.resolve import open_dataset
+from carot.errors import CalibrationError, DataError
+from carot.evaluate import Outputs
+from carot.events import Code, Warning
+from carot.figures import CalibrationSummary, FittedCalibrator
+from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
+from carot.run.judge import Judge
+from carot.specs import CALIBRATORS, OWN_DOMAIN, CalibrationSpec
+
+if TYPE_CHECKING:
+    from carot.run.context import Context
+
+FALLBACK = "temperature"
+"""What is served where the kind that was asked for cannot be fitted."""
+
+FAILURES = (CalibrationError, DataError)
+"""What leaves one kind out: it cannot be fitted on this, or its own images cannot be read."""
+
+RISE = 1e-9
+"""Nats by which rounding may raise a likelihood."""
+
+
+@dataclass
+class Fits:
+    """The calibrators by kind, and why there is none of a kind or, of `auto`, no choice."""
+
+    fitted: dict[str, AnyCalibrator] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    choice: Choice | None = None
+
+    def add(self, other: Fits) -> None:
+        """Those of another, too."""
+        self.fitted |= other.fitted
+        self.reasons |= other.reasons
+
+
+def calibrate(context: Context, judge: Judge, only: str | None = None) -> Judge:
+    """Fit what the spec asks for; the judge as it was, with a warning, if there is nothing to fit.
+
+    Args:
+        only: the one kind to fit, without the rest: for a model that is compared and not kept.
+    """
+    source = open_dataset(context.spec.dataset, "calibration")
+    if len(source) == 0:
+        message = f"{context.spec.dataset} has no calibration split: confidences stay raw"
+        _warn(context, "no_calibration_split", message)
+        return judge
+    spec, outputs = context.spec.calibration, context.outputs(judge, source, "calibration")
+    samples = Samples(context, judge, outputs)
+    if only is not None:
+        fitted = _fit(samples, (only,)).fitted.get(only)
+        return judge if fitted is None else judge.calibrated(Calibration(fitted, {only: fitted}))
+    fits = _fit(samples, spec.kinds, auto=spec.calibrator == "auto")
+    asked = spec.calibrator if fits.choice is None else fits.choice.calibrator.kind
+    if asked not in fits.fitted and FALLBACK not in fits.fitted:
+        fits.add(_fit(samples, (FALLBACK,)))
+    served = fits.fitted.get(asked, fits.fitted.get(FALLBACK))
+    if served is None:
+        message = f"{fits.reasons[FALLBACK]}: confidences stay raw"
+        _warn(context, "calibrator_not_fitted", message, [asked])
+        return judge
+    summary = _summary(spec, samples, fits, served)
+    _warn_of_calibrators(context, spec, summary, fits)
+    grounds = fit_grounds(outputs.logits_NC, outputs.labels_N, classes=judge.card.classes)
+    calibration = Calibration(served, fits.fitted, grounds, _shift_score(context, outputs))
+    return judge.calibrated(calibration, summary)
+
+
+def brought(judge: Judge) -> CalibrationSummary | None:
+    """What a report says of the calibration that a checkpoint came with."""
+    calibration = judge.calibration
+    if calibration is None:
+        return None
+    served, grounds = calibration.calibrator, calibration.grounds
+    every = {**calibration.fitted, served.kind: served}
+    return CalibrationSummary(
+        images=served.n if grounds is None else grounds.n,
+        asked=None,
+        served=served.kind,
+        raw_nll=None,
+        calibrators=tuple(
+            FittedCalibrator(kind=kind, calibrator=each) for kind, each in every.items()
+        ),
+    )
+
+
+def _fit(samples: Samples, kinds: Iterable[str], *, auto: bool = False) -> Fits:
+    """Each kind, or why not; with `auto` their comparison."""
+    fits, kinds = Fits(), list(kinds)
+    if auto:
+        # By what does best where nobody says of which domain an image is.
+        compared = [kind for kind in kinds if kind != DOMAINS]
+        try:
+            sample = samples.of(PERTURBED if PERTURBED in compared else FALLBACK)
+        except FAILURES:  # told below
+            sample = samples.plain
+        try:
+            fits.choice = choose_calibrator(sample, compared, **samples.origin)
+        except CalibrationError as error:
+            fits.reasons["auto"] = error.message
+    for kind in kinds:
+        if fits.choice is not None and kind == fits.choice.calibrator.kind:
+            fits.fitted[kind] = fits.choice.calibrator
+            continue
+        try:
+            fits.fitted[kind] = fit_calibrator(kind, samples.of(kind), **samples.origin)
+        except FAILURES as error:
+            fits.reasons[kind] = error.message
+    return fits
+
+
+def _summary(
+    spec: CalibrationSpec, samples: Samples, fits: Fits, served: AnyCalibrator
+) -> CalibrationSummary:
+    logits_NC, labels_N = samples.plain.logits_NC, samples.plain.labels_N
+    own = replace(samples.plain, domains=[OWN_DOMAIN] * len(labels_N))
+    fitted = [
+        FittedCalibrator(kind=kind, calibrator=each, nll=float(sample_likelihood(each, own).mean()))
+        for kind, each in fits.fitted.items()
+    ]
+    missing = [
+        FittedCalibrator(kind=kind, calibrator=None, reason=reason)
+        for kind, reason in fits.reasons.items()
+        if kind in CALIBRATORS
+    ]
+    return CalibrationSummary(
+        images=len(labels_N),
+        asked=spec.calibrator,
+        served=served.kind,
+        raw_nll=float(raw_negative_log_likelihood(logits_NC, labels_N).mean()),
+        calibrators=(*fitted, *missing),
+        choice=fits.choice,
+    )
+
+
+def _shift_score(context: Context, outputs: Outputs) -> ShiftScore | None:
+    try:
+        return fit_shift_score(outputs.features_ND)
+    except CalibrationError as error:  # too few images, or all alike
+        _warn(context, "no_shift_score", error.message)
+        return None
+
+
+def _warn_of_calibrators(
+    context: Context, spec: CalibrationSpec, summary: CalibrationSummary, fits: Fits
+) -> None:
+    """What whoever asked for these calibrators should know before using them."""
+    for kind in ("auto", *spec.asked_by_name):
+        if kind in fits.reasons:
+            instead = f"; {summary.served} is served" if kind == spec.calibrator else ""
+            _warn(
+                context, "calibrator_not_fitted", f"{kind}: {fits.reasons[kind]}{instead}", [kind]
+            )
+    images = summary.images
+    at_bound = [kind for kind, each in fits.fitted.items() if each.at_bound]
+    if at_bound:
+        message = f"{images} calibration images do not determine {', '.join(at_bound)}"
+        _warn(context, "calibrator_at_bound", f"{message}: a parameter is at its bound", at_bound)
+    unfinished = [kind for kind, each in fits.fitted.items() if not each.converged]
+    if unfinished:
+        message = f"the search ended before it converged: {', '.join(unfinished)}"
+        _warn(context, "calibrator_not_converged", message, unfinished)
+    assert summary.raw_nll is not None
+    for each in summary.calibrators:
+        named = each.kind == summary.served or each.kind in spec.asked_by_name
+        if named and each.nll is not None and each.nll > summary.raw_nll + RISE:
+            message = (
+                f"{each.kind} makes the calibration images less likely: negative log-likelihood "
+                f"{each.nll:.4f}, without it {summary.raw_nll:.4f}"
+            )
+            _warn(context, "calibrator_hurts", message, [each.kind])
+
+
+def _warn(context: Context, code: Code, message: str, names: Iterable[str] = ()) -> None:
+    context.reporter.report(Warning(code=code, message=message, names=tuple(names)))

@@ -1,0 +1,103 @@
+"""The images that calibrators are fitted on: the calibration split, and what is named beside it.
+
+Shape suffixes: N images, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from carot.calibration.fitting import Sample
+from carot.calibration.origin import Origin
+from carot.data.resolve import Opened, open_evaluation
+from carot.errors import CalibrationError
+from carot.evaluate import Outputs
+from carot.run.judge import Judge
+from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
+
+if TYPE_CHECKING:
+    from carot.run.context import Context
+
+DOMAINS = "domain_temperature"
+PERTURBED = "perturbed_temperature"
+
+
+def open_domains(spec: CalibrationSpec, classes: tuple[str, ...]) -> list[tuple[str, Opened]]:
+    """The domains' images by name.
+
+    Raises:
+        SpecError, DataError, ClassMismatch: one cannot be used; `field` says which.
+    """
+    opened = []
+    for domain in spec.domains:
+        row = EvaluationDataset.model_validate(domain.model_dump())
+        where = f"calibration.domains[{domain.name}]"
+        opened.append((domain.name, open_evaluation(row, classes, field=where)))
+    return opened
+
+
+class Samples:
+    """What each kind is fitted on; images beyond the calibration split are run when asked for."""
+
+    def __init__(self, context: Context, judge: Judge, outputs: Outputs) -> None:
+        self.context, self.judge, self.outputs = context, judge, outputs
+        self.plain = Sample(outputs.logits_NC, outputs.labels_N)
+        self.origin: Origin = {
+            "logit_scale": judge.card.logit_scale,
+            "classes": judge.card.classes,
+        }
+        self._perturbed: Sample | None = None
+
+    def of(self, kind: str) -> Sample:
+        """The sample of a kind.
+
+        Raises:
+            CalibrationError: it needs what the spec does not name, or not the same images can be
+                read when perturbed.
+            DataError: images of another domain cannot be used.
+        """
+        if kind == DOMAINS:
+            return self._with_domains()
+        return self._with_versions() if kind == PERTURBED else self.plain
+
+    def _with_versions(self) -> Sample:
+        if not self.context.spec.calibration.perturbations:
+            raise CalibrationError("no perturbations are named (calibration.perturbations)")
+        if self._perturbed is None:
+            versions = list(self._versions())
+            self._perturbed = replace(self.plain, versions=versions)
+        return self._perturbed
+
+    def _versions(self) -> Iterator[Tensor]:
+        for each in self.context.spec.calibration.perturbations:
+            name = f"calibration, {each.shift} {each.severity}"
+            row = EvaluationDataset(
+                name=name,
+                dataset=self.context.spec.dataset,
+                split="calibration",
+                shift=each.shift,
+                severity=each.severity,
+            )
+            opened = open_evaluation(row, self.judge.card.classes, field="calibration")
+            found = self.context.outputs(self.judge, opened.source, name)
+            if found.keys != self.outputs.keys:
+                raise CalibrationError(f"{name}: not the same images can be read as without")
+            yield found.logits_NC
+
+    def _with_domains(self) -> Sample:
+        others = open_domains(self.context.spec.calibration, self.judge.card.classes)
+        if not others:
+            raise CalibrationError("no domains are named (calibration.domains)", field="domains")
+        parts = [(OWN_DOMAIN, self.outputs)]
+        for name, opened in others:
+            parts.append((name, self.context.outputs(self.judge, opened.source, name)))
+        return Sample(
+            torch.cat([each.logits_NC for _, each in parts]),
+            torch.cat([each.labels_N for _, each in parts]),
+            [name for name, each in parts for _ in range(len(each.labels_N))],
+        )

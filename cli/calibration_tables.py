@@ -1,0 +1,134 @@
+"""What a report says of confidences, as tables: calibrators, prediction sets, risks and shift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.output import figure, percent, table
+
+Report = dict[str, Any]
+Row = dict[str, Any]
+
+HURTS = "!"
+
+
+def calibration_tables(report: Report) -> list[Table]:
+    """Those that there is something to say in; none for reports from before they were there."""
+    found = (calibrators_table(report), sets_table(report), grounds_table(report))
+    return [each for each in found if each is not None]
+
+
+def calibrators_table(report: Report) -> Table | None:
+    """ECE of every data set, raw and after every calibrator, and their NLL over the shifted ones.
+
+    Two calibrators are compared by likelihood, which ECE is not: `!` marks where it is lower than
+    without any.
+    """
+    rows: list[Row] = report["datasets"]
+    kinds = list(dict.fromkeys(each["kind"] for row in rows for each in row.get("calibrators", ())))
+    if not kinds:
+        return None
+    lines = []
+    for row in rows:
+        by_kind = {each["kind"]: each["metrics"] for each in row.get("calibrators", ())}
+        cells = [_against(by_kind.get(kind), row["raw"]) for kind in kinds]
+        lines.append((_name(row), figure(row["raw"]["ece"]), *cells))
+    mean = report["ood_mean"]
+    if mean is not None and mean.get("calibrators"):
+        by_kind = {each["kind"]: each for each in mean["calibrators"]}
+        means = [by_kind.get(kind) for kind in kinds]
+        cells = [_against(each, mean) for each in means]
+        lines.append(("mean of the others", figure(mean["ece"]), *cells))
+        nll = [figure(each and each["nll"]) for each in means]
+        lines.append(("its NLL", figure(mean["nll"]), *nll))
+    served = (report.get("calibrator") or {}).get("kind")
+    names = [f">{_short(kind)}" + ("\n(served)" if kind == served else "") for kind in kinds]
+    result = table("ECE by calibrator", ("data set", ">raw", *names), lines)
+    return _with_caption(result, f"{HURTS} less likely than without a calibrator: it hurts there")
+
+
+def sets_table(report: Report) -> Table | None:
+    """How often prediction sets hold the right class, and how many classes they have.
+
+    Methods whose sets are alike on a data set share a line.
+    """
+    rows: list[Row] = report["datasets"]
+    every = [each for row in rows for each in row.get("sets", ())]
+    if not every:
+        return None
+    asked = list(dict.fromkeys(each["asked"] for each in every))
+    methods = list(dict.fromkeys(each["method"] for each in every))
+    lines = []
+    for row in rows:
+        found = {(s["method"], s["asked"]): s["measured"] for s in row.get("sets", ())}
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for method in methods:
+            cells = tuple(_set(found.get((method, coverage))) for coverage in asked)
+            alike.setdefault(cells, []).append(method)
+        for index, (cells, names) in enumerate(alike.items()):
+            which = "all" if len(names) == len(methods) else ", ".join(names)
+            lines.append((_name(row) if index == 0 else "", which, *cells))
+    columns = [f">asked {coverage:.4g}" for coverage in asked]
+    result = table("Prediction sets: coverage, mean size", ("data set", "by", *columns), lines)
+    reasons = [each["reason"] for each in every if each["reason"]]
+    return _with_caption(result, "\n".join(dict.fromkeys(reasons)))
+
+
+def grounds_table(report: Report) -> Table | None:
+    """What each risk's threshold accepts, how much of it is wrong, and how far images lie."""
+    rows: list[Row] = report["datasets"]
+    risks = list(dict.fromkeys(each["max_risk"] for row in rows for each in row.get("risks", ())))
+    shifted = any(row.get("shift_score") for row in rows)
+    if not risks and not shifted:
+        return None
+    lines = []
+    for row in rows:
+        by_risk = {each["max_risk"]: each for each in row.get("risks", ())}
+        cells = [cell for risk in risks for cell in _risk(by_risk.get(risk))]
+        shift = row.get("shift_score") or {}
+        far = (figure(shift.get("auroc")), percent(shift.get("beyond")))
+        lines.append((_name(row), *cells, *(far if shifted else ())))
+    names = [name for risk in risks for name in (f">risk {risk:.4g}:\naccepted", ">\nwrong")]
+    names += [">shift\nAUROC", ">far away"] if shifted else []
+    result = table("Accepted answers, and distance", ("data set", *names), lines)
+    reasons = [each["reason"] for row in rows for each in row.get("risks", ()) if each["reason"]]
+    return _with_caption(result, "\n".join(dict.fromkeys(reasons)))
+
+
+def _against(figures: Row | None, raw: Row) -> str:
+    if figures is None:
+        return "-"
+    return figure(figures["ece"]) + (HURTS if figures["nll"] > raw["nll"] else " ")
+
+
+def _short(kind: str) -> str:
+    """A kind as a narrow heading: all that are named `…_temperature` are temperatures."""
+    return (
+        "temper-\nature"
+        if kind == "temperature"
+        else kind.removesuffix("_temperature").replace("_", "\n")
+    )
+
+
+def _set(measured: Row | None) -> str:
+    if measured is None:
+        return "-"
+    return f"{percent(measured['coverage'])}  {measured['mean_size']:.2f}"
+
+
+def _risk(figures: Row | None) -> tuple[str, str]:
+    found = figures or {}
+    return percent(found.get("accepted_share")), percent(found.get("risk"))
+
+
+def _name(row: Row) -> str:
+    return str(row["name"]) + (" (ID)" if row["in_distribution"] else "")
+
+
+def _with_caption(result: Table, caption: str) -> Table:
+    result.caption = Text(caption) if caption else None  # a name in it is no markup
+    result.caption_justify = "left"
+    return result

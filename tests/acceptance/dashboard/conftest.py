@@ -1,0 +1,114 @@
+"""A browser, and a site for it to look at."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from tests.acceptance.dashboard.site import Site
+from tests.programs import VARIABLES, Unavailable, find_programs
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+REQUEST_FAILED = re.compile(r"Failed to load resource")
+"""A browser writes this of every answer that is an error, and of every one that does not come."""
+TIMEOUT_MS = 20_000
+expect.set_options(timeout=TIMEOUT_MS)  # the machine may have other things to do
+
+
+def chromium() -> str:
+    """The browser: the one that was named, else the system's."""
+    named = os.environ.get(VARIABLES["chromium"])
+    return named or str(find_programs("chromium")[0])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    try:
+        path = chromium()
+    except Unavailable as missing:
+        pytest.fail(str(missing), pytrace=False)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+class Window:
+    """A window of a browser that keeps account of what must not happen in it.
+
+    Attributes:
+        expected: what may stand in the console all the same.
+    """
+
+    def __init__(self, context: BrowserContext, host: str) -> None:
+        context.set_default_timeout(TIMEOUT_MS)
+        self.page = context.new_page()
+        self.faults: list[str] = []
+        self.elsewhere: list[str] = []
+        self.expected: list[re.Pattern[str]] = []
+        self._host = host
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
+        self.page.on("request", lambda request: self._on_request(request.url))
+
+    def check(self) -> None:
+        """Fail when something stood in the console, or somebody else was asked."""
+        faults = [f for f in self.faults if not any(e.search(f) for e in self.expected)]
+        assert faults == []
+        assert self.elsewhere == []
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    def _on_request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != self._host:
+            self.elsewhere.append(url)
+
+
+NewWindow = Callable[..., Window]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A server without keys and without jobs."""
+    served = Site(tmp_path)
+    served.start()
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def window(browser: Browser, site: Site) -> Iterator[Window]:
+    """A window at the site; at the end nothing bad has happened in it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    made = Window(context, urlsplit(site.url).netloc)
+    yield made
+    context.close()
+    made.check()
+
+
+@pytest.fixture
+def page(window: Window) -> Page:
+    return window.page

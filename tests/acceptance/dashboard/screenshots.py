@@ -1,0 +1,98 @@
+"""Pictures of the dashboard's pages: `python -m tests.acceptance.dashboard.screenshots FOLDER`.
+
+The jobs in them are written by `fill.py`; no model is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Page, sync_playwright
+
+from store import logs
+from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
+from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.site import Site
+from tests.programs import Unavailable
+
+CHARTS = ".chart:not([hidden]) svg.main-svg"
+SCREEN, PHONE = (1280, 860), (390, 844)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture.
+
+    Attributes:
+        address: behind the `#`, from the ids of the jobs.
+        ready: what is there once the page is complete.
+    """
+
+    name: str
+    address: Callable[[Mapping[str, str]], str]
+    ready: str
+    colours: Literal["light", "dark"] = "light"
+    size: tuple[int, int] = SCREEN
+
+
+SHOTS = (
+    Shot("dashboard-jobs", lambda _: "/jobs", "tbody tr"),
+    Shot("dashboard-jobs-dark", lambda _: "/jobs", "tbody tr", "dark"),
+    Shot("dashboard-jobs-phone", lambda _: "/jobs", "tbody tr", size=PHONE),
+    Shot("dashboard-job", lambda ids: f"/jobs/{ids['succeeded']}", CHARTS),
+    Shot("dashboard-job-dark", lambda ids: f"/jobs/{ids['running']}", CHARTS, "dark"),
+    Shot("dashboard-job-failed", lambda ids: f"/jobs/{ids['failed']}", ".timeline li"),
+    Shot("dashboard-spec", lambda ids: f"/jobs/{ids['succeeded']}?tab=spec", "tbody tr"),
+)
+
+
+def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path) -> None:
+    """Take one picture."""
+    page.set_viewport_size({"width": shot.size[0], "height": shot.size[1]})
+    page.emulate_media(color_scheme=shot.colours, reduced_motion="reduce")
+    page.goto(f"{url}/#{shot.address(ids)}")
+    page.locator(shot.ready).first.wait_for()
+    if shot.ready == CHARTS:
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.chart:not([hidden])')]"
+            ".every((each) => each.querySelector('svg.main-svg'))"
+        )
+    page.wait_for_timeout(500)  # charts settle into their places
+    page.screenshot(path=folder / f"{shot.name}.png")
+
+
+def main() -> None:
+    """Take all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", help="only these")
+    arguments = parser.parse_args()
+    try:
+        path = chromium()
+    except Unavailable as missing:
+        sys.exit(str(missing))
+    logs.configure("screenshots", "WARNING")
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        site = Site(Path(scratch))
+        site.start()
+        try:
+            ids = everything(site.database)
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+            page = browser.new_page(locale="en-GB")
+            page.set_default_timeout(TIMEOUT_MS)
+            for shot in SHOTS:
+                if not arguments.names or shot.name in arguments.names:
+                    take(page, site.url, shot, ids, arguments.folder)
+            browser.close()
+        finally:
+            site.close()
+
+
+if __name__ == "__main__":
+    main()
