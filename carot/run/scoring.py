@@ -76,7 +76,7 @@ class Scoring:
         )
         columns = [("error", pa.string()), *((name, kind) for name, kind, _ in COLUMNS)]
         columns += [LOGITS] * spec.logits
-        about = json.dumps(self._about(classifier, spec, checkpoint), ensure_ascii=False)
+        about = json.dumps(self._about(classifier, spec, checkpoint))
         self.schema = pa.schema(columns, metadata={METADATA: about.encode("utf-8")})
 
     def rows(self, logits_NC: Tensor, features_ND: Tensor) -> pa.Table:

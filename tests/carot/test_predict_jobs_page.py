@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from carot.data.loader import MAX_LISTED
-from carot.run.predict import ABOUT_IMAGES, GROUP_ROWS
+from carot.run.prediction_file import GROUP_ROWS
+from carot.run.prediction_rows import ABOUT_IMAGES
 from carot.run.scoring import COLUMNS, LOGITS
 from carot.specs import PredictSpec
 

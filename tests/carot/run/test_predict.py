@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +28,7 @@ from carot.data.images import decode_image
 from carot.data.shifts import shift_image
 from carot.errors import CalibrationError, DataError, Interrupted, SpecError
 from carot.events import ImagesScored, Warning
-from carot.run import Predicted, execute
+from carot.run import Predicted, execute, prediction_file
 from carot.specs import PredictSpec, SetMethod
 from tests.carot.run.listener import Listener
 from tests.carot.tiny import CONFIG, tiny_model, write_images
@@ -193,10 +193,12 @@ def test_images_without_classes(checkpoint: Path, tmp_path: Path) -> None:
     (root / ".hidden.png").write_bytes(b"")
     (root / ".git").mkdir()
     (root / ".git" / "x.png").write_bytes(b"")
+    (root / "deep" / "b" / "2.png").rename(root / os.fsdecode(b"deep/b/2\xff.png"))
     rows, result = scored(spec(checkpoint, f"images:{root}"), tmp_path / "run")
     assert [row["key"] for row in rows] == [
         *(f"deep/a/{i}.png" for i in (1, 2)),
-        *(f"deep/b/{i}.png" for i in range(3)),
+        *(f"deep/b/{i}.png" for i in range(2)),
+        r"deep/b/2\udcff.png",
         "top.PNG",
     ]
     for row in rows:
@@ -259,8 +261,7 @@ def test_images_are_seen_through_a_shift(checkpoint: Path, images: Path, tmp_pat
 def test_rows_are_written_as_they_come(
     checkpoint: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # By name: the package has a function of the same name.
-    monkeypatch.setattr(import_module("carot.run.predict"), "GROUP_ROWS", 12)
+    monkeypatch.setattr(prediction_file, "GROUP_ROWS", 12)
     listener = Listener()
     result = execute(spec(checkpoint, f"folder:{images}"), tmp_path / "run", listener)
     metadata = pq.read_metadata(result.path)
