@@ -266,7 +266,7 @@ CASES = [
     *in_field("model.architecture", field="model"),
     *in_field("method.name", field="method"),
     *in_query("/jobs", "cursor", "cursor"),
-    *in_query("/jobs", "state", "state"),
+    *in_query("/jobs", "state", "state.0"),
     *in_query("/jobs", "updated_after", "updated_after"),
     *in_query("/datasets", "limit", "limit"),
     refused("limit-huge", lambda: get("/jobs", limit="9" * 400), 422, "limit"),

@@ -48,7 +48,11 @@ SHOTS = (
     Shot("dashboard-job", lambda ids: f"/jobs/{ids['succeeded']}", CHARTS),
     Shot("dashboard-job-dark", lambda ids: f"/jobs/{ids['running']}", CHARTS, "dark"),
     Shot("dashboard-job-failed", lambda ids: f"/jobs/{ids['failed']}", ".timeline li"),
-    Shot("dashboard-spec", lambda ids: f"/jobs/{ids['succeeded']}?tab=spec", "tbody tr"),
+    Shot(
+        "dashboard-spec",
+        lambda ids: f"/jobs/{ids['succeeded']}?tab=spec",
+        "[role=tabpanel]:not([hidden]) tbody tr",
+    ),
 )
 
 
