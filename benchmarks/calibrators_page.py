@@ -65,13 +65,13 @@ def coverages(found: Document) -> Iterator[str]:
     """Coverage and mean size of RAPS sets, the others in the results."""
     first = next(iter(found["datasets"].values()))["sets"]
     asked = list(dict.fromkeys(each["asked"] for each in first))
-    yield from _head(["data set", *(f"asked {coverage:.1%}" for coverage in asked)])
+    yield from _head(["data set", *(f"asked {100 * coverage:.4g} %" for coverage in asked)])
     for name, row in found["datasets"].items():
         measured = [each["measured"] for each in row["sets"] if each["method"] == "raps"]
         yield _line(
             [
                 _name(name, row),
-                *(f"{each['coverage']:.1%}, {each['mean_size']:.2f}" for each in measured),
+                *(f"{_percent(each['coverage'])}, {each['mean_size']:.2f}" for each in measured),
             ]
         )
 
@@ -80,7 +80,7 @@ def risks(found: Document) -> Iterator[str]:
     """What the threshold for each risk accepts, and how far the images lie."""
     first = next(iter(found["datasets"].values()))["risks"]
     asked = [each["max_risk"] for each in first]
-    names = [name for risk in asked for name in (f"accepted at {risk:.0%}", "wrong")]
+    names = [name for risk in asked for name in (f"accepted at {100 * risk:.4g} %", "wrong")]
     yield from _head(["data set", *names, "AUROC of the shift score", "beyond 0.99"])
     for name, row in found["datasets"].items():
         cells = [_percent(each[key]) for each in row["risks"] for key in ("accepted_share", "risk")]
@@ -102,7 +102,7 @@ def _name(name: str, row: Document) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _head(names: Sequence[str]) -> Iterator[str]:

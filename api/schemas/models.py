@@ -19,7 +19,10 @@ class CheckpointView(View):
     method: str
     classes: list[str]
     templates: list[str]
-    calibrator: dict[str, Any] | None
+    calibrator: dict[str, Any] | None = Field(
+        description="The one that is served: its kind and parameters, and what it was fitted on; "
+        "null where confidences are raw. The others that were fitted are in the report."
+    )
     metrics: dict[str, Any] = Field(description="Headline figures of its report.")
     bytes: int | None = Field(default=None, description="Size of the download.")
     sha256: str | None = Field(default=None, description="Hash of the download.")

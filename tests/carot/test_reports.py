@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 from carot.bound import smallest_singular_value
 from carot.calibration.calibration import Calibration
+from carot.calibration.fitting import Sample, fit_calibrator
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.reliability import reliability
 from carot.calibration.temperature import fit_temperature
 from carot.errors import CalibrationError
 from carot.measuring import measure
 from carot.reports import DatasetReport, Report, build_report
-from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
+from carot.specs import CalibrationSpec, EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
 from tests.carot.drawn import drawn
 
 CLASSES = tuple("abcdefg")
@@ -169,6 +170,42 @@ def test_a_report_stored_before_a_metric_was_there_is_read() -> None:
     del document["datasets"][0]["raw"]["nll"]
     with pytest.raises(ValidationError, match="nll"):
         Report.model_validate(document)
+
+
+def test_a_report_stored_before_there_were_several_calibrators_is_read() -> None:
+    calibration = fitted()
+    rows = [measured("test", calibration=calibration), measured("noise", calibration=calibration)]
+    document = json.loads(built(rows, calibration).model_dump_json())
+    del document["calibration"]
+    del document["spec"]["calibration"]
+    del document["ood_mean"]["calibrators"]
+    for row in document["datasets"]:
+        for name in ("calibrators", "sets", "risks", "shift_score", "domain"):
+            del row[name]
+    old = Report.model_validate_json(json.dumps(document))
+    assert old.datasets[0].calibrated == rows[0].calibrated
+    assert (old.calibration, old.datasets[0].calibrators, old.datasets[0].sets) == (None, (), ())
+    assert old.spec.calibration == CalibrationSpec()
+
+
+def test_the_mean_is_over_calibrators_that_every_row_has() -> None:
+    one = fitted()
+    logits, labels = drawn(500, temperature=3.0, seed=9)
+    other = fit_calibrator("isotonic", Sample(logits, labels), classes=CLASSES)
+    two = Calibration(one.calibrator, {"temperature": one.calibrator, "isotonic": other})
+    rows = [measured("a", calibration=two), measured("b", calibration=two, seed=1)]
+    mean = built(rows, two).ood_mean
+    assert mean is not None
+    assert [each.kind for each in mean.calibrators] == ["temperature", "isotonic"]
+    assert (mean.calibrators[0].ece, mean.calibrators[0].nll) == (
+        mean.calibrated_ece,
+        mean.calibrated_nll,
+    )
+    isotonic = [row.calibrators[1].metrics for row in rows]
+    assert mean.calibrators[1].brier == pytest.approx(sum(m.brier for m in isotonic) / 2)
+    partly = built([rows[0], measured("b", calibration=one)], two).ood_mean
+    assert partly is not None
+    assert [each.kind for each in partly.calibrators] == ["temperature"]
 
 
 def test_rows_of_two_data_sets_are_refused() -> None:
