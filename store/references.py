@@ -17,7 +17,9 @@ def dataset_rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """The parts of a spec, besides itself, that name a `dataset`: what is measured, and domains."""
     # Jobs from before there was a calibration in specs have none.
     domains = spec.get("calibration", {}).get("domains", ())
-    return [*(spec["evaluation"]["datasets"] or ()), *domains]
+    # Jobs that predict measure nothing.
+    measured = spec.get("evaluation", {}).get("datasets") or ()
+    return [*measured, *domains]
 
 
 def checkpoints_in(spec: dict[str, Any]) -> list[dict[str, Any]]:

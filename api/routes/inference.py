@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.callers import AnyKey, Anyone, Caller, Predicting
+from api.callers import AnyKey, Anyone, Predicting
 from api.context import Context, Ctx, RequestId
 from api.deadlines import Deadline
 from api.openapi import version as own_version
 from api.protocol_v2.outputs import metadata
-from api.protocol_v2.requests import INPUT, parse, read_raw
+from api.protocol_v2.requests import INPUT, Inference, parse, read_raw
 from api.protocol_v2.responses import answer
 from api.routes.health import ready as check_ready
 from api.routes.models import known_alias
@@ -173,7 +173,14 @@ async def infer(
     An image that cannot be read has its reason in `error`, no label and confidence 0; if none can
     be read, the request is refused.
     """
-    return await _infer(request, model, context, caller, request_id, deadline)
+    started = time.perf_counter()
+    asked = await _parsed(request, context)
+    body = asked.body(model=model.alias)
+    found = await answered(request, context, caller, body, request_id, started, deadline)
+    classes = model.classes
+    if found.checkpoint != model.checkpoint:  # just before or after the alias moved
+        classes = await to_thread.run_sync(_classes, context, caller.project, found.checkpoint)
+    return await to_thread.run_sync(answer, found, asked, model.alias, classes)
 
 
 @router.post("/models/{alias}/versions/{version}/infer", openapi_extra=BODY, responses=ANSWERS)
@@ -186,7 +193,16 @@ async def infer_version(
     deadline: Deadline = None,
 ) -> Response:
     """The same of a version: by the alias where it points to it, else of the checkpoint itself."""
-    return await _infer(request, model, context, caller, request_id, deadline)
+    started = time.perf_counter()
+    asked = await _parsed(request, context)
+    subject = {"model": model.alias} if model.current else {"checkpoint": model.checkpoint}
+    body = asked.body(**subject)
+    found = await answered(request, context, caller, body, request_id, started, deadline)
+    if found.checkpoint != model.checkpoint:
+        # While an alias moves, what it pointed to before may answer; here a version was named.
+        body = asked.body(checkpoint=model.checkpoint)
+        found = await answered(request, context, caller, body, request_id, started, deadline)
+    return await to_thread.run_sync(answer, found, asked, model.alias, model.classes)
 
 
 def _metadata(model: Model) -> ModelMetadata:
@@ -198,25 +214,14 @@ def _metadata(model: Model) -> ModelMetadata:
     )
 
 
-async def _infer(
-    request: Request,
-    model: Model,
-    context: Context,
-    caller: Caller,
-    request_id: str,
-    deadline: float | None,
-) -> Response:
-    started = time.perf_counter()
+async def _parsed(request: Request, context: Context) -> Inference:
     raw, length = await read_raw(request)
     settings = context.settings
-    asked = await to_thread.run_sync(
+    return await to_thread.run_sync(
         lambda: parse(raw, length, most=settings.max_images, largest=settings.max_image_bytes)
     )
-    subject = {"model": model.alias} if model.current else {"checkpoint": model.checkpoint}
-    body = asked.body(**subject)
-    found = await answered(request, context, caller, body, request_id, started, deadline)
-    if found.checkpoint != model.checkpoint:  # the alias has moved since
-        model = await to_thread.run_sync(
-            _model, context, caller.project, model.alias, found.checkpoint
-        )
-    return await to_thread.run_sync(answer, found, asked, model.alias, model.classes)
+
+
+def _classes(context: Context, project: str, checkpoint: str) -> int:
+    with context.database.reading() as session:
+        return len(get_checkpoint(session, project, checkpoint).classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from store.deletion import delete
 from store.tables import Checkpoint
 from tests.api.helpers import Start, bearer, new_key
 from tests.api.rows import add_checkpoint
-from tests.api.test_predict import Service, png
+from tests.api.test_predict import Brightness, Service, png
 
 PATH = "/v2/models/digits/infer"
 
@@ -194,6 +195,31 @@ def test_versions_are_checkpoints(service: Service) -> None:
         delete(session, session.get_one(Checkpoint, service.checkpoint))
     assert client.get(f"{old}/ready").status_code == 410
     assert client.get("/v2/models/digits").json()["versions"] == [other]
+
+
+class Moving(Service):
+    """Whatever is not the first checkpoint takes until the gate opens to be loaded."""
+
+    def _load(self, checkpoint_id: str) -> Brightness:
+        assert checkpoint_id == self.checkpoint or self.gate.wait(20)
+        return Brightness()
+
+
+def test_a_version_that_is_named_answers_while_its_alias_moves(start: Start) -> None:
+    service = Moving(start())
+    client, document = service.client, request(text(png(255)), outputs=[{"name": "probabilities"}])
+    assert client.post(PATH, json=document).json()["model_version"] == service.checkpoint
+    other = add_checkpoint(service.context, b"other", ("dark", "bright"))
+    service.gate.clear()
+    client.put("/models/digits", json={"checkpoint": other})
+    answer = client.post(PATH, json=document)
+    assert values(answer)["probabilities"]
+    assert answer.json()["model_version"] == service.checkpoint
+    with ThreadPoolExecutor(1) as pool:
+        named = f"/v2/models/digits/versions/{other}/infer"
+        waiting = pool.submit(client.post, named, json=document)
+        service.gate.set()
+        assert waiting.result().json()["model_version"] == other
 
 
 def test_health_and_metadata(service: Service) -> None:
