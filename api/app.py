@@ -18,8 +18,8 @@ from api.door import Door, DoorCheck
 from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
+from api.inference.defaults import best_batch, models_share
 from api.inference.engine import Engine
-from api.inference.memory import models_share
 from api.live import Live
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
@@ -132,10 +132,13 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     def memory_bytes() -> int:
         return settings.predict_memory_bytes or models_share(settings.device)
 
+    def batch() -> int:
+        return settings.predict_batch or best_batch(settings.device)
+
     engine = Engine(
         cache.load,
         memory_bytes=memory_bytes,
-        batch=settings.predict_batch,
+        batch=batch,
         wait_seconds=settings.predict_wait_seconds,
         capacity=settings.predict_queue,
         deadline_seconds=settings.predict_deadline_seconds,

@@ -64,7 +64,12 @@ class ApiSettings(Settings):
         default=20 << 20, ge=1024, description="Largest encoded image of a prediction, in bytes."
     )
     max_images: int = Field(default=64, ge=1, description="Most images in one prediction request.")
-    predict_batch: int = Field(default=64, ge=1, description="Most images in one model pass.")
+    predict_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most images in one model pass; by default 64 on a GPU and 16 on a CPU, where "
+        "larger batches are hardly faster, and everybody waits for them.",
+    )
     predict_wait_seconds: float = Field(
         default=0.003,
         ge=0,

@@ -85,7 +85,7 @@ class Batcher(Generic[T, R]):
 
     Args:
         run: items to as many results, in order.
-        batch: most items in one call.
+        batch: most items in one call; asked once there are any.
         wait_seconds: how long the first item of a batch waits for those that are on their way.
         capacity: most items on their way or waiting; beyond it `tickets` raises `Busy`.
         on_wait: told for each item how many seconds it has waited when its batch begins.
@@ -96,7 +96,7 @@ class Batcher(Generic[T, R]):
         owner: ModelOwner,
         run: Callable[[Sequence[T]], Sequence[R]],
         *,
-        batch: int,
+        batch: Callable[[], int],
         wait_seconds: float,
         capacity: int,
         on_wait: Callable[[float], None] = lambda seconds: None,
@@ -156,16 +156,17 @@ class Batcher(Generic[T, R]):
     def due(self) -> float | None:
         if not self._waiting:
             return None
-        if self._coming == 0 or len(self._waiting) >= self._batch:
+        if self._coming == 0 or len(self._waiting) >= self._batch():
             return 0.0
         return next(iter(self._waiting)).since + self._wait_seconds
 
     def take(self) -> Callable[[], None]:
         now = time.monotonic()
+        most = self._batch()
         live: list[Ticket[T, R]] = []
         late: list[Ticket[T, R]] = []
         for ticket in list(self._waiting):
-            if len(live) == self._batch:
+            if len(live) == most:
                 break
             del self._waiting[ticket]
             ticket.state = _State.LEFT

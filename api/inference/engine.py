@@ -99,7 +99,8 @@ class Engine:
         load: a checkpoint's id to its predictor; called in a thread, once per checkpoint in
             memory, may take seconds.
         memory_bytes: see `Residents`.
-        batch, wait_seconds: see `Batcher`.
+        batch: most images in one pass; a function is asked once a model is loaded.
+        wait_seconds: see `Batcher`.
         capacity: images of one model being decoded or waiting; beyond it `predict` raises `Busy`.
         deadline_seconds: the longest that a request may take.
         decoders: images decoded at the same time, each in a process of its own.
@@ -114,7 +115,7 @@ class Engine:
         load: Callable[[str], Predictor],
         *,
         memory_bytes: Callable[[], int] = lambda: 4 << 30,
-        batch: int = 64,
+        batch: int | Callable[[], int] = 64,
         wait_seconds: float = 0.003,
         capacity: int = 512,
         deadline_seconds: float = 30.0,
@@ -124,7 +125,7 @@ class Engine:
         on_wait: Callable[[float], None] = lambda seconds: None,
         on_load: Callable[[float | None], None] = lambda seconds: None,
     ) -> None:
-        self._batch = batch
+        self._batch = batch if callable(batch) else lambda: batch
         self._wait_seconds = wait_seconds
         self._capacity = capacity
         self._deadline_seconds = deadline_seconds
@@ -137,7 +138,7 @@ class Engine:
             load,
             self._queue,
             self._owner,
-            batch=batch,
+            batch=self._batch,
             memory_bytes=memory_bytes,
             on_load=on_load,
         )

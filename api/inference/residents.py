@@ -72,7 +72,7 @@ class Residents(Generic[M]):
         queue: a queue for the model that is on its way.
         owner: the thread that runs models, warm-ups too: pass by pass, so that other models'
             requests go on in between.
-        batch: most images in a pass.
+        batch: most images in a pass; asked once a model is loaded.
         memory_bytes: the bound; asked for when a model was loaded.
         on_load: told for each load how many seconds it took, or None when it failed.
     """
@@ -83,7 +83,7 @@ class Residents(Generic[M]):
         queue: Callable[[Future[M]], Batcher[Any, Any]],
         owner: ModelOwner,
         *,
-        batch: int,
+        batch: Callable[[], int],
         memory_bytes: Callable[[], int],
         on_load: Callable[[float | None], None] = lambda seconds: None,
     ) -> None:
@@ -154,7 +154,7 @@ class Residents(Generic[M]):
         started = time.perf_counter()
         try:
             model = self._load(resident.checkpoint)
-            for warm_up in model.warm_ups(self._batch):
+            for warm_up in model.warm_ups(self._batch()):
                 self._owner.call(warm_up).result()
         # Whatever it is, it belongs to those who wait for the model.
         except BaseException as error:  # noqa: BLE001

@@ -64,7 +64,9 @@ def owner(recorder: Recorder) -> Iterator[ModelOwner]:
 def queue(
     owner: ModelOwner, recorder: Recorder, name: str = "a", wait_seconds: float = LONG
 ) -> Batcher[int, int]:
-    return Batcher(owner, recorder.model(name), batch=4, wait_seconds=wait_seconds, capacity=10)
+    return Batcher(
+        owner, recorder.model(name), batch=lambda: 4, wait_seconds=wait_seconds, capacity=10
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from api.inference import memory
+from api.inference import defaults
 from api.inference.tower import Tower, is_convolutional, pad, padded_size, padded_sizes
 from carot.models import ClipModel, from_config, load_model
 from carot.specs import ModelSpec
@@ -93,11 +93,12 @@ def test_warm_ups_are_every_size_that_occurs(model: ClipModel, head: torch.Tenso
 
 def test_models_have_a_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = int(Path("/proc/meminfo").read_text(encoding="ascii").split()[1]) * 1024
-    monkeypatch.setattr(memory, "LIMITS", ())
-    assert memory.ram() == pytest.approx(whole, rel=0.05)
+    monkeypatch.setattr(defaults, "LIMITS", ())
+    assert defaults.ram() == pytest.approx(whole, rel=0.05)
     limit, none = tmp_path / "limit", tmp_path / "none"
     limit.write_text("3000000\n")
     none.write_text("max\n")
-    monkeypatch.setattr(memory, "LIMITS", (tmp_path / "absent", none, limit))
-    assert memory.ram() == 3_000_000
-    assert memory.models_share("cpu") == 1_000_000
+    monkeypatch.setattr(defaults, "LIMITS", (tmp_path / "absent", none, limit))
+    assert defaults.ram() == 3_000_000
+    assert defaults.models_share("cpu") == 1_000_000
+    assert defaults.best_batch("cpu") == 16
