@@ -8,13 +8,13 @@ puts them between the page's marks `<!-- monitor:NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.provenance import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "monitoring.md"
+END = "<!-- end -->"
 TITLES = {"zero_shot": "zero-shot", "fine_tuned": "fine-tuned"}
 WATCHERS = {
     "e_process": "this test",
@@ -36,9 +36,10 @@ def filled(page: str, document: Mapping[str, Any]) -> str:
         "recalibration": recalibration(document["models"]),
     }
     for name, lines in tables.items():
-        mark = re.compile(rf"(<!-- monitor:{name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = "\n".join(lines)
-        page = mark.sub(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)
+        before, mark, rest = page.partition(f"<!-- monitor:{name} -->\n")
+        _, end, after = rest.partition(END)
+        table = "\n".join(lines)
+        page = f"{before}{mark}\n{table}\n\n{end}{after}"
     return page
 
 

@@ -1,7 +1,7 @@
 """A calibrator fitted anew to collected labels, and whether it does better than the one in use.
 
 Half of the labels, drawn by the seed, fit it; the other half judges. It counts as better only if
-both hold there:
+these hold there:
 
 - The held-out labels are 20 times likelier under it than under the calibrator in use: 3 nats of
   negative log-likelihood saved in all. That ratio is an e-value (universal inference, Wasserman,
@@ -9,8 +9,9 @@ both hold there:
   1/20 at most, for any number of labels.
 - The mean of what it saves, label by label, exceeds 0 with 95 % confidence (one-sided, Student's
   t): for the case that neither is right, and with many labels.
+- No parameter of it ran to a bound: labels without a mistake among them determine no temperature.
 
-Neither a lower mean nor the second rule alone would do. Where 99 of 100 answers are right, half a
+Neither a lower mean nor the t-test alone would do. Where 99 of 100 answers are right, half a
 hundred labels often hold no mistake at all; a sharper calibrator then saves a little on every one
 of them, at a variance of nearly nothing. `benchmarks/monitor.py` counts how often each rule moves.
 
@@ -69,7 +70,8 @@ class Recalibration(Numbers):
         "held-out labels."
     )
     improves: bool = Field(
-        description="Whether that bound is above 0 and the labels are 20 times likelier."
+        description="Whether `gain_lower_bound` is above 0, the held-out labels are 20 times "
+        "likelier, and the labels determine the calibrator (it is not `at_bound`)."
     )
 
 
@@ -160,5 +162,5 @@ def _compared(
         gain_interval=(gain - half, gain + half),
         gain_lower_bound=bound,
         log_evidence=held_out * gain,
-        improves=bound > 0 and held_out * gain >= -math.log(ALPHA),
+        improves=bound > 0 and held_out * gain >= -math.log(ALPHA) and not calibrator.at_bound,
     )

@@ -105,6 +105,14 @@ def test_it_seldom_moves_where_mistakes_are_rare() -> None:
     assert tempting / 200 > 0.1
 
 
+def test_labels_without_a_mistake_move_nothing() -> None:
+    logits, _ = drawn(400)
+    found = again(logits / 3, logits.argmax(1), temperature(1.0))
+    assert found.log_evidence > 100
+    assert found.calibrator.at_bound
+    assert not found.improves
+
+
 def test_it_moves_when_there_is_something_to_gain() -> None:
     moves = sum(
         again(*drawn(400, temperature=2.5, seed=seed), temperature(1.0)).improves
