@@ -110,7 +110,7 @@ def delays(model: Model, edges: tuple[float, ...], streams: int, horizon: int) -
                 "set": name,
                 "images": figures.labels,
                 **{each: getattr(figures, each) for each in kept},
-                **noticed(model, real(answers), edges, streams, horizon),
+                **noticed(model, real(answers), edges, streams, horizon, figures.labels),
             }
         )
     return rows
@@ -121,12 +121,13 @@ def gaps(model: Model, edges: tuple[float, ...], streams: int, horizon: int) -> 
     confidence_P = model.sets[ID].confidence_N
     pools = {gap: Pool(confidence_P, (confidence_P - gap).clip(0)) for gap in GAPS}
     return [
-        {"gap": gap, **noticed(model, pool, edges, streams, horizon)} for gap, pool in pools.items()
+        {"gap": gap, **noticed(model, pool, edges, streams, horizon, len(confidence_P))}
+        for gap, pool in pools.items()
     ]
 
 
 def noticed(
-    model: Model, pool: Pool, edges: tuple[float, ...], streams: int, horizon: int
+    model: Model, pool: Pool, edges: tuple[float, ...], streams: int, horizon: int, images: int
 ) -> dict[str, Any]:
     """Delays of both e-processes, from the start and after a calibrated time."""
     calm = calibrated(model.sets[ID])
@@ -140,23 +141,27 @@ def noticed(
             watchers=(OurTest, ConstantStakes),
         )
         change = horizon if parts else 0
-        found[when] = {each: delay(first_R, change) for each, first_R in first.items()}
+        found[when] = {each: delay(first_R, change, images) for each, first_R in first.items()}
     return found
 
 
-def delay(first_R: NDArray[np.int64], change: int) -> dict[str, Any]:
+def delay(first_R: NDArray[np.int64], change: int, images: int) -> dict[str, Any]:
     """Labels after the change until the alarm; streams that alarmed before it do not count.
+
+    `at_once` is the share that alarmed within as many labels as the set has images: later ones
+    also tell how these very images happen to differ from their confidences.
 
     The median is null where half of the streams or more never alarmed.
     """
     counted_R = first_R[(first_R == 0) | (first_R > change)]
     after = [int(first) - change if first else math.inf for first in counted_R]
     if not after:
-        return {"median": None, "never": None, "before": 1.0}
+        return {"median": None, "never": None, "at_once": None, "before": 1.0}
     median = statistics.median_high(after)
     return {
         "median": int(median) if math.isfinite(median) else None,
         "never": float((counted_R == 0).mean()),
+        "at_once": sum(labels <= images for labels in after) / len(after),
         "before": 1 - len(counted_R) / len(first_R),
     }
 
@@ -180,7 +185,8 @@ def show(name: str, found: Mapping[str, Any], horizon: int) -> None:
     for row in found["recalibration"]["calibrated"]:
         print(
             f"  calibrated, {row['labels']} labels: moved {row['moved']:.3f} "
-            f"(lower held-out NLL {row['lower_held_out_nll']:.3f})"
+            f"(lower held-out NLL {row['lower_held_out_nll']:.3f}, "
+            f"by the t-test {row['significantly_lower']:.3f})"
         )
     for row in found["recalibration"]["sets"]:
         each = [row[str(n)] for n in LABELS if str(n) in row]

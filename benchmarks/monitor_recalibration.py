@@ -36,7 +36,7 @@ def recalibrations(
 
 def calm_moves(model: Model, labels: int, repeats: int) -> dict[str, Any]:
     """With labels drawn from the calibrator that is in use: nothing can be gained."""
-    answers, moved, lower = model.sets[ID], 0, 0
+    answers, moved, lower, significant = model.sets[ID], 0, 0, 0
     for seed in range(repeats):
         generator = torch.Generator().manual_seed(seed)
         chosen_n = torch.randint(len(answers.labels_N), (labels,), generator=generator)
@@ -48,12 +48,14 @@ def calm_moves(model: Model, labels: int, repeats: int) -> dict[str, Any]:
         found = _asked(model, logits_NC, drawn_N, seed)
         moved += found.improves
         lower += found.gain > 0
+        significant += found.gain_lower_bound > 0
     return {
         "labels": labels,
         "repeats": repeats,
         "moved": moved / repeats,
         "moved_standard_error": standard_error(moved / repeats, repeats),
         "lower_held_out_nll": lower / repeats,
+        "significantly_lower": significant / repeats,
     }
 
 

@@ -13,20 +13,22 @@ Ziegel 2023, arXiv 2203.00426). One may look every minute, and stop or go on at 
 
 The bets are spread over δ of both signs and several sizes, everywhere and in each third of the
 confidences by itself, and over δ in proportion to the log odds (Cox's (1958) slope: confidences too
-far from one half, or too near). Half the wealth is not staked. After each label a share 1 / (t +
-1000) of it is dealt out anew as at the start (fixed share, Herbster and Warmuth 1998, with a rate
-that falls): so a change after many good labels is found nearly as fast as one at the start, at a
-price of ½ log(1 + t / 1000) nats. Who bets what is settled before the label comes, so that the
-martingale stays one.
+far from one half, or too near). Half the wealth is not staked. After each label a share
+1 / (t + 1000) of it is dealt out anew as at the start (fixed share, Herbster and Warmuth 1998, with
+a rate that falls), at a price of ½ log(1 + t / 1000) nats: so a change after thousands of good
+labels takes about twice as many to find as one at the start, not ten times as many
+(`benchmarks/monitor.py`). Who bets what is settled before the label comes, so that the martingale
+stays one.
 
 A confidence of exactly 1 that is wrong refutes H0 by itself. It is often a rounded 0.99999, and
 sometimes a slip of whoever labelled, so that no bet takes more than e^2 from any label: a handful
 of such answers is an alarm, one is not. Nothing here is ever infinite.
 
 Labels count in the order they are given. Which predictions are logged and labelled may depend on
-confidence, class, shift score and time, since H0 speaks of each label given those: no weights are
-needed, and none would help. It must not depend on whether the answer is right: people who report
-errors alone will make any model look overconfident. Loads no torch.
+time, on the past and on confidence, since H0 speaks of each label given those: no weights are
+needed, and none would help. If it depends on class or shift score, the test is of calibration given
+what was chosen. It must not depend on whether the answer is right: people who report errors alone
+will make any model look overconfident. Loads no torch.
 """
 
 from __future__ import annotations

@@ -84,15 +84,14 @@ def test_the_others_are_what_they_are_called() -> None:
 
 
 def test_delays_count_from_the_change() -> None:
-    first = np.array([0, 30, 110, 120, 150])
-    found = delay(first, 100)
-    assert found == {"median": 50, "never": 0.25, "before": pytest.approx(0.2)}
-    assert delay(np.array([0, 0, 5]), 0) == {
-        "median": None,
-        "never": pytest.approx(2 / 3),
-        "before": 0,
-    }
-    assert delay(np.array([5, 7]), 100)["median"] is None
+    found = delay(np.array([0, 30, 110, 120, 150]), 100, 20)
+    share = pytest.approx(0.2)
+    assert found == {"median": 50, "never": 0.25, "at_once": 0.5, "before": share}
+    none = delay(np.array([0, 0, 5]), 0, 4)
+    assert none["median"] is None
+    assert none["never"] == pytest.approx(2 / 3)
+    assert none["at_once"] == 0
+    assert delay(np.array([5, 7]), 100, 10)["median"] is None
 
 
 def test_answers_are_over_the_temperature() -> None:

@@ -60,7 +60,8 @@ def test_the_figures_are_what_loops_compute() -> None:
     assert found.gain_interval == pytest.approx((interval.low, interval.high), rel=1e-9)
     one_sided = stats.ttest_1samp(gains, 0, alternative="greater")
     assert found.gain_lower_bound == pytest.approx(one_sided.confidence_interval(0.95).low)
-    assert found.improves == bool(one_sided.pvalue < 0.05)
+    assert found.log_evidence == pytest.approx(math.fsum(gains), rel=1e-9)
+    assert found.improves == bool(one_sided.pvalue < 0.05 and math.fsum(gains) >= math.log(20))
     assert found.improves
 
 
@@ -87,6 +88,29 @@ def test_it_seldom_moves_away_from_what_is_right(labels: int) -> None:
     moves = sum(again(*drawn(labels, seed=seed), right).improves for seed in range(200))
     # No better calibrator exists: fewer than one in twenty, with room for chance.
     assert moves / 200 <= 0.05
+
+
+def test_it_seldom_moves_where_mistakes_are_rare() -> None:
+    # Half a hundred labels without a mistake make any sharper temperature look good.
+    right, moves, tempting = temperature(1.0), 0, 0
+    for seed in range(200):
+        logits, _ = drawn(100, seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        logits[:, 0] += 9
+        labels = torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
+        found = again(logits, labels, right)
+        moves += found.improves
+        tempting += found.gain_lower_bound > 0
+    assert moves / 200 <= 0.05
+    assert tempting / 200 > 0.1
+
+
+def test_labels_without_a_mistake_move_nothing() -> None:
+    logits, _ = drawn(400)
+    found = again(logits / 3, logits.argmax(1), temperature(1.0))
+    assert found.log_evidence > 100
+    assert found.calibrator.at_bound
+    assert not found.improves
 
 
 def test_it_moves_when_there_is_something_to_gain() -> None:
