@@ -36,6 +36,7 @@ from api.routes import (
     session,
     streams,
     webhooks,
+    workers,
 )
 from api.settings import ApiSettings
 from api.uploads import clean_scratch
@@ -59,6 +60,7 @@ NOUNS = (
     models,
     predictions,
     webhooks,
+    workers,
     keys,
     session,
     health,

@@ -33,6 +33,7 @@ from store.idempotency import forget_old
 from store.settings import Settings
 from store.states import HELD, TERMINAL, JobState
 from store.tables import Artifact, Checkpoint, Job, ModelAlias
+from store.workers import forget_workers
 
 log = logging.getLogger(__name__)
 Metrics = Mapping[str, Any]
@@ -43,6 +44,7 @@ def tidy(database: Database, artifacts: ArtifactStore, settings: Settings) -> No
     with database.session() as session:
         forget_old(session, DAY_SECONDS)
         forget_expired(session)
+        forget_workers(session, DAY_SECONDS)
     if settings.keep_checkpoints is not None:
         drop_checkpoints(database, artifacts, settings.keep_checkpoints)
     collect_garbage(database, artifacts, snapshot_days=settings.keep_snapshot_days)

@@ -13,13 +13,15 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.testclient import TestClient
 
 from api.callers import Anyone, OpenRoutes, UndeclaredScope, declared_scopes, is_open
+from store.claims import claim_next
 from store.keys import revoke_key
 from store.projects import find_project
+from store.queues import QUEUES
 from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
 from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
-from tests.api.rows import add_checkpoint, add_report
+from tests.api.rows import add_checkpoint, add_report, add_worker
 
 OPEN = {("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")}
 # What a request needs to get as far as looking the id in its path up.
@@ -68,6 +70,10 @@ def things(client: TestClient) -> dict[str, str]:
     with context_of(client).database.session() as session:
         url = "https://hooks.example/carot"
         webhook = create_webhook(session, DEFAULT_PROJECT, url, ["succeeded"]).id
+        held = claim_next(session, "worker", 60.0, QUEUES)
+    assert held is not None
+    assert held.job_id == job["id"]
+    add_worker(context_of(client), "worker")
     return {
         "dataset_id": dataset["id"],
         "job_id": job["id"],
@@ -192,6 +198,7 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /jobs/{job_id}/events/stream": {"jobs:read"},
         "GET /datasets/{dataset_id}": {"jobs:read"},
         "GET /presets": {"jobs:read"},
+        "GET /workers": {"jobs:read"},
         "POST /jobs": {"jobs:write"},
         "POST /jobs/{job_id}/cancel": {"jobs:write"},
         "POST /datasets": {"jobs:write"},
