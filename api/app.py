@@ -25,6 +25,7 @@ from api.rates import Rates
 from api.readiness import Readiness
 from api.routes import (
     checkpoints,
+    comparisons,
     datasets,
     health,
     jobs,
@@ -56,6 +57,7 @@ NOUNS = (
     streams,
     presets,
     checkpoints,
+    comparisons,
     reports,
     models,
     predictions,

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
+from pydantic import BaseModel
 
 from api.doorbell import Doorbell
 from api.hosts import Hosts
@@ -17,13 +18,19 @@ from api.inference.engine import Engine
 from api.measures import Measures
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recent import Recent
 from api.settings import ApiSettings
+from api.unpacked import Unpacked
 from api.webhooks.targets import Targets
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
 from store.statistics import Ledger, Models
 
+COMPARISONS = 100
+"""Answers about kept logits that are remembered."""
+ANALYSES = 2
+"""Of kept logits at the same time; they take processors and memory."""
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 
 
@@ -33,6 +40,8 @@ class Context:
 
     Attributes:
         ledger, models: what was read for `/metrics` before.
+        bundles: artifacts that were unpacked.
+        comparisons: answers about kept logits, which never change.
         draining: whether it is about to stop, and only those who ask are to know.
         stopping: whether it is ending what is under way.
     """
@@ -52,8 +61,15 @@ class Context:
     draining: Callable[[], bool] = lambda: False
     stopping: Callable[[], bool] = lambda: False
     ingests: CapacityLimiter = field(init=False)
+    bundles: Unpacked = field(init=False)
+    comparisons: Recent[BaseModel] = field(default_factory=lambda: Recent(COMPARISONS))
+    analyses: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
+        self.bundles = Unpacked(
+            self.settings.data_dir / "unpacked", self.artifacts, self.settings.unpacked_bytes
+        )
+        self.analyses = CapacityLimiter(ANALYSES)
         # Apart from the limit of all threads: uploads that wait must not hold up other requests.
         self.ingests = CapacityLimiter(self.settings.ingest_processes)
 

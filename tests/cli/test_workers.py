@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +20,9 @@ from tests.acceptance.harness import free_port
 pytestmark = pytest.mark.slow
 
 
-def test_who_is_there(tmp_path: Path, _sqlite_template: Path) -> None:
-    shutil.copy(_sqlite_template, tmp_path / "carot.db")
+def test_who_is_there(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'carot.db'}")
+    database.upgrade()
     gpu = {"name": "Test GPU", "memory_bytes": 80 << 30}
     Presence("carot-7@gpu-3", "gpu-3", 7, ("gpu",), [gpu], "1.2", 60.0).beat(database)
     database.close()
