@@ -185,5 +185,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         for each in (targets, context.targets):
             each.close()
         context.engine.close()
+        context.thumbnails.close()
         context.doorbell.close()
         context.database.close()

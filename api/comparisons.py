@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.context import Context
-from api.kept import Measured, Outputs, outputs, reproducible
+from api.kept import Measured, Outputs, calibrated, outputs
 from api.problems import Problem
 from api.schemas.comparisons import (
     ComparedDataset,
@@ -136,14 +136,12 @@ def _log(report: Measured, kept: Outputs, confidence: ConfidenceName) -> tuple[T
     raw_NK = from_numpy(kept.logits_NK)
     if confidence == "raw" or report.calibrator is None:
         return raw_NK, labels_N
-    if kept.calibrated_NK is not None:
-        return from_numpy(kept.calibrated_NK), labels_N
-    calibrator = reproducible(report, len(kept.classes))
-    if calibrator is None:
+    log_NK = calibrated(report, kept)
+    if log_NK is None:
         raise NotPaired(
             f"{report.report_id} kept no calibrated confidences of it; compare the raw ones"
         )
-    return calibrator.log_probabilities(raw_NK), labels_N
+    return log_NK, labels_N
 
 
 def _nothing_shared(left_out: Sequence[LeftOut], faults: Sequence[NotPaired]) -> Problem:

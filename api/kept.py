@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from store.checkpoints import get_checkpoint
 from store.errors import ArtifactCorrupt
 from store.reports import get_report, newest_with_logits
 from store.tables import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -131,17 +134,24 @@ def newest_report(context: Context, project: str, checkpoint_id: str) -> str:
     return found
 
 
-def reproducible(report: Measured, classes: int) -> AnyCalibrator | None:
-    """The calibrator, if what it was measured to give follows from the kept logits.
+def calibrated(report: Measured, kept: Outputs) -> Tensor | None:
+    """Log-probabilities after the calibrator that is served; loads torch.
 
-    That of a temperature always does. Others see all classes of the classifier, and more than the
-    logits, so it does not where a data set has only some of them, or in domains.
+    None without a calibrator, and where what it was measured to give does not follow from what was
+    kept. That of a temperature always does. Others see all classes of the classifier, and more
+    than the logits, so it does not where a data set has only some of them, or in domains.
     """
+    from torch import from_numpy
+
+    if kept.calibrated_NK is not None:
+        return from_numpy(kept.calibrated_NK)
     calibrator = report.calibrator
-    if isinstance(calibrator, TemperatureCalibrator) or calibrator is None:
-        return calibrator
-    whole = classes == len(report.classes) and calibrator.kind != "domain_temperature"
-    return calibrator if whole else None
+    if calibrator is None:
+        return None
+    whole = len(kept.classes) == len(report.classes) and calibrator.kind != "domain_temperature"
+    if not whole and not isinstance(calibrator, TemperatureCalibrator):
+        return None
+    return calibrator.log_probabilities(from_numpy(kept.logits_NK))
 
 
 def _read(row: Report, logits: Bundle | None) -> Measured:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -13,6 +15,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.testclient import TestClient
 
 from api.callers import Anyone, OpenRoutes, UndeclaredScope, declared_scopes, is_open
+from carot.data.digits import handwritten_digits
 from store.claims import claim_next
 from store.keys import revoke_key
 from store.projects import find_project
@@ -21,11 +24,17 @@ from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
 from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
+from tests.api.measured import Row, add_measured
 from tests.api.rows import add_checkpoint, add_report, add_worker
 
 OPEN = {("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")}
+DIGIT = handwritten_digits("test").keys[0]
 # What a request needs to get as far as looking the id in its path up.
 BODIES: dict[tuple[str, str], Any] = {("PATCH", "/jobs/{job_id}"): {"priority": 1}}
+QUERIES = {
+    ("GET", "/datasets/{dataset_id}/image"): {"split": "test", "key": DIGIT},
+    ("GET", "/reports/{report_id}/image"): {"key": DIGIT},
+}
 # Nobody owns presets; an alias of one's own may have the name of somebody else's.
 OWNERLESS = {("GET", "/presets/{name}"), ("PUT", "/models/{alias}")}
 NOWHERE = ("GET", "/nowhere")
@@ -57,13 +66,14 @@ def ask(client: TestClient, method: str, path: str, **options: Any) -> httpx.Res
 
 
 @pytest.fixture
-def things(client: TestClient) -> dict[str, str]:
+def things(client: TestClient, tmp_path: Path) -> dict[str, str]:
     """One of each thing, in the default project; the value for each parameter of a path."""
     owner = bearer(new_key(client, "admin"))
     dataset = client.post("/datasets", json={"source": "builtin:digits"}, headers=owner).json()
     job = client.post("/jobs", json=JOB, headers=owner).json()
     checkpoint = add_checkpoint(context_of(client), b"secret weights")
-    report = add_report(context_of(client), checkpoint, {"version": 1})
+    measured = replace(Row.of(), keys=handwritten_digits("test").keys[:300])
+    report, _ = add_measured(context_of(client), tmp_path, [measured], checkpoint=checkpoint)
     done = client.put("/models/private", json={"checkpoint": checkpoint}, headers=owner)
     assert done.status_code == 200
     [key] = client.get("/keys", headers=owner).json()["data"]
@@ -199,6 +209,10 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /datasets/{dataset_id}": {"jobs:read"},
         "GET /presets": {"jobs:read"},
         "GET /workers": {"jobs:read"},
+        "GET /datasets/{dataset_id}/samples": {"jobs:read"},
+        "GET /datasets/{dataset_id}/image": {"jobs:read"},
+        "GET /reports/{report_id}/image": {"models:read"},
+        "GET /comparisons": {"models:read"},
         "POST /jobs": {"jobs:write"},
         "POST /jobs/{job_id}/cancel": {"jobs:write"},
         "POST /datasets": {"jobs:write"},
@@ -285,7 +299,9 @@ def test_ids_of_another_project_are_unknown(client: TestClient, things: dict[str
         if "{" not in path or (method, path) in OWNERLESS:
             continue
         filled = path.format(**things)
-        options = {"json": BODIES[method, path]} if (method, path) in BODIES else {}
+        options: dict[str, Any] = {"params": QUERIES.get((method, path))}
+        if (method, path) in BODIES:
+            options["json"] = BODIES[method, path]
         answer = client.request(method, filled, headers=other, **options)
         assert answer.status_code == 404, (method, filled, answer.text)
         assert answer.json()["code"] == "not_found"
