@@ -9,7 +9,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from carot.calibration.fitting import FITS
 from carot.snapshots import fingerprint
-from carot.specs import CALIBRATORS, KINDS, AnySpec, CalibrationSpec, FinetuneSpec, RunSpec
+from carot.specs import (
+    CALIBRATORS,
+    KINDS,
+    AnySpec,
+    CalibrationSpec,
+    FinetuneSpec,
+    PredictSpec,
+    RunSpec,
+)
 
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
 FOLDER = {"folder": "f"}
@@ -39,11 +47,14 @@ def test_every_calibrator_can_be_asked_for() -> None:
     assert tuple(FITS) == CALIBRATORS
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_run_calibrates(kind: str) -> None:
-    asked = spec(kind, calibration={"calibrator": "isotonic"})
+@pytest.mark.parametrize("kind", NEEDS)
+def test_every_kind_of_run_that_measures_calibrates(kind: str) -> None:
+    assert set(NEEDS) == set(KINDS) - {"predict"}
+    asked, silent = spec(kind, calibration={"calibrator": "isotonic"}), spec(kind)
+    assert not isinstance(asked, PredictSpec)
+    assert not isinstance(silent, PredictSpec)
     assert asked.calibration.calibrator == "isotonic"
-    assert spec(kind).calibration == CalibrationSpec()
+    assert silent.calibration == CalibrationSpec()
 
 
 def test_by_default_all_are_tried_and_the_temperature_is_served() -> None:
@@ -67,7 +78,7 @@ def test_by_default_all_are_tried_and_the_temperature_is_served() -> None:
         ({"domains": [SITE, SITE]}, "domains"),
         ({"domains": [SITE | {"name": "own"}]}, "domains"),
         ({"perturbations": [{"shift": "printed"}]}, "perturbations"),
-        ({"perturbations": [{"shift": "fog"}, {"shift": "fog", "severity": 2}]}, "perturbations"),
+        ({"perturbations": [{"shift": "fog"}, {"shift": "fog", "severity": 4}]}, "perturbations"),
         ({"coverages": [1.0]}, "coverages"),
         ({"coverages": [0.9, 0.9]}, "coverages"),
         ({"max_risks": [0.0]}, "max_risks"),
