@@ -24,6 +24,11 @@ from store.errors import NoSpace, NotBeneathRoot
 from store.roots import beneath
 from store.tables import Dataset
 
+UNREADABLE = 1000
+"""Most names of images left out that are kept."""
+FOUND = frozenset({"warnings", "unreadable", "unreadable_images"})
+"""What checking an upload found; kept in the row beside where it came from."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -86,6 +91,9 @@ def from_file(
             )
     if manifest.warnings:
         source = {**source, "warnings": list(manifest.warnings)}
+    if manifest.unreadable:
+        listed = list(manifest.unreadable[:UNREADABLE])
+        source = {**source, "unreadable": listed, "unreadable_images": len(manifest.unreadable)}
     return Draft(
         name,
         source,
@@ -144,7 +152,6 @@ def from_bundled(reference: str, name: str | None) -> Draft:
 
 def view(row: Dataset) -> DatasetView:
     """A stored data set as the API shows it."""
-    source = {k: v for k, v in row.source.items() if k != "warnings"}
-    shown = DatasetView.model_validate(row)
-    warnings = row.source.get("warnings", [])
-    return shown.model_copy(update={"source": source, "warnings": warnings})
+    source = {k: v for k, v in row.source.items() if k not in FOUND}
+    found = {k: v for k, v in row.source.items() if k in FOUND}
+    return DatasetView.model_validate(row).model_copy(update={"source": source, **found})

@@ -6,12 +6,14 @@ Shape suffixes: N images, K classes of the data set.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+from anyio import to_thread
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from api.context import Context
 from api.problems import Problem, invalid
@@ -25,6 +27,8 @@ from store.tables import Report
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,16 @@ def calibrated(report: Measured, kept: Outputs) -> Tensor | None:
     if not whole and not isinstance(calibrator, TemperatureCalibrator):
         return None
     return calibrator.log_probabilities(from_numpy(kept.logits_NK))
+
+
+async def remembered(context: Context, key: Hashable, make: Callable[[], Answer]) -> Answer:
+    """An answer about kept logits; what is known already waits for nothing that is under way."""
+    found = context.comparisons.get(key)
+    if found is None:
+        found = await to_thread.run_sync(
+            context.comparisons.get_or_make, key, make, limiter=context.analyses
+        )
+    return cast(Answer, found)
 
 
 def _read(row: Report, logits: Bundle | None) -> Measured:

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from store.tables import Artifact
 FOLDER = re.compile(r"([0-9a-f]{64})-(\d+)")
 ASIDE = ".unpacking-"
 GONE = ".removing-"
+LEFT_SECONDS = 86_400.0
+"""What is still aside after that was left by a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,8 @@ class Unpacked:
             found: list[tuple[float, int, Path]] = []
             with suppress(FileNotFoundError):
                 for path in self._root.iterdir():
-                    match = FOLDER.fullmatch(path.name)
-                    if match is not None:
-                        with suppress(FileNotFoundError):
-                            found.append((path.stat().st_mtime, int(match[2]), path))
+                    with suppress(FileNotFoundError):
+                        self._note(path, path.stat().st_mtime, found)
             total = sum(kept for _, kept, _ in found)
             for _, kept, path in sorted(found):
                 if total + size <= self._max_bytes:
@@ -136,6 +137,13 @@ class Unpacked:
                 if not self._used[path.name]:
                     self._remove(path)
                     total -= kept
+
+    def _note(self, path: Path, used: float, found: list[tuple[float, int, Path]]) -> None:
+        match = FOLDER.fullmatch(path.name)
+        if match is not None:
+            found.append((used, int(match[2]), path))
+        elif path.name.startswith((ASIDE, GONE)) and used < time.time() - LEFT_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
         """Out of sight first, so that nobody finds a part of it."""

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from cli.calibration import calibration, calibrators, recalibrate
-from cli.client import Client
+from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Url
-from cli.output import emit, figure, out, percent, table
+from cli.output import emit, err, figure, out, percent, table
 
 app = typer.Typer(help="Aliases and checkpoints of the service.", no_args_is_help=True)
 for command in (calibration, calibrators, recalibrate):
@@ -57,6 +57,41 @@ def checkpoints(
         rows.append((each["id"], each["name"], each["method"], *figures, *others))
     columns = ("id", "name", "method", ">ID accuracy", ">ECE", ">OOD accuracy", ">ECE")
     out.print(table(None, columns, rows))
+
+
+@app.command()
+def compare(
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(metavar="CHECKPOINT...", help="Two to ten; the first is the base."),
+    ],
+    raw: Annotated[bool, typer.Option("--raw", help="Confidences before calibration.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Differences to the first checkpoint on the same images; a star marks those beyond chance."""
+    with Client(url) as client:
+        found = client.get(
+            "/comparisons", checkpoint=checkpoints, confidence="raw" if raw else "calibrated"
+        )
+    if as_json:
+        emit(found)
+        return
+    names = {each["report_id"]: each["checkpoint_id"] for each in found["models"]}
+    rows = []
+    for dataset in found["datasets"]:
+        for report in [each["report_id"] for each in found["models"][1:]]:
+            mine = [each for each in dataset["differences"] if each["report_id"] == report]
+            rows.append((dataset["name"], names[report], *map(_difference, mine)))
+    columns = ("data set", "checkpoint", ">accuracy", ">NLL", ">Brier", ">squared error")
+    out.print(table(None, columns, rows))
+    for each in found["left_out"]:
+        err.print(f"{each['name']}: left out: {each['reason']}", markup=False, highlight=False)
+
+
+def _difference(each: Document) -> str:
+    low, high = each["interval"]
+    return f"{each['value']:+.4f} [{low:+.4f}, {high:+.4f}]{'*' if each['real'] else ' '}"
 
 
 @app.command("set")

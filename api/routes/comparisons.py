@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Query
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from api.callers import ModelsReader
 from api.comparisons import compare_reports
 from api.context import Context, Ctx, known_shape
-from api.kept import measured, newest_report
+from api.kept import Measured, measured, newest_report, remembered
 from api.problems import invalid
 from api.schemas.comparisons import Comparison, ConfidenceName
 
@@ -41,27 +41,18 @@ async def compare(
     same images with 95 % intervals, from the logits that the reports kept. `real` says which
     differences are more than chance, all of the answer taken together.
     """
-    return await to_thread.run_sync(
-        _compare, context, caller.project, checkpoint, report, confidence, limiter=context.analyses
-    )
+    found = await to_thread.run_sync(_named, context, caller.project, checkpoint, report)
+    key = ("comparison", tuple(each.report_id for each in found), confidence)
+    return await remembered(context, key, lambda: compare_reports(context, found, confidence))
 
 
-def _compare(
-    context: Context,
-    project: str,
-    checkpoints: list[str],
-    reports: list[str],
-    confidence: ConfidenceName,
-) -> Comparison:
+def _named(
+    context: Context, project: str, checkpoints: list[str], reports: list[str]
+) -> list[Measured]:
     ids = [newest_report(context, project, known_shape("checkpoint", id)) for id in checkpoints]
     ids += [known_shape("report", id) for id in reports]
     if not FEWEST <= len(ids) <= MOST:
         raise invalid("checkpoint", f"name {FEWEST} to {MOST} checkpoints or reports")
     if len(set(ids)) != len(ids):
         raise invalid("checkpoint", "two of them are the same report")
-    found = [measured(context, project, id) for id in ids]
-    answer = context.comparisons.get_or_make(
-        ("comparison", tuple(ids), confidence),
-        lambda: compare_reports(context, found, confidence),
-    )
-    return cast(Comparison, answer)
+    return [measured(context, project, id) for id in ids]

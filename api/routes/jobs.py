@@ -221,7 +221,12 @@ def metrics(
         str | None, Query(max_length=1000, description="Comma separated; by default all.")
     ] = None,
     resolution: Annotated[
-        int | None, Query(ge=2, le=10_000, description="Most points of a curve.")
+        int | None,
+        Query(
+            ge=2,
+            le=10_000,
+            description="Most points of a curve; from 8 on, spikes are among them.",
+        ),
     ] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:

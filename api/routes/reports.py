@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar, cast
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
 
 from api.callers import ModelsReader
 from api.context import Context, Ctx, known_shape
 from api.details import MOST_MISTAKES, classes_of, mistakes_of
-from api.kept import Measured, measured
+from api.kept import Answer, Measured, measured, remembered
 from api.listings import place_of
 from api.pictures import picture, shift_of
 from api.schemas.common import Cursor, Limit, Page
@@ -21,7 +20,6 @@ from api.schemas.models import ReportHeader, ReportView
 from api.schemas.reports import ClassesView, MistakesView
 from store import reports as store
 
-Answer = TypeVar("Answer", bound=BaseModel)
 RowName = Annotated[
     str | None,
     Query(
@@ -64,9 +62,7 @@ async def classes(
     report_id: str, context: Ctx, caller: ModelsReader, dataset: RowName = None
 ) -> ClassesView:
     """A data set of a report class by class, from the logits that it kept."""
-    return await to_thread.run_sync(
-        _detail, context, caller.project, report_id, dataset, classes_of, limiter=context.analyses
-    )
+    return await _detail(context, caller.project, report_id, dataset, classes_of)
 
 
 @router.get("/{report_id}/mistakes")
@@ -78,9 +74,7 @@ async def mistakes(
     limit: Annotated[int, Query(ge=1, le=MOST_MISTAKES, description="Most mistakes.")] = 20,
 ) -> MistakesView:
     """The most confident mistakes on a data set of a report, the most confident first."""
-    found = await to_thread.run_sync(
-        _detail, context, caller.project, report_id, dataset, mistakes_of, limiter=context.analyses
-    )
+    found = await _detail(context, caller.project, report_id, dataset, mistakes_of)
     return found.model_copy(update={"data": found.data[:limit]})
 
 
@@ -99,19 +93,18 @@ async def image(
     )
 
 
-def _detail(
+async def _detail(
     context: Context,
     project: str,
     report_id: str,
     dataset: str | None,
     make: Callable[[Context, Measured, int], Answer],
 ) -> Answer:
-    report = measured(context, project, known_shape("report", report_id))
+    wanted = known_shape("report", report_id)
+    report = await to_thread.run_sync(measured, context, project, wanted)
     index = report.index(dataset)
-    answer = context.comparisons.get_or_make(
-        (make.__name__, report.report_id, index), lambda: make(context, report, index)
-    )
-    return cast(Answer, answer)
+    key = (make.__name__, report.report_id, index)
+    return await remembered(context, key, lambda: make(context, report, index))
 
 
 def _picture(

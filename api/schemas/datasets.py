@@ -53,6 +53,12 @@ class DatasetView(View):
     images: int
     bytes: int
     warnings: list[str] = Field(default=[], description="What was left out, and why.")
+    unreadable_images: int = Field(
+        default=0, description="How many images were left out because they cannot be read."
+    )
+    unreadable: list[str] = Field(
+        default=[], description="Their names and what is wrong with each; at most 1,000."
+    )
     created_at: Time
     deleted_at: Time | None = Field(default=None, description="When its images were deleted.")
 

@@ -89,8 +89,21 @@ def add_measured(
             labels=row.labels.to(torch.int64).numpy(),
             keys=np.array(row.keys),
         )
-    content = b"".join(pack(logits))
-    blob = context.artifacts.put(io.BytesIO(content))
+    document = {
+        "version": 1,
+        "method": "carot",
+        "classes": list(classes),
+        "calibrator": None if calibrator is None else calibrator.to_json(),
+        "datasets": [row.document(calibrator) for row in rows],
+    }
+    return add_report_with_logits(context, checkpoint, document, logits), checkpoint
+
+
+def add_report_with_logits(
+    context: Context, checkpoint: str, document: dict[str, Any], folder: Path
+) -> str:
+    """A report of a checkpoint, whose logits are the files of a folder; its id."""
+    blob = context.artifacts.put(io.BytesIO(b"".join(pack(folder))))
     with context.database.session() as session:
         made = session.get_one(Checkpoint, checkpoint)
         artifact = Artifact(
@@ -111,14 +124,8 @@ def add_measured(
             job_id=made.job_id,
             checkpoint_id=checkpoint,
             logits_artifact_id=artifact.id,
-            document={
-                "version": 1,
-                "method": "carot",
-                "classes": list(classes),
-                "calibrator": None if calibrator is None else calibrator.to_json(),
-                "datasets": [row.document(calibrator) for row in rows],
-            },
+            document=document,
         )
         session.add(report)
         session.flush()
-        return report.id, checkpoint
+        return report.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import pytest
@@ -70,3 +71,23 @@ def test_a_curve_is_thinned_to_few_points(
         record_metrics(session, held, [(step, "loss", 0.0) for step in range(10)])
         curves = list_metrics(session, held.job_id, resolution=resolution)
     assert [step for step, _ in curves["loss"]] == steps
+
+
+def test_a_thinned_curve_keeps_its_spikes(database: Database) -> None:
+    rng = random.Random(0)
+    values: list[float | None] = [rng.random() for _ in range(5000)]
+    values[1234], values[4321], values[2000:2200] = 50.0, -50.0, [None] * 200
+    held = claimed(database, new_job(database))
+    with database.session() as session:
+        record_metrics(session, held, [(i, "loss", value) for i, value in enumerate(values)])
+        for resolution in (8, 9, 100, 1001, 4999):
+            thin = list_metrics(session, held.job_id, resolution=resolution)["loss"]
+            assert len(thin) <= resolution
+            assert len(thin) > resolution / 2 - 2
+            assert thin == sorted(set(thin), key=lambda point: point[0])
+            assert all(values[step] == value for step, value in thin)
+            assert (thin[0][0], thin[-1][0]) == (0, 4999)
+            assert {(1234, 50.0), (4321, -50.0)} <= set(thin)
+        assert list_metrics(session, held.job_id, resolution=5000)["loss"][2000] == (2000, None)
+        thin = list_metrics(session, held.job_id, resolution=500)["loss"]
+    assert None in {value for _, value in thin}, "a gap stays one"

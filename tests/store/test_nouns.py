@@ -13,8 +13,8 @@ from store.database import Database
 from store.datasets import create_dataset, get_dataset, list_datasets
 from store.errors import IdempotencyConflict, NotFound, StaleFence
 from store.idempotency import keep, look, take
-from store.reports import create_report, get_report, list_reports
-from store.tables import DEFAULT_PROJECT, Artifact
+from store.reports import create_report, get_report, list_reports, newest_with_logits
+from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint
 from tests.store.conftest import claimed, new_job
 
 
@@ -39,6 +39,22 @@ def a_checkpoint(database: Database, held: Claim) -> str:
             calibrator={"temperature": 1.5},
             metrics={"accuracy": 0.9},
         ).id
+
+
+def test_the_newest_report_that_kept_logits(database: Database) -> None:
+    held = claimed(database, new_job(database))
+    checkpoint = a_checkpoint(database, held)
+    with database.session() as session:
+        artifact = session.get_one(Checkpoint, checkpoint).artifact_id
+        assert newest_with_logits(session, DEFAULT_PROJECT, checkpoint) is None
+        ids = [
+            create_report(
+                session, held, checkpoint_id=checkpoint, document={}, logits_artifact_id=logits
+            ).id
+            for logits in (artifact, artifact, None)
+        ]
+        assert newest_with_logits(session, DEFAULT_PROJECT, checkpoint) == ids[1]
+        assert newest_with_logits(session, "proj_x", checkpoint) is None
 
 
 def test_data_sets(database: Database) -> None:
