@@ -1,7 +1,7 @@
 """Does every job come to its right end, once, whatever fails around it?
 
     python benchmarks/chaos.py [--quick] [--fault NAME]… [--world deployed|embedded] [--jobs N]
-                               [--strikes N] [--seed N] [--again] [--json FILE]
+                               [--strikes N] [--seed N] [--again | --keep] [--json FILE]
 
 Real processes, real Postgres and Redis. Under each fault of `tests/acceptance/chaos/faults.py`, at
 random moments, a batch of short jobs runs: fine-tuning by three methods, evaluations, jobs on data
@@ -24,8 +24,9 @@ each checkpoint equal, byte for byte, those of the same spec run without service
 - no space: events that tell of a full disk. In the embedded service the database lies on that disk,
   too, and nobody can write any; the worker then loses its lease.
 
-Results are written after each row, and what is there for the same seed, size and commit is not
-measured again unless `--again` says so.
+Results are written after each row, which says of which commit it is. What is there for the same
+seed, size and commit is not measured again unless `--again` says so; with `--keep`, nor is what an
+earlier commit left without a fault.
 """
 
 from __future__ import annotations
@@ -67,10 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strikes", type=int, help="of each fault; by default its own number")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="measure what was measured before")
+    parser.add_argument("--keep", action="store_true", help="leave rows of earlier commits")
     parser.add_argument("--json", type=Path, default=RESULTS / "chaos.json")
     options = parser.parse_args(arguments)
     jobs = options.jobs or (6 if options.quick else 30)
-    known = [] if options.again else measured(options.json, options.seed, jobs)
+    known = measured(options.json, options.seed, jobs, of_any=options.keep)
+    known = [] if options.again else known
     wanted = [
         (world, fault)
         for world in options.world or WORLDS
@@ -118,20 +121,18 @@ def trials(
             f"{kind}, {name}: {row['times']} injected, {row['lost']} lost, {row['duplicated']} "
             f"duplicated, {len(row['wrong'])} wrong, {row['seconds']:.0f} s"
         )
-        yield row
+        yield row | {"commit": STARTED["commit"]}
 
 
-def measured(path: Path, seed: int, jobs: int) -> list[dict[str, Any]]:
-    """Rows that an earlier run of this commit wrote for the same seed and size."""
+def measured(path: Path, seed: int, jobs: int, *, of_any: bool = False) -> list[dict[str, Any]]:
+    """Rows without a fault that are there for the same seed, size and, unless any, commit."""
     if not path.exists():
         return []
     document = json.loads(path.read_text(encoding="utf-8"))
-    same = (
-        document["provenance"]["commit"] == STARTED["commit"]
-        and document["seed"] == seed
-        and document["jobs_per_batch"] == jobs
-    )
-    return [row for row in document["rows"] if not row["wrong"]] if same else []
+    if (document["seed"], document["jobs_per_batch"]) != (seed, jobs):
+        return []
+    same = [row for row in document["rows"] if of_any or row["commit"] == STARTED["commit"]]
+    return [row for row in same if not row["wrong"]]
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]], seed: int, jobs: int) -> None:
