@@ -41,8 +41,8 @@ COMPARISONS = 100
 """Answers about kept logits that are remembered."""
 ANALYSES = 2
 """Of kept logits at the same time; they take processors and memory."""
-LISTINGS = 24
-"""Lists of the images of a split that are remembered."""
+LISTINGS = 8
+"""Lists of the images of a split that are remembered; one of a million takes some 300 MB."""
 PICTURES = 2
 """Made at the same time; as many requests more may wait for a data set to be unpacked."""
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
