@@ -203,4 +203,5 @@ class Context:
             logits=opened.label_space.project(outputs.logits_NC).numpy(),
             labels=outputs.labels_N.numpy(),
             keys=np.array(outputs.keys),
+            classes=np.array(opened.label_space.classes),
         )
