@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any
@@ -74,11 +75,21 @@ def install(app: FastAPI) -> None:
                 for operation in path.values():
                     operation["responses"].pop("422", None)
                     operation["responses"]["default"] = PROBLEM
+                    _share_definitions(operation, schemas)
             _say_who_may(app, schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _share_definitions(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """What bodies that a route describes itself are made of, where references find it."""
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        if "$defs" in content["schema"]:
+            whole = json.dumps(content["schema"]).replace('"#/$defs/', '"#/components/schemas/')
+            content["schema"] = json.loads(whole)
+            schemas.update(content["schema"].pop("$defs"))
 
 
 def _say_who_may(app: FastAPI, schema: dict[str, Any]) -> None:

@@ -148,7 +148,7 @@ class Client:
     def labels(self, content: bytes, media_type: str) -> Document:
         """Give many labels, as CSV or lines of JSON."""
         headers = {"Content-Type": media_type}
-        return self._call("POST", "/predictions/labels", content=content, headers=headers)
+        return self._call("POST", "/labels", content=content, headers=headers)
 
     def watch(self, job_id: str) -> Iterator[Document]:
         """A job's stream until it ends: items are {"event": name, "id": seq or None, "data": …}.

@@ -24,13 +24,15 @@ from api.schemas.records import (
 from store.errors import NotFound, StoreError
 from store.labels import Given, Status, give_labels
 
-router = APIRouter(prefix="/predictions", tags=["predictions"])
+router = APIRouter(tags=["predictions"])
+EXAMPLE = {"id": f"pred_{26 * '0'}", "label": "seven"}
 TEXT = {"schema": {"type": "string"}}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON: {"schema": {"type": "array", "items": LabelItem.model_json_schema()}},
+            # Any items: those that are no labels are refused one by one.
+            JSON: {"schema": {"type": "array", "items": {}, "examples": [[EXAMPLE]]}},
             LINES: TEXT,
             CSV: TEXT,
         },
@@ -38,7 +40,7 @@ BODY: dict[str, Any] = {
 }
 
 
-@router.post("/{prediction_id}/label")
+@router.post("/predictions/{prediction_id}/label")
 def give_label(
     prediction_id: str, body: LabelRequest, context: Ctx, caller: Predicting
 ) -> StoredLabel:

@@ -272,7 +272,7 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /v2/models/{alias}/versions/{version}/ready": {"predict"},
         "POST /v2/models/{alias}/infer": {"predict"},
         "POST /predictions/{prediction_id}/label": {"predict"},
-        "POST /predictions/labels": {"predict"},
+        "POST /labels": {"predict"},
         "GET /predictions": {"models:read"},
         "GET /predictions/{prediction_id}/image": {"models:read"},
         "PATCH /models/{alias}": {"jobs:write"},

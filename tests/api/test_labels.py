@@ -34,9 +34,7 @@ def label(service: Service, id: str, **body: Any) -> Any:
 
 
 def bulk(service: Service, content: str, kind: str) -> Any:
-    return service.client.post(
-        "/predictions/labels", content=content.encode(), headers={"Content-Type": kind}
-    )
+    return service.client.post("/labels", content=content.encode(), headers={"Content-Type": kind})
 
 
 def test_what_was_answered_is_found_again(service: Service) -> None:
@@ -168,7 +166,7 @@ def test_numbers_in_csv_are_names_where_a_column_says_so(client: TestClient) -> 
     checkpoint = add_checkpoint(context, b"x", ("1", "0"))
     id = add_prediction(context, checkpoint, alias="x")
     headers = {"Content-Type": "text/csv"}
-    client.post("/predictions/labels", content=f"id,label\n{id},1\n", headers=headers)
+    client.post("/labels", content=f"id,label\n{id},1\n", headers=headers)
     assert client.get(f"/predictions/{id}").json()["truth"]["index"] == 0
 
 

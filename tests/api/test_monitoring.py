@@ -59,7 +59,7 @@ def record(service: Service, count: int, confidence: float = 0.6) -> list[str]:
 def give(service: Service, ids: list[str], *labels: int) -> None:
     """Labels, over and over until every prediction has one."""
     items = [{"id": id, "label": labels[i % len(labels)]} for i, id in enumerate(ids)]
-    answer = service.client.post("/predictions/labels", json=items)
+    answer = service.client.post("/labels", json=items)
     assert answer.json()["refused"] == 0, answer.text
 
 
