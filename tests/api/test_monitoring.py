@@ -80,11 +80,9 @@ def test_from_a_prediction_to_another_calibrator(service: Service) -> None:
         webhook = client.post("/webhooks", json={"url": url, "events": ["calibration.alert"]})
         before = service.form(png(255)).json()
         assert before["calibrator"]["id"] is None
-        ids: list[str] = []
-        for _ in range(20):
-            answer = service.form(*[png(255)] * 6).json()
-            ids += [each["id"] for each in answer["predictions"]]
-        give(service, ids, 0, 0, 1)  # of three, one is right
+        answer = service.form(*[png(255)] * 6).json()
+        ids = [each["id"] for each in answer["predictions"]] + record(service, 114, 0.9)
+        give(service, ids, 0, 1, 1)  # of three, two are right
         [message] = running.wait_for(1)
     alert = message.verified(webhook.json()["secret"])["data"]["alert"]
     found = look(service)
@@ -92,12 +90,12 @@ def test_from_a_prediction_to_another_calibrator(service: Service) -> None:
     assert found["test"]["labels"] == 120
     assert found["test"]["peak"] >= found["test"]["threshold"] == 1 / ALPHA
     assert (found["alert"]["id"], found["alert"]["model"]) == (alert["id"], "digits")
-    assert found["live"]["measured"]["accuracy"] == pytest.approx(1 / 3)
+    assert found["live"]["measured"]["accuracy"] == pytest.approx(2 / 3)
     assert found["window"]["labels"] == 120
     assert found["window"]["predictions"] == 121
     assert value(client, "carot_calibration_alert", **DIGITS) == 1
     assert value(client, "carot_calibration_labels", **DIGITS) == 120
-    assert value(client, "carot_live_accuracy", **DIGITS) == pytest.approx(1 / 3)
+    assert value(client, "carot_live_accuracy", **DIGITS) == pytest.approx(2 / 3)
     assert value(client, "carot_live_ece", **DIGITS) > 0.1
     assert value(client, "carot_calibration_evidence", **DIGITS) == pytest.approx(
         found["test"]["evidence"]
@@ -221,7 +219,7 @@ def test_recalibrations_that_are_refused(
 
 
 def test_calibrators_of_something_else_are_refused(service: Service) -> None:
-    give(service, record(service, 120), 0, 0, 1)
+    give(service, record(service, 120, 0.9), 0, 1, 1)
     version = recalibrate(service).json()["calibrator_id"]
     other = add_checkpoint(service.context, b"other", ("dark", "bright"))
     for calibrator in (version, "cal_" + 26 * "0", "nonsense", ""):
@@ -232,7 +230,7 @@ def test_calibrators_of_something_else_are_refused(service: Service) -> None:
 
 
 def test_a_model_that_moved_meanwhile_is_left_alone(service: Service) -> None:
-    give(service, record(service, 120), 0, 0, 1)
+    give(service, record(service, 120, 0.9), 0, 1, 1)
     project, context = DEFAULT_PROJECT, service.context
     stale = Window(project, "digits", service.checkpoint, None, last=1000)
     version = recalibrate(service).json()["calibrator_id"]
@@ -254,7 +252,7 @@ def test_models_that_are_not_there(service: Service) -> None:
 
 def test_the_page_runs(service: Service) -> None:
     record(service, 120)
-    give(service, record(service, 120), 0, 0, 1)
+    give(service, record(service, 120, 0.9), 0, 1, 1)
     [text] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     opened = re.search(r"^client = httpx\.Client\(.*\n", text, re.MULTILINE)
     assert opened is not None

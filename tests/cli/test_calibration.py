@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -79,7 +80,8 @@ def ids(database: Database) -> list[str]:
             converged=True,
             at_bound=False,
         ).to_json()
-    return predict(database, checkpoint, count=150)
+    logits = np.array([0.0, 8.0, 0.5], dtype="<f4").tobytes()
+    return predict(database, checkpoint, count=150, confidence=0.96, logits=logits)
 
 
 def test_from_a_label_to_another_calibrator(run: Run, ids: list[str], tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_from_a_label_to_another_calibrator(run: Run, ids: list[str], tmp_path: 
     assert document("labels", "give", ids[1], "hen", "--replace")["status"] == "replaced"
     run("labels", "give", ids[1], "seven", "--index", status=2)
     file = tmp_path / "labels.csv"
-    lines = [f"{id},{'dog' if i % 3 == 0 else 'cat'}\n" for i, id in enumerate(ids[2:])]
+    lines = [f"{id},{'cat' if i % 3 == 0 else 'dog'}\n" for i, id in enumerate(ids[2:])]
     file.write_text("".join(["id,label\n", *lines, "pred_x,cat\n"]))
     told = run("labels", "load", str(file), status=1)
     assert told.startswith("148 stored, 0 unchanged, 0 replaced, 1 refused")
