@@ -29,4 +29,7 @@
 export const PAGES = [
   { name: "jobs", path: "/jobs", nav: "Jobs", scope: "jobs:read", load: () => import("./pages/jobs.js") },
   { name: "job", path: "/jobs/{id}", within: "jobs", load: () => import("./pages/job.js") },
+  { name: "models", path: "/models", nav: "Models", scope: "models:read", load: () => import("./pages/models.js") },
+  { name: "model", path: "/models/{alias}", within: "models", load: () => import("./pages/model.js") },
+  { name: "try", path: "/try", nav: "Try it", scope: "predict", load: () => import("./pages/try.js") },
 ];
