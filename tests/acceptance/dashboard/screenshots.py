@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 from store import logs
 from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
 from tests.acceptance.dashboard.fill import everything
-from tests.acceptance.dashboard.serving import HARD, digit, models, workers
+from tests.acceptance.dashboard.serving import HARD, digit, models, own_digits, workers
 from tests.acceptance.dashboard.site import Site
 from tests.programs import Unavailable
 
@@ -62,6 +62,9 @@ SHOTS = (
     Shot("dashboard-promote", lambda _: "/models/digits-production?tab=history", f"{PANEL} td"),
     Shot("dashboard-recalibrate", lambda _: "/models/digits-night?tab=calibrators", PANEL),
     Shot("dashboard-try", lambda _: "/try?model=digits-production", ".drop", size=TALL),
+    Shot("dashboard-datasets", lambda _: "/datasets", "tbody tr"),
+    Shot("dashboard-dataset", lambda ids: f"/datasets/{ids['dataset']}", ".samples img"),
+    Shot("dashboard-workers", lambda _: "/workers", "tbody tr"),
     Shot("dashboard-try-phone", lambda _: "/try?model=digits-production", ".drop", "dark", PHONE),
 )
 
@@ -102,6 +105,7 @@ def main() -> None:
         site.start()
         try:
             ids = everything(site.database) | models(site)
+            ids["dataset"] = own_digits(site)
             workers(site)
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(locale="en-GB")

@@ -213,6 +213,13 @@ def digit(index: int = 0) -> tuple[bytes, str]:
     return file.getvalue(), source.classes[int(source.labels[index])]
 
 
+def own_digits(site: Site) -> str:
+    """The digits as a data set of the project; its id."""
+    answer = httpx.post(f"{site.url}/datasets", json={"source": "builtin:digits"}, timeout=60)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
 def workers(site: Site) -> None:
     """Two workers, one of which holds a job, and one that left."""
     context: Context = site.context

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything
-from tests.acceptance.dashboard.serving import HARD, digit, models
+from tests.acceptance.dashboard.serving import HARD, digit, models, own_digits, workers
 from tests.acceptance.dashboard.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -54,6 +54,10 @@ PAGES: dict[str, Callable[[dict[str, str]], str]] = {
     "remembered": lambda _: "#/models/digits-night?tab=log",
     "no answers": lambda _: "#/models/digits-new",
     "try": lambda _: "#/try?model=digits-production",
+    "data sets": lambda _: "#/datasets",
+    "data set": lambda ids: f"#/datasets/{ids['dataset']}",
+    "classes": lambda ids: f"#/datasets/{ids['dataset']}?tab=classes",
+    "workers": lambda _: "#/workers",
     "nowhere": lambda _: "#/nowhere",
 }
 
@@ -69,6 +73,9 @@ READY = {
     "promoting": "[role=tabpanel]:not([hidden]) tbody tr",
     "no answers": ".empty",
     "try": ".drop",
+    "data sets": "tbody tr",
+    "data set": ".samples img",
+    "workers": "tbody tr",
 }
 """What a page shows once it is complete."""
 
@@ -76,6 +83,8 @@ READY = {
 @pytest.mark.parametrize(("colours", "phone"), [("light", False), ("dark", False), ("light", True)])
 def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, phone: bool) -> None:
     page, ids = window.page, everything(site.database) | models(site)
+    ids["dataset"] = own_digits(site)
+    workers(site)
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     still(page)
     if phone:

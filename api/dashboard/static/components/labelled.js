@@ -16,6 +16,7 @@ export function labelled(name, input, { hint, aside } = {}) {
   const id = (input.id ||= `input-${++made}`);
   const wrong = h("p", { class: "field-wrong", id: `${id}-wrong`, role: "alert" });
   const words = hint ? h("p", { class: "muted field-hint", id: `${id}-hint` }, hint) : null;
+  input.removeAttribute("aria-label"); // the label says it
   input.setAttribute("aria-describedby", `${id}-wrong${words ? ` ${id}-hint` : ""}`);
   return {
     element: h("div", { class: "field" }, h("div", { class: "field-head" }, h("label", { for: id }, name), aside), input, words, wrong),
