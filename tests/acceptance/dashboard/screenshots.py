@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 from store import logs
 from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
 from tests.acceptance.dashboard.fill import everything
-from tests.acceptance.dashboard.serving import HARD, digit, models, own_digits, workers
+from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 from tests.programs import Unavailable
 
@@ -81,10 +81,12 @@ def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path)
             ".every((each) => each.querySelector('svg.main-svg'))"
         )
     if shot.name.startswith("dashboard-try"):
-        image, _ = digit(HARD)
-        file = {"name": "nine.png", "mimeType": "image/png", "buffer": image}
-        page.get_by_label("Image file").set_input_files([file])
+        page.get_by_label("Image file").set_input_files([payload()])
         page.locator(".said").wait_for()
+    page.wait_for_function(
+        "() => [...document.images].every((each) => each.complete"
+        " || each.getBoundingClientRect().top > innerHeight)"
+    )
     page.wait_for_timeout(500)  # charts settle into their places
     page.screenshot(path=folder / f"{shot.name}.png")
 

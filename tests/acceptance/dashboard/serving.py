@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import FilePayload
 
 from api.context import Context
 from api.inference.engine import Engine
@@ -26,7 +27,7 @@ from carot.calibration.temperature import fit_temperature
 from carot.data.digits import handwritten_digits
 from store.aliases import set_alias
 from store.tables import DEFAULT_PROJECT, Checkpoint, Report
-from tests.acceptance.dashboard.fill import HOSTILE, finish, new_job, start
+from tests.acceptance.dashboard.fill import finish, new_job, start
 from tests.acceptance.dashboard.site import Site
 from tests.api.rows import add_worker
 
@@ -213,6 +214,11 @@ def digit(index: int = 0) -> tuple[bytes, str]:
     return file.getvalue(), source.classes[int(source.labels[index])]
 
 
+def payload(index: int = HARD) -> FilePayload:
+    """A test image as a file that somebody chose."""
+    return {"name": "digit.png", "mimeType": "image/png", "buffer": digit(index)[0]}
+
+
 def own_digits(site: Site) -> str:
     """The digits as a data set of the project; its id."""
     answer = httpx.post(f"{site.url}/datasets", json={"source": "builtin:digits"}, timeout=60)
@@ -220,11 +226,11 @@ def own_digits(site: Site) -> str:
     return str(answer.json()["id"])
 
 
-def workers(site: Site) -> None:
-    """Two workers, one of which holds a job, and one that left."""
+def workers(site: Site, third: str = "gpu-box-3:77") -> None:
+    """Two workers, one of which holds a job, and a third one that left."""
     context: Context = site.context
     add_worker(context, "gpu-box-1:4121")
     add_worker(context, "gpu-box-2:991")
-    gone = add_worker(context, HOSTILE[0])
+    gone = add_worker(context, third)
     gone.leave(context.database)
     start(site.database, new_job(site.database, "digits, seed 9"), "gpu-box-1:4121")

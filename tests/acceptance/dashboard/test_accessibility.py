@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything
-from tests.acceptance.dashboard.serving import HARD, digit, models, own_digits, workers
+from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -95,8 +95,7 @@ def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, p
         ready = page.locator(READY.get(name, "main:visible h1")).first
         expect(ready).to_be_visible()
         if name == "try":
-            file = {"name": "a.png", "mimeType": "image/png", "buffer": digit(HARD)[0]}
-            page.get_by_label("Image file").set_input_files([file])
+            page.get_by_label("Image file").set_input_files([payload()])
             expect(page.locator(".said")).to_be_visible()
         assert faults(page) == [], name
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")

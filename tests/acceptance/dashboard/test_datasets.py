@@ -55,8 +55,10 @@ def test_a_data_set_with_its_images(site: Site, page: Page) -> None:
     expect(page.get_by_role("region", name="Warnings")).to_contain_text("broken.png")
     images = page.locator(".samples img")
     expect(images).to_have_count(48)
-    loaded = "all => all.slice(0, 4).every(each => each.complete && each.naturalWidth > 0)"
-    page.wait_for_function(f"({loaded})([...document.querySelectorAll('.samples img')])")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.samples img')].slice(0, 4)"
+        ".every((each) => each.complete && each.naturalWidth > 0)"
+    )
     page.get_by_role("button", name="More").click()
     expect(images).to_have_count(96)
     page.get_by_label("Class").select_option("dog")
@@ -100,12 +102,12 @@ def test_samples_that_do_not_come_are_said(site: Site, window: Window) -> None:
 def test_workers(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/workers")
     expect(page.get_by_text("No worker was here within a day.")).to_be_visible()
-    workers(site)
+    workers(site, HOSTILE[0])
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(3)
     expect(page.get_by_text("3 workers of the last day: 1 busy, 1 idle, 1 stopped")).to_be_visible()
     busy = rows.filter(has_text="gpu-box-1:4121")
-    for text in ("busy", "Test GPU", "80.0 GiB", "just now"):
+    for text in ("busy", "Test GPU", "80.0 GiB", "process 7"):
         expect(busy).to_contain_text(text)
     expect(rows.filter(has_text=HOSTILE[0])).to_contain_text("stopped")
     busy.get_by_role("link", name=re.compile("^job_")).click()

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
-from tests.acceptance.dashboard.serving import HARD, digit, models
+from tests.acceptance.dashboard.serving import HARD, digit, models, payload
 from tests.acceptance.dashboard.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -91,9 +91,7 @@ def test_the_slider_asks_again_without_being_remembered(site: Site, page: Page) 
     models(site)
     content, _ = digit(HARD)
     page.goto(f"{site.url}/#/try?model=digits-production")
-    page.get_by_label("Image file").set_input_files(
-        [{"name": "nine.png", "mimeType": "image/png", "buffer": content}]
-    )
+    page.get_by_label("Image file").set_input_files([payload()])
     says = page.get_by_role("status", name="Answer")
     expect(says).to_contain_text("90 % coverage")
     count = remembered(site)
