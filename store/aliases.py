@@ -115,6 +115,15 @@ def delete_alias(session: Session, project: str, name: str) -> None:
     session.flush()
 
 
+def page_of_history(
+    session: Session, project: str, name: str, *, cursor: str | None = None, limit: int = 50
+) -> Page[AliasChange]:
+    """A page of the changes of an alias, newest first."""
+    mine = AliasChange.project_id == project, AliasChange.name == name
+    query = select(AliasChange).where(*mine)
+    return fetch_page(session, query, AliasChange.id, cursor=cursor, limit=limit)
+
+
 def alias_history(session: Session, project: str, name: str) -> list[AliasChange]:
     """Every change of an alias, newest first."""
     mine = AliasChange.project_id == project, AliasChange.name == name

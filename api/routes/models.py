@@ -12,7 +12,7 @@ from api.context import Context, Ctx, known_shape
 from api.problems import invalid
 from api.recorder import Pointing
 from api.schemas.common import Alias, Cursor, Limit, Page
-from api.schemas.models import AliasRequest, AliasView, LoggingRequest
+from api.schemas.models import AliasChangeView, AliasRequest, AliasView, LoggingRequest
 from store import aliases as store
 from store.calibrators import served_as
 from store.checkpoints import get_checkpoint
@@ -79,6 +79,18 @@ def get_alias(alias: str, context: Ctx, caller: ModelsReader) -> AliasView:
     """Where an alias points."""
     with context.database.reading() as session:
         return view(store.get_alias(session, caller.project, known_alias(alias)))
+
+
+@router.get("/{alias}/history")
+def list_history(
+    alias: str, context: Ctx, caller: ModelsReader, cursor: Cursor = None, limit: Limit = 50
+) -> Page[AliasChangeView]:
+    """Where an alias pointed before, newest first: to go back there, `PUT` it."""
+    with context.database.reading() as session:
+        store.get_alias(session, caller.project, known_alias(alias))
+        page = store.page_of_history(session, caller.project, alias, cursor=cursor, limit=limit)
+        data = [AliasChangeView.model_validate(row) for row in page.data]
+        return Page(data=data, next_cursor=page.next_cursor)
 
 
 @router.delete("/{alias}", status_code=204)

@@ -88,3 +88,12 @@ class AliasView(BaseModel):
     log_rate: float = Field(description="The share of predictions that are logged.")
     log_images: bool = Field(description="Whether their images are kept with them.")
     updated_at: Time
+
+
+class AliasChangeView(View):
+    """Where an alias pointed from a moment on."""
+
+    id: str
+    checkpoint_id: str | None = Field(description="Null: the alias was deleted then.")
+    calibrator_id: str | None = Field(description="Null: the checkpoint's own.")
+    created_at: Time

@@ -279,6 +279,7 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /models/{alias}/calibration": {"models:read"},
         "GET /models/{alias}/alerts": {"models:read"},
         "GET /models/{alias}/calibrators": {"models:read"},
+        "GET /models/{alias}/history": {"models:read"},
         "POST /models/{alias}/recalibrate": {"jobs:write"},
         "GET /metrics": {"admin"},
         "POST /keys": {"admin"},

@@ -92,3 +92,16 @@ def test_aliases_that_are_none(client: TestClient, checkpoint: str, alias: str) 
     answer = client.put(f"/models/{alias}", json={"checkpoint": checkpoint})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "alias"
+
+
+def test_the_history_of_an_alias(client: TestClient, checkpoint: str) -> None:
+    other = add_checkpoint(context_of(client), b"other")
+    for target in (checkpoint, other, checkpoint):
+        client.put("/models/digits", json={"checkpoint": target})
+    first = client.get("/models/digits/history?limit=2").json()
+    rest = client.get(f"/models/digits/history?cursor={first['next_cursor']}").json()
+    changes = first["data"] + rest["data"]
+    assert [each["checkpoint_id"] for each in changes] == [checkpoint, other, checkpoint]
+    assert [each["calibrator_id"] for each in changes] == [None, None, None]
+    assert rest["next_cursor"] is None
+    assert client.get("/models/nobody/history").status_code == 404

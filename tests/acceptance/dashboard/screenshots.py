@@ -18,11 +18,13 @@ from playwright.sync_api import Page, sync_playwright
 from store import logs
 from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
 from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 from tests.programs import Unavailable
 
 CHARTS = ".chart:not([hidden]) svg.main-svg"
-SCREEN, PHONE = (1280, 860), (390, 844)
+PANEL = "[role=tabpanel]:not([hidden])"
+SCREEN, TALL, PHONE = (1280, 860), (1280, 1060), (390, 844)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ SHOTS = (
         lambda ids: f"/jobs/{ids['succeeded']}?tab=spec",
         "[role=tabpanel]:not([hidden]) tbody tr",
     ),
+    Shot("dashboard-models", lambda _: "/models", "tbody .badge"),
+    Shot("dashboard-model", lambda _: "/models/digits-production", "circle.live", size=TALL),
+    Shot("dashboard-model-alert", lambda _: "/models/digits-night", "circle.live", "dark", TALL),
+    Shot("dashboard-model-phone", lambda _: "/models/digits-night", "circle.live", size=PHONE),
+    Shot("dashboard-promote", lambda _: "/models/digits-production?tab=history", f"{PANEL} td"),
+    Shot("dashboard-recalibrate", lambda _: "/models/digits-night?tab=calibrators", PANEL),
+    Shot("dashboard-try", lambda _: "/try?model=digits-production", ".drop", size=TALL),
+    Shot("dashboard-datasets", lambda _: "/datasets", "tbody tr"),
+    Shot("dashboard-dataset", lambda ids: f"/datasets/{ids['dataset']}", ".samples img"),
+    Shot("dashboard-workers", lambda _: "/workers", "tbody tr"),
+    Shot("dashboard-try-phone", lambda _: "/try?model=digits-production", ".drop", "dark", PHONE),
 )
 
 
@@ -67,6 +80,13 @@ def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path)
             "() => [...document.querySelectorAll('.chart:not([hidden])')]"
             ".every((each) => each.querySelector('svg.main-svg'))"
         )
+    if shot.name.startswith("dashboard-try"):
+        page.get_by_label("Image file").set_input_files([payload()])
+        page.locator(".said").wait_for()
+    page.wait_for_function(
+        "() => [...document.images].every((each) => each.complete"
+        " || each.getBoundingClientRect().top > innerHeight)"
+    )
     page.wait_for_timeout(500)  # charts settle into their places
     page.screenshot(path=folder / f"{shot.name}.png")
 
@@ -86,7 +106,9 @@ def main() -> None:
         site = Site(Path(scratch))
         site.start()
         try:
-            ids = everything(site.database)
+            ids = everything(site.database) | models(site)
+            ids["dataset"] = own_digits(site)
+            workers(site)
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(locale="en-GB")
             page.set_default_timeout(TIMEOUT_MS)

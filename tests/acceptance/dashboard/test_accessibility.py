@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -45,6 +46,18 @@ PAGES: dict[str, Callable[[dict[str, str]], str]] = {
     "events": lambda ids: f"#/jobs/{ids['succeeded']}?tab=events",
     "spec": lambda ids: f"#/jobs/{ids['succeeded']}?tab=spec",
     "snapshots": lambda ids: f"#/jobs/{ids['succeeded']}?tab=snapshots",
+    "models": lambda _: "#/models",
+    "model": lambda _: "#/models/digits-production",
+    "alert": lambda _: "#/models/digits-night",
+    "calibrators": lambda _: "#/models/digits-night?tab=calibrators",
+    "promoting": lambda _: "#/models/digits-night?tab=history",
+    "remembered": lambda _: "#/models/digits-night?tab=log",
+    "no answers": lambda _: "#/models/digits-new",
+    "try": lambda _: "#/try?model=digits-production",
+    "data sets": lambda _: "#/datasets",
+    "data set": lambda ids: f"#/datasets/{ids['dataset']}",
+    "classes": lambda ids: f"#/datasets/{ids['dataset']}?tab=classes",
+    "workers": lambda _: "#/workers",
     "nowhere": lambda _: "#/nowhere",
 }
 
@@ -54,13 +67,24 @@ READY = {
     "running": ".chart svg.main-svg",
     "succeeded": ".chart svg.main-svg",
     "events": "tbody tr",
+    "models": "tbody .badge",
+    "model": "circle.live",
+    "alert": "circle.live",
+    "promoting": "[role=tabpanel]:not([hidden]) tbody tr",
+    "no answers": ".empty",
+    "try": ".drop",
+    "data sets": "tbody tr",
+    "data set": ".samples img",
+    "workers": "tbody tr",
 }
 """What a page shows once it is complete."""
 
 
 @pytest.mark.parametrize(("colours", "phone"), [("light", False), ("dark", False), ("light", True)])
 def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, phone: bool) -> None:
-    page, ids = window.page, everything(site.database)
+    page, ids = window.page, everything(site.database) | models(site)
+    ids["dataset"] = own_digits(site)
+    workers(site)
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     still(page)
     if phone:
@@ -70,6 +94,9 @@ def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, p
         expect(page.locator("main:visible h1")).to_be_visible()
         ready = page.locator(READY.get(name, "main:visible h1")).first
         expect(ready).to_be_visible()
+        if name == "try":
+            page.get_by_label("Image file").set_input_files([payload()])
+            expect(page.locator(".said")).to_be_visible()
         assert faults(page) == [], name
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is wider than the window"

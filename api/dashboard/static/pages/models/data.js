@@ -1,0 +1,81 @@
+/** What models and checkpoints look like, for several pages. */
+
+import { get, path } from "../../core/api.js";
+import { number, percent } from "../../core/format.js";
+import { h } from "../../core/h.js";
+import { link } from "../../core/router.js";
+
+/** @type {Map<string, Promise<any>>} checkpoints do not change but for being deleted */
+const known = new Map();
+
+/** @param {string} id @param {AbortSignal} signal @returns {Promise<any>} */
+export function checkpoint(id, signal) {
+  let found = known.get(id);
+  if (!found) {
+    found = get(path`/checkpoints/${id}`, { signal }).then(({ data }) => data);
+    found.catch(() => known.delete(id));
+    known.set(id, found);
+  }
+  return found;
+}
+
+/** Headline figures of a checkpoint; null where there is none. @param {any} checkpoint */
+export function headline({ metrics }) {
+  const inside = metrics?.in_distribution ?? {};
+  const outside = metrics?.ood_mean ?? {};
+  return {
+    idAccuracy: inside.accuracy ?? null,
+    idEce: inside.calibrated_ece ?? inside.ece ?? null,
+    idRawEce: inside.ece ?? null,
+    oodAccuracy: outside.accuracy ?? null,
+    oodEce: outside.calibrated_ece ?? outside.ece ?? null,
+    oodRawEce: outside.ece ?? null,
+  };
+}
+
+/** Columns of a table with the headline figures. @template T @param {(row: T) => any} of a row's checkpoint, or null */
+export function figureColumns(of) {
+  const names = [
+    ["ID accuracy", "idAccuracy", 1, "On the data set's own test images"],
+    ["ID ECE", "idEce", 2, "Expected calibration error, calibrated where there is a calibrator"],
+    ["OOD accuracy", "oodAccuracy", 1, "Unweighted mean over the shifted data sets"],
+    ["OOD ECE", "oodEce", 2, "Unweighted mean over the shifted data sets, calibrated where there is a calibrator"],
+  ];
+  return names.map(([title, name, digits, hint]) => ({
+    title: String(title), hint: String(hint), kind: "number",
+    value: (/** @type {T} */ row) => /** @type {any} */ (of(row) && headline(of(row)))?.[name] ?? null,
+    render: (/** @type {number | null} */ value) => percent(value, Number(digits)),
+  }));
+}
+
+/** A checkpoint's name, and what made it. @param {any} row */
+export function checkpointName(row) {
+  return row.name ?? `${row.method} ${row.architecture}`;
+}
+
+/** Name and id of a checkpoint, with a way to the job that made it. @param {any} row */
+export function checkpointCell(row) {
+  return [
+    h("a", { class: "job-name", href: link("job", { id: row.job_id }) }, h("bdi", {}, checkpointName(row))),
+    h("span", { class: "job-under muted mono" }, row.id),
+  ];
+}
+
+/** Which calibrator, in words. @param {string | null} id */
+export const calibratorName = (id) => (id === null ? "the checkpoint's own" : h("span", { class: "mono" }, id));
+
+/** @typedef {{label: string, tone: string, text: string}} Verdict */
+
+/** What live calibration comes to, in words. @param {any} found @returns {Verdict} */
+export function verdict(found) {
+  const { alert, test, window } = found;
+  if (alert !== null || test.rejected) {
+    return { label: "confidences do not hold", tone: "bad", text: `The test rejected after ${number(alert?.labels ?? test.labels)} labels${finding(alert ?? test)}.` };
+  }
+  if (window.predictions === 0) return { label: "no predictions", tone: "plain", text: "Nothing was asked of it since it points here." };
+  if (test.labels === 0) return { label: "no labels", tone: "plain", text: "Without labels nobody knows whether its confidences hold." };
+  return { label: "nothing against it", tone: "good", text: `${number(test.labels)} labels speak for no doubt that would be an alarm.` };
+}
+
+/** @param {any} of */
+const finding = (of) => (of.finding ? `: ${of.finding}` : "");

@@ -1,0 +1,182 @@
+"""Models: where names point, whether confidences hold, and what one does about it."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
+from tests.acceptance.dashboard.fill import HOSTILE
+from tests.acceptance.dashboard.serving import answers, label, models, name_model, new_checkpoint
+from tests.acceptance.dashboard.site import Site
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+
+def pointed(site: Site, alias: str) -> str:
+    return str(httpx.get(f"{site.url}/models/{alias}").json()["checkpoint_id"])
+
+
+def test_without_models_it_says_what_to_do_and_makes_one(site: Site, window: Window) -> None:
+    window.expected.append(REQUEST_FAILED)
+    page = window.page
+    page.goto(f"{site.url}/#/models")
+    expect(page.get_by_text("There are no models yet.")).to_be_visible()
+    made = new_checkpoint(site, "digits")
+    page.reload()
+    page.get_by_role("button", name="Make it a model").click()
+    expect(page.get_by_text("give it a name")).to_be_visible()
+    page.get_by_label("Name").fill("not a name")
+    page.get_by_role("button", name="Make it a model").click()
+    expect(page.locator(".field-wrong").first).not_to_be_empty()
+    expect(page.get_by_label("Name")).to_have_value("not a name")
+    page.get_by_label("Name").fill("digits-a")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("heading", name="digits-a")).to_be_visible()
+    assert pointed(site, "digits-a") == made
+    expect(page.get_by_text("Nothing was asked of it since it points here.")).to_be_visible()
+
+
+def test_the_list_says_how_every_model_is(site: Site, page: Page) -> None:
+    models(site)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{site.url}/#/models")
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.filter(has_text="digits-night")).to_contain_text("confidences do not hold")
+    expect(rows.filter(has_text="digits-new")).to_contain_text("no predictions")
+    good = rows.filter(has_text="digits-production")
+    for text in ("digits, CaRot, batch 128", "93.4 %", "1.21 %", "nothing against it"):
+        expect(good).to_contain_text(text)
+    page.get_by_role("button", name="Copy Models as CSV").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    text = str(page.evaluate("navigator.clipboard.readText()"))
+    found = {row["Model"]: row for row in csv.DictReader(io.StringIO(text))}
+    live = found["digits-production"]
+    assert float(live["low"]) < float(live["live accuracy"]) < float(live["high"])
+
+
+def test_live_calibration(site: Site, page: Page) -> None:
+    models(site)
+    page.goto(f"{site.url}/#/models/digits-production")
+    found = httpx.get(f"{site.url}/models/digits-production/calibration").json()
+    live = found["live"]["measured"]
+    low, high = live["accuracy_interval"]
+    accuracy = f"{100 * live['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    for text in (accuracy, f"{100 * live['ece']:.2f} %", "93.4 % reported", "1.21 % reported"):
+        expect(page.locator("#main")).to_contain_text(text)
+    expect(page.locator("#main")).to_contain_text("300 of 400 predictions have a label")
+    expect(page.locator("#main")).to_contain_text("alarm at 20")
+    drawn = [bin for bin in live["reliability"] if bin["count"]]
+    expect(page.locator("circle.live")).to_have_count(len(drawn))
+    expect(page.locator("circle.reported")).to_have_count(5)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save Reliability as SVG").click()
+    assert download.value.path().read_bytes().startswith(b"<svg")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save Reliability as PNG").click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_follows_labels_without_a_jump(site: Site, page: Page) -> None:
+    ids = models(site)
+    more = answers(site, "digits-production", ids["made"], 50)
+    page.goto(f"{site.url}/#/models/digits-production")
+    expect(page.get_by_text("300 of 450 predictions have a label")).to_be_visible()
+    page.evaluate("""() => {
+        window.shifts = 0;
+        new PerformanceObserver((list) => {
+            for (const each of list.getEntries()) window.shifts += each.value;
+        }).observe({ type: "layout-shift", buffered: false });
+    }""")
+    label(site, [(id, truth) for id, _, truth in more])
+    expect(page.get_by_text("350 of 450 predictions have a label")).to_be_visible()
+    assert page.evaluate("window.shifts") < 0.01
+
+
+def test_from_an_alert_to_another_calibrator(site: Site, page: Page) -> None:
+    models(site)
+    page.goto(f"{site.url}/#/models/digits-night")
+    alert = page.get_by_role("status").filter(has_text="Alert:")
+    expect(alert).to_contain_text("its confidences do not hold, overconfident")
+    page.get_by_role("tab", name="Calibrators").click()
+    page.get_by_role("button", name="Try it: a dry run").click()
+    expect(page.get_by_text("It would be better.")).to_be_visible()
+    assert httpx.get(f"{site.url}/models/digits-night").json()["calibrator_id"] is None
+    page.get_by_role("button", name="Use it").click()
+    dialog = page.get_by_role("dialog", name="Recalibrate this model?")
+    dialog.get_by_role("button", name="Recalibrate").click()
+    expect(page.get_by_text("It is used from now on.")).to_be_visible()
+    version = httpx.get(f"{site.url}/models/digits-night").json()["calibrator_id"]
+    rows = page.get_by_role("table", name="Calibrators").locator("tbody tr")
+    expect(rows.filter(has_text=version)).to_contain_text("used")
+    page.get_by_role("tab", name="Promote and roll back").click()
+    page.get_by_role("button", name="Roll back to").first.click()
+    page.get_by_role("button", name="Move it").click()
+    expect(page.locator(".target")).to_contain_text("the checkpoint's own")
+    assert httpx.get(f"{site.url}/models/digits-night").json()["calibrator_id"] is None
+
+
+def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> None:
+    window.expected.append(REQUEST_FAILED)
+    page = window.page
+    models(site)
+    page.goto(f"{site.url}/#/models/digits-production?tab=calibrators")
+    page.get_by_label("Labels", exact=True).fill("0")
+    page.get_by_role("button", name="Try it: a dry run").click()
+    expect(page.locator(".field-wrong").filter(has_text="greater than or equal")).to_be_visible()
+    expect(page.get_by_label("Labels", exact=True)).to_have_value("0")
+    page.goto(f"{site.url}/#/models/digits-new?tab=calibrators")
+    page.get_by_role("button", name="Try it: a dry run").click()
+    expect(page.get_by_role("alert").filter(has_text="Not recalibrated")).to_be_visible()
+
+
+def test_promoting_and_rolling_back(site: Site, page: Page) -> None:
+    ids = models(site)
+    page.goto(f"{site.url}/#/models/digits-new?tab=history")
+    page.get_by_role("button", name=f"Promote {ids['old']}").click()
+    dialog = page.get_by_role("dialog", name="Point the model there?")
+    expect(dialog).to_contain_text("93.4 % now, 90.2 % then")
+    page.keyboard.press("Escape")
+    assert pointed(site, "digits-new") == ids["made"]
+    page.get_by_role("button", name=f"Promote {ids['old']}").click()
+    dialog.get_by_role("button", name="Move it").click()
+    expect(page.locator(".target")).to_contain_text("digits, first try")
+    assert pointed(site, "digits-new") == ids["old"]
+    page.get_by_role("button", name=f"Roll back to {ids['made']}").click()
+    dialog.get_by_role("button", name="Move it").click()
+    expect(page.locator(".target")).to_contain_text("digits, CaRot, batch 128")
+    assert pointed(site, "digits-new") == ids["made"]
+
+
+def test_what_is_remembered(site: Site, page: Page) -> None:
+    models(site)
+    page.goto(f"{site.url}/#/models/digits-new?tab=log")
+    rate = page.get_by_label("Predictions that are remembered, %")
+    expect(rate).to_have_value("100")
+    rate.fill("101")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("a percentage from 0 to 100")).to_be_visible()
+    rate.fill("12.5")
+    page.get_by_label("Keep the images, too").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    model = httpx.get(f"{site.url}/models/digits-new").json()
+    assert (model["log_rate"], model["log_images"]) == (0.125, True)
+
+
+def test_hostile_names_are_text(site: Site, page: Page) -> None:
+    for i, name in enumerate(HOSTILE):
+        name_model(site, f"m{i}", new_checkpoint(site, name))
+    page.goto(f"{site.url}/#/models")
+    names = page.locator("tbody td a bdi")
+    expect(names).to_have_text(list(HOSTILE))
+    page.goto(f"{site.url}/#/models/m5?tab=history")
+    expect(page.locator("tbody tr").first).to_be_visible()
+    width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0
+    assert page.evaluate("window.hacked") is None

@@ -1,0 +1,163 @@
+"""An image is dropped, chosen or pasted; the answer, other limits, and the label."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
+from tests.acceptance.dashboard.serving import HARD, digit, models, payload
+from tests.acceptance.dashboard.site import Site
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+TRANSFER = """([content, name, type]) => {
+    const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name, { type }));
+    return transfer;
+}"""
+
+
+PASTE = """(data) => {
+    const options = { clipboardData: data, bubbles: true, cancelable: true };
+    document.body.dispatchEvent(new ClipboardEvent("paste", options));
+}"""
+
+
+def handed(page: Page, content: bytes, name: str = "nine.png") -> Any:
+    """What a browser carries while something is dropped or pasted."""
+    return page.evaluate_handle(TRANSFER, [base64.b64encode(content).decode(), name, "image/png"])
+
+
+def drop(page: Page, content: bytes, name: str = "nine.png") -> None:
+    transfer = handed(page, content, name)
+    page.locator(".drop").dispatch_event("drop", {"dataTransfer": transfer})
+
+
+def asked(site: Site, content: bytes, **fields: str) -> Any:
+    """What the API says of the same image; of a checkpoint, so that it is not remembered."""
+    checkpoint = httpx.get(f"{site.url}/models/digits-production").json()["checkpoint_id"]
+    files = [("images", ("0.png", content))]
+    data = {"checkpoint": checkpoint, "top_k": "10"} | fields
+    return httpx.post(f"{site.url}/predict", files=files, data=data).json()
+
+
+def remembered(site: Site) -> int:
+    found = httpx.get(f"{site.url}/models/digits-production/calibration").json()
+    return int(found["window"]["predictions"])
+
+
+def test_with_nothing_to_ask_it_says_what_to_do(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/#/try")
+    expect(page.get_by_text("There is nothing to ask yet.")).to_be_visible()
+
+
+def test_a_dropped_image_and_its_label(site: Site, page: Page) -> None:
+    models(site)
+    content, truth = digit(HARD)
+    before = remembered(site)
+    page.goto(f"{site.url}/#/try?model=digits-production")
+    drop(page, content)
+    says = page.get_by_role("status", name="Answer")
+    body = asked(site, content)
+    one = body["predictions"][0]
+    top = one["top"][0]
+    expect(says).to_contain_text(f"{top['label']} {100 * top['confidence']:.1f} %")
+    expect(says).to_contain_text(one["evidence"]["text"])
+    expect(says).to_contain_text(f"{100 * one['shift']['percentile']:.1f} % of")
+    expect(says.locator(".member")).to_have_text([each["label"] for each in one["set"]["labels"]])
+    rows = says.locator("tbody tr")
+    expect(rows).to_have_count(10)
+    expect(rows.first).to_contain_text(f"{100 * top['raw_confidence']:.1f} %")
+    assert remembered(site) == before + 1
+
+    page.get_by_label("What it really shows").fill("a unicorn")
+    window_errors = page.locator(".field-wrong, .error-place")
+    page.get_by_label("What it really shows").fill(truth)
+    page.get_by_role("button", name="Give the label").click()
+    expect(page.get_by_text(f"Stored: {truth}.")).to_be_visible()
+    assert "".join(window_errors.all_text_contents()) == ""
+    found = httpx.get(f"{site.url}/models/digits-production/calibration").json()
+    assert found["window"]["labels"] == 301
+
+
+def test_the_slider_asks_again_without_being_remembered(site: Site, page: Page) -> None:
+    models(site)
+    content, _ = digit(HARD)
+    page.goto(f"{site.url}/#/try?model=digits-production")
+    page.get_by_label("Image file").set_input_files([payload()])
+    says = page.get_by_role("status", name="Answer")
+    expect(says).to_contain_text("90 % coverage")
+    count = remembered(site)
+    slider = page.get_by_label("Coverage of prediction sets")
+    for _ in range(9):
+        slider.press("ArrowRight")
+    expect(says).to_contain_text("99 % coverage")
+    members = asked(site, content, coverage="0.99")["predictions"][0]["set"]["labels"]
+    expect(says.locator(".member")).to_have_text([each["label"] for each in members])
+    page.get_by_label("Abstain so that at most").select_option("0.05")
+    expect(says.get_by_text(re.compile("at most 5 % wrong"))).to_be_visible()
+    one = asked(site, content, max_risk="0.05")["predictions"][0]
+    words = {True: "abstain", False: "nothing speaks against it", None: "not vouched for"}
+    expect(says.locator(".badge")).to_have_text(words[one["abstain"]])
+    assert remembered(site) == count
+
+
+def test_what_cannot_be_promised_is_said_beside_it(site: Site, window: Window) -> None:
+    window.expected.append(REQUEST_FAILED)
+    page = window.page
+    models(site)
+    page.goto(f"{site.url}/#/try?model=digits-production")
+    drop(page, digit(HARD)[0])
+    expect(page.get_by_role("status", name="Answer")).to_be_visible()
+    page.get_by_label("Abstain so that at most").select_option("0.01")
+    wrong = page.locator(".field-wrong").filter(has_text=re.compile("."))
+    expect(wrong).to_be_visible()
+    expect(page.get_by_role("status", name="Answer")).to_be_visible()
+    page.get_by_label("Abstain so that at most").select_option("")
+    expect(wrong).to_have_count(0)
+
+
+def test_a_pasted_image_of_a_checkpoint(site: Site, page: Page) -> None:
+    ids = models(site)
+    page.goto(f"{site.url}/#/try?checkpoint={ids['old']}")
+    expect(page.get_by_label("Model or checkpoint")).to_have_value(f"checkpoint:{ids['old']}")
+    transfer = handed(page, digit(0)[0], "<script>window.hacked = 1</script>.png")
+    page.evaluate(PASTE, transfer)
+    expect(page.get_by_role("status", name="Answer")).to_be_visible()
+    expect(page.locator(".preview-name")).to_have_text("<script>window.hacked = 1</script>.png")
+    expect(page.get_by_text("Answers of a checkpoint are not remembered.")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+
+
+def test_what_is_no_image_is_said_and_the_rest_stays(site: Site, window: Window) -> None:
+    window.expected.append(REQUEST_FAILED)
+    page = window.page
+    models(site)
+    page.goto(f"{site.url}/#/try?model=digits-night")
+    drop(page, b"no image", "notes.png")
+    alert = page.get_by_role("alert").filter(has_text="No answer")
+    expect(alert).to_contain_text("no image could be read")
+    expect(page.get_by_label("Model or checkpoint")).to_have_value("model:digits-night")
+    drop(page, digit(0)[0])
+    expect(page.get_by_role("status", name="Answer")).to_be_visible()
+    expect(alert).to_have_count(0)
+    page.get_by_label("What it really shows").fill("a unicorn")
+    page.get_by_role("button", name="Give the label").click()
+    expect(page.locator(".field-wrong").filter(has_text="unicorn")).to_be_visible()
+    expect(page.get_by_label("What it really shows")).to_have_value("a unicorn")
+    first, second = "zero", "one"
+    page.get_by_label("What it really shows").fill(digit(0)[1])
+    page.get_by_role("button", name="Give the label").click()
+    expect(page.get_by_text("Stored:")).to_be_visible()
+    other = second if digit(0)[1] != second else first
+    page.get_by_label("What it really shows").fill(other)
+    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Replace it").click()
+    expect(page.get_by_text(f"Stored: {other}.")).to_be_visible()
