@@ -29,6 +29,7 @@ from api.recorder import Recorder
 from api.routes import (
     calibrations,
     checkpoints,
+    comparisons,
     dashboard,
     datasets,
     health,
@@ -45,6 +46,7 @@ from api.routes import (
     session,
     streams,
     webhooks,
+    workers,
 )
 from api.settings import ApiSettings
 from api.uploads import clean_scratch
@@ -66,6 +68,7 @@ NOUNS = (
     streams,
     presets,
     checkpoints,
+    comparisons,
     reports,
     models,
     calibrations,
@@ -74,6 +77,7 @@ NOUNS = (
     labels,
     records,
     webhooks,
+    workers,
     keys,
     session,
     health,
@@ -209,5 +213,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
             each.close()
         context.engine.close()
         context.recorder.close()
+        context.thumbnails.close()
         context.doorbell.close()
         context.database.close()

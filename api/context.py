@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
+from pydantic import BaseModel
 
 from api.dashboard.files import Dashboard
 from api.doorbell import Doorbell
@@ -19,16 +20,31 @@ from api.live import Live
 from api.measures import Measures
 from api.rates import Rates
 from api.readiness import Readiness
+from api.recent import Recent
 from api.recorder import Recorder
 from api.settings import ApiSettings
+from api.thumbnails import Thumbnailers
+from api.unpacked import Unpacked
 from api.versions import Versions
 from api.webhooks.targets import Targets
+from carot.data.decoding import DecodeLimits
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import NotFound
 from store.headlines import Headlines
 from store.statistics import Ledger, Models
 
+if TYPE_CHECKING:
+    from api.listings import Listing
+
+COMPARISONS = 100
+"""Answers about kept logits that are remembered."""
+ANALYSES = 2
+"""Of kept logits at the same time; they take processors and memory."""
+LISTINGS = 24
+"""Lists of the images of a split that are remembered."""
+PICTURES = 2
+"""Made at the same time; as many requests more may wait for a data set to be unpacked."""
 ID = re.compile(r"[a-z]{2,5}_[0-9a-z]{26}")
 
 
@@ -40,6 +56,9 @@ class Context:
         ledger, models: what was read for `/metrics` before.
         headlines: what was read of reports for lists of jobs before.
         dashboard: the page that people look at.
+        bundles: artifacts that were unpacked.
+        comparisons: answers about kept logits, which never change.
+        listings: of images, by data set and split.
         draining: whether it is about to stop, and only those who ask are to know.
         stopping: whether it is ending what is under way.
     """
@@ -66,8 +85,23 @@ class Context:
     ingests: CapacityLimiter = field(init=False)
     refits: CapacityLimiter = field(init=False)
     texts: CapacityLimiter = field(init=False)
+    bundles: Unpacked = field(init=False)
+    comparisons: Recent[BaseModel] = field(default_factory=lambda: Recent(COMPARISONS))
+    analyses: CapacityLimiter = field(init=False)
+    listings: Recent[Listing] = field(default_factory=lambda: Recent(LISTINGS))
+    thumbnails: Thumbnailers = field(init=False)
+    pictures: CapacityLimiter = field(init=False)
 
     def __post_init__(self) -> None:
+        self.bundles = Unpacked(
+            self.settings.data_dir / "unpacked", self.artifacts, self.settings.unpacked_bytes
+        )
+        self.analyses = CapacityLimiter(ANALYSES)
+        self.thumbnails = Thumbnailers(
+            PICTURES,
+            DecodeLimits(self.settings.ingest_memory_bytes, self.settings.decode_seconds),
+        )
+        self.pictures = CapacityLimiter(2 * PICTURES)
         # Apart from the limit of all threads: uploads that wait must not hold up other requests.
         self.ingests = CapacityLimiter(self.settings.ingest_processes)
         self.refits = CapacityLimiter(1)

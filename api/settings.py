@@ -117,6 +117,12 @@ class ApiSettings(Settings):
     ingest_seconds: float = Field(
         default=3600.0, gt=0, le=86_400, description="How long checking one upload may take."
     )
+    unpacked_bytes: int = Field(
+        default=20 << 30,
+        ge=1 << 20,
+        description="Room in the data folder for unpacked data sets and logits, of which pictures, "
+        "details of reports and comparisons are made; those not used for longest go first.",
+    )
     min_free_bytes: int = Field(
         default=256 << 20,
         ge=0,

@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": ("cli.predict", "predict"),
     "backup": ("cli.backup", "backup"),
     "restore": ("cli.backup", "restore"),
+    "workers": ("cli.workers", "workers"),
 }
 GROUPS = ("datasets", "jobs", "keys", "labels", "models", "presets", "webhooks")
 TERMINATED = 143

@@ -21,8 +21,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 ARTIFACTS = "artifacts/"
 ROWS = "rows/"
-NOT_KEPT = ("alembic_version", "blob_chunks", "blob_holds")
-"""Tables that a backup leaves out: chunks are in it as artifacts."""
+NOT_KEPT = ("alembic_version", "blob_chunks", "blob_holds", "workers")
+"""Tables that a backup leaves out: chunks are in it as artifacts, workers come by themselves."""
 PIECE = 1 << 20
 Progress = Callable[[int, int], object]
 """Told how many bytes are done, and of how many."""

@@ -41,13 +41,13 @@ def fetch_page(
         BadCursor: not a cursor of ours.
     """
     if cursor is not None:
-        last = _decode(cursor)
+        last = decode_cursor(cursor)
         query = query.where(key < last if newest_first else key > last)
     query = query.order_by(key.desc() if newest_first else key.asc()).limit(limit + 1)
     rows = list(session.scalars(query).unique())
     more = len(rows) > limit
     rows = rows[:limit]
-    next_cursor = _encode(_key_of(rows[-1], key)) if more else None
+    next_cursor = encode_cursor(_key_of(rows[-1], key)) if more else None
     return Page(rows, next_cursor)
 
 
@@ -55,11 +55,17 @@ def _key_of(row: Any, key: InstrumentedAttribute[str]) -> str:
     return str(getattr(row, key.key))
 
 
-def _encode(key: str) -> str:
+def encode_cursor(key: str) -> str:
+    """A cursor behind what has this key."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> str:
+def decode_cursor(cursor: str) -> str:
+    """The key that a cursor was made of.
+
+    Raises:
+        BadCursor: not a cursor of ours.
+    """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         key = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode(

@@ -81,3 +81,18 @@ def list_reports(
     if job_id is not None:
         query = query.where(Report.job_id == job_id)
     return fetch_page(session, query, Report.id, cursor=cursor, limit=limit)
+
+
+def newest_with_logits(session: Session, project: str, checkpoint_id: str) -> str | None:
+    """Id of the newest report of a checkpoint that has its logits; None without one."""
+    query = (
+        select(Report.id)
+        .where(
+            Report.project_id == project,
+            Report.checkpoint_id == checkpoint_id,
+            Report.logits_artifact_id.is_not(None),
+        )
+        .order_by(Report.id.desc())
+        .limit(1)
+    )
+    return session.scalar(query)

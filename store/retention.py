@@ -34,6 +34,7 @@ from store.predictions import drop_predictions
 from store.settings import Settings
 from store.states import HELD, TERMINAL, JobState
 from store.tables import Artifact, Checkpoint, Job, ModelAlias
+from store.workers import forget_workers
 
 log = logging.getLogger(__name__)
 Metrics = Mapping[str, Any]
@@ -44,6 +45,7 @@ def tidy(database: Database, artifacts: ArtifactStore, settings: Settings) -> No
     with database.session() as session:
         forget_old(session, DAY_SECONDS)
         forget_expired(session)
+        forget_workers(session, DAY_SECONDS)
     forget_predictions(database, settings.keep_prediction_days)
     if settings.keep_checkpoints is not None:
         drop_checkpoints(database, artifacts, settings.keep_checkpoints)

@@ -1,6 +1,7 @@
 """The tables. Blobs and metrics stay out of the jobs table, which is what everybody polls.
 
-Every row belongs to a project, itself or through the row that it hangs on.
+Every row belongs to a project, itself or through the row that it hangs on, but for those about the
+service itself.
 """
 
 from __future__ import annotations
@@ -372,3 +373,26 @@ class WebhookDelivery(Base):
     status: Mapped[int | None] = mapped_column(Integer)
     error: Mapped[str | None] = mapped_column(Words())
     created_at: Mapped[datetime] = mapped_column(default=database_now())
+
+
+class Worker(Base):
+    """A worker process that is there, or was within a day. Workers belong to no project.
+
+    Attributes:
+        devices: its GPUs, each with a `name` and `memory_bytes`.
+        silent_after_seconds: without a heartbeat for that long, it is not to be counted on.
+    """
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(300), index=True)
+    host: Mapped[str] = mapped_column(String(300))
+    pid: Mapped[int]
+    queues: Mapped[list[str]]
+    devices: Mapped[list[dict[str, Any]]] = mapped_column(Document())
+    version: Mapped[str] = mapped_column(String(100))
+    silent_after_seconds: Mapped[float]
+    started_at: Mapped[datetime] = mapped_column(default=database_now())
+    heartbeat_at: Mapped[datetime] = mapped_column(default=database_now())
+    stopped_at: Mapped[datetime | None]

@@ -15,10 +15,14 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
 from typing import Any
 
 import structlog
 from celery import Celery, signals
+from sqlalchemy.exc import SQLAlchemyError
 
 from store import logs
 from store.artifacts import open_store
@@ -26,7 +30,9 @@ from store.database import Database
 from store.queues import TASK, broker_queue
 from store.settings import Settings
 from store.sweeper import Sweeper
+from store.workers import Presence
 from worker.alive import alive_file, touch
+from worker.devices import devices
 from worker.supervisor import Supervisor
 
 MAILBOX = "worker.mailbox:Transport"
@@ -37,6 +43,7 @@ OPTIONS = (
     "--without-mingle",
     "--without-heartbeat",
 )
+MISSED_BEATS = 3
 log = structlog.get_logger("worker")
 
 
@@ -76,6 +83,7 @@ def serve(settings: Settings) -> None:
         settings, database, open_store(settings, database), worker=_name(), stopping=stopping
     )
     supervisor.clean_scratch()
+    presence = _presence(settings)
 
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
@@ -98,11 +106,13 @@ def serve(settings: Settings) -> None:
 
     def after_sweep() -> None:
         touch(settings.data_dir)
+        presence.beat(database)
         # The lease of a worker that was killed here ends while this one may have nothing to do.
         supervisor.clean_scratch()
 
     sweeper = Sweeper(database, settings, ring, after=after_sweep)
     touch(settings.data_dir)
+    _try(presence.beat, database)  # the next sweep says it again
     sweeper.start()
     try:
         queues = ",".join(map(broker_queue, settings.queues))
@@ -112,8 +122,36 @@ def serve(settings: Settings) -> None:
     finally:
         stopping.set()
         sweeper.stop()
+        _try(presence.leave, database)
         alive_file(settings.data_dir).unlink(missing_ok=True)
         database.close()
+
+
+def _presence(settings: Settings) -> Presence:
+    return Presence(
+        name=_name(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        queues=settings.queues,
+        devices=devices(),
+        version=_version(),
+        # Between two heartbeats lies one sweep, which may take its time.
+        silent_after_seconds=max(settings.lease_seconds, MISSED_BEATS * settings.sweep_seconds),
+    )
+
+
+def _try(say: Callable[[Database], None], database: Database) -> None:
+    try:
+        say(database)
+    except SQLAlchemyError as error:
+        log.warning("presence_unknown", error=str(error))
+
+
+def _version() -> str:
+    try:
+        return installed("carot")
+    except PackageNotFoundError:
+        return "0"
 
 
 def _logging_is_set_up(**_: Any) -> None:

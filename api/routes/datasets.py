@@ -14,15 +14,22 @@ from starlette.datastructures import UploadFile
 
 from api import ingest
 from api.callers import JobsReader, JobsWriter
+from api.checks import DIGITS
 from api.context import Context, Ctx, known_shape
 from api.idempotency import Answer, IdempotencyKey, Once
+from api.listings import PRINTED, place_of
 from api.middleware import media_type_of
+from api.pictures import picture, shift_of
 from api.problems import Problem, invalid
+from api.samples import Wanted, list_samples
 from api.schemas.common import Cursor, Limit, Name, Page
-from api.schemas.datasets import DatasetRequest, DatasetView
+from api.schemas.datasets import PICTURE, DatasetRequest, DatasetView, Key, SampleView, Side
+from api.unpacked import Bundle
 from api.uploads import Upload, receive, scratch
+from carot.specs import ShiftName, SplitName
 from store import datasets as store
 from store import deletion
+from store.tables import Dataset
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -112,13 +119,72 @@ def get_dataset(dataset_id: str, context: Ctx, caller: JobsReader) -> DatasetVie
         return ingest.view(store.get_dataset(session, caller.project, wanted))
 
 
+@router.get("/{dataset_id}/samples")
+async def samples(
+    dataset_id: str,
+    context: Ctx,
+    caller: JobsReader,
+    split: Annotated[SplitName | None, Query(description="By default all.")] = None,
+    class_: Annotated[
+        str | None, Query(alias="class", max_length=1000, description="By default all.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[SampleView]:
+    """Images of a data set, in an order that mixes the classes and is always the same."""
+    return await to_thread.run_sync(
+        list_samples,
+        context,
+        caller.project,
+        known_shape("dataset", dataset_id),
+        Wanted(split, class_),
+        cursor,
+        limit,
+        limiter=context.pictures,
+    )
+
+
+@router.get("/{dataset_id}/image", response_class=Response, responses=PICTURE)
+async def image(
+    dataset_id: str,
+    context: Ctx,
+    caller: JobsReader,
+    key: Key,
+    split: SplitName,
+    side: Side = 160,
+    shift: Annotated[
+        ShiftName | None,
+        Query(description="Show it as this shift of an evaluation does."),
+    ] = None,
+    severity: Annotated[int, Query(ge=1, le=5, description="Of the shift.")] = 3,
+) -> Response:
+    """An image of a data set, scaled down, encoded anew."""
+
+    def make() -> Response:
+        place = place_of(context, caller.project, known_shape("dataset", dataset_id))
+        if shift == PRINTED and place.reference != DIGITS:
+            raise invalid("shift", f"`{PRINTED}` goes with {DIGITS} only")
+        return picture(context, place, split, key, side, shift_of(shift, severity))
+
+    return await to_thread.run_sync(make, limiter=context.pictures)
+
+
 @router.delete("/{dataset_id}", status_code=204)
 def delete_dataset(dataset_id: str, context: Ctx, caller: JobsWriter) -> None:
     """Delete its images; what is known of it stays. Not while a job needs it."""
     with context.database.session() as session:
         row = store.get_dataset(session, caller.project, known_shape("dataset", dataset_id))
+        bundle = _bundle(row)
         artifact = deletion.delete(session, row)
     deletion.finish(context.database, context.artifacts, artifact)
+    if bundle is not None:
+        context.bundles.forget(bundle)
+
+
+def _bundle(row: Dataset) -> Bundle | None:
+    if row.artifact is None or row.deleted_at is not None:
+        return None
+    return Bundle.of(row.artifact)
 
 
 async def _from_json(

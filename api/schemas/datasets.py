@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import Name, Time, View
+from carot.data.thumbnails import LARGEST_SIDE
+
+Key = Annotated[str, Query(min_length=1, max_length=4000, description="The image's name.")]
+Side = Annotated[
+    int, Query(ge=16, le=LARGEST_SIDE, description="Most pixels along its longer side.")
+]
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The image, scaled down and encoded anew.",
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in ("image/png", "image/jpeg")
+        },
+    }
+}
 
 
 class DatasetRequest(BaseModel):
@@ -39,3 +55,14 @@ class DatasetView(View):
     warnings: list[str] = Field(default=[], description="What was left out, and why.")
     created_at: Time
     deleted_at: Time | None = Field(default=None, description="When its images were deleted.")
+
+
+class SampleView(BaseModel):
+    """An image of a data set."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    key: str = Field(description="Its name in the data set.")
+    class_: str = Field(alias="class")
+    split: str
+    picture: str = Field(description="Path of the image, scaled down.")

@@ -1,4 +1,4 @@
-"""The difference of a metric between two models on the same images, with a paired bootstrap.
+"""The difference of metrics between models on the same images, with a paired bootstrap.
 
 A metric is a function of sums over the images of what each image contributes: one column for a
 mean (NLL, Brier score, accuracy), some per bin for a calibration error. Both models are measured on
@@ -8,19 +8,21 @@ Shape suffixes: N images, K columns, B bins, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from carot.calibration.bins import equal_mass_bins
-from carot.calibration.inputs import CHUNK_ELEMENTS, check_confidences
+from carot.calibration.inputs import check_confidences
 from carot.calibration.intervals import Interval
 from carot.calibration.numbers import BINS
 from carot.errors import CalibrationError
 
 RESAMPLES = 1000
+DRAWS = 1 << 22
+"""Images drawn at once, over all the resamples of a block: 32 MiB, and few passes over the rows."""
 
 Metric = Callable[[Tensor, int], Tensor]
 """From sums over the images, (R, K), and how many images they are of, to values, (R)."""
@@ -28,10 +30,15 @@ Metric = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Difference:
-    """The second model's value less the first's, with a 95 % interval."""
+    """The second model's value less the first's, with a 95 % interval.
+
+    Attributes:
+        standard_error: standard deviation of the difference over the resamples.
+    """
 
     value: float
     interval: Interval
+    standard_error: float
 
 
 @torch.no_grad()
@@ -60,23 +67,58 @@ def paired_difference(
     Raises:
         CalibrationError: not two matrices of one shape, no images, values that are not finite.
     """
-    if first_NK.ndim != 2 or first_NK.shape != second_NK.shape or 0 in first_NK.shape:
-        raise CalibrationError(
-            f"two matrices of the same images are needed, "
-            f"not {tuple(first_NK.shape)} and {tuple(second_NK.shape)}"
-        )
-    both_NK = torch.cat((first_NK, second_NK), dim=1).double().cpu()
-    if not both_NK.isfinite().all():
+    [[found]] = paired_differences(
+        [[first_NK], [second_NK]], [metric], resamples=resamples, seed=seed
+    )
+    return found
+
+
+@torch.no_grad()
+def paired_differences(
+    models: Sequence[Sequence[Tensor]],
+    metrics: Sequence[Metric],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[list[Difference]]:
+    """`paired_difference` of every later model to the first, in every metric, with the same draws.
+
+    Args:
+        models: of each, what the images contribute to each metric: matrices (N, K), K as it may.
+
+    Returns:
+        For each later model, one difference a metric.
+
+    Raises:
+        CalibrationError: not matrices of the same shapes, no images, values that are not finite.
+    """
+    first = models[0]
+    for other in models[1:]:
+        for first_NK, second_NK in zip(first, other, strict=True):
+            if first_NK.ndim != 2 or first_NK.shape != second_NK.shape or 0 in first_NK.shape:
+                raise CalibrationError(
+                    f"two matrices of the same images are needed, "
+                    f"not {tuple(first_NK.shape)} and {tuple(second_NK.shape)}"
+                )
+    images, widths = len(first[0]), [part.shape[1] for part in first]
+    rows_NK = torch.cat([part_NK.double().cpu() for model in models for part_NK in model], dim=1)
+    if not rows_NK.isfinite().all():
         raise CalibrationError("contributions that are not finite")
-    images, columns = first_NK.shape
+    # The first row is of all images as they are, the others are resampled.
+    sums_RK = torch.cat((rows_NK.sum(0, keepdim=True), _resampled_sums(rows_NK, resamples, seed)))
+    parts = iter(sums_RK.split(widths * len(models), dim=1))
+    values = [[metric(next(parts), images) for metric in metrics] for _ in models]
+    return [
+        [_difference(mine - its) for its, mine in zip(values[0], other, strict=True)]
+        for other in values[1:]
+    ]
 
-    def difference(sums_RK: Tensor) -> Tensor:
-        return metric(sums_RK[:, columns:], images) - metric(sums_RK[:, :columns], images)
 
-    value = float(difference(both_NK.sum(dim=0, keepdim=True)))
-    drawn_R = difference(_resampled_sums(both_NK, resamples, seed))
+def _difference(found_R: Tensor) -> Difference:
+    value, drawn_R = float(found_R[0]), found_R[1:]
     ends = drawn_R.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)) - drawn_R.mean()
-    return Difference(value, (value + float(ends[0]), value + float(ends[1])))
+    error = float(drawn_R.std(correction=0))
+    return Difference(value, (value + float(ends[0]), value + float(ends[1])), error)
 
 
 def mean(sums_RK: Tensor, images: int) -> Tensor:
@@ -112,7 +154,7 @@ def _resampled_sums(rows_NK: Tensor, resamples: int, seed: int) -> Tensor:
     """Sums over as many rows, drawn with replacement; some resamples at a time."""
     generator = torch.Generator().manual_seed(seed)
     images = len(rows_NK)
-    at_once = max(1, CHUNK_ELEMENTS // images)
+    at_once = max(1, DRAWS // images)
     sums = []
     for start in range(0, resamples, at_once):
         block = min(at_once, resamples - start)

@@ -48,10 +48,10 @@ def main() -> None:
     # Decoders in C write what they think of an image there: as much as its sender likes.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     link.sendall(READY)
-    while head := _received(link, REQUEST.size):
+    while head := received(link, REQUEST.size):
         size, mode, interpolation, height, width = REQUEST.unpack(head)
         fit = Fit(height, width, MODES[mode - 1], FILTERS[interpolation]) if mode else None
-        link.sendall(_answer(_received(link, size), fit))
+        link.sendall(_answer(received(link, size), fit))
 
 
 def _answer(content: bytes, fit: Fit | None) -> bytes:
@@ -69,7 +69,7 @@ def _answer(content: bytes, fit: Fit | None) -> bytes:
     return ANSWER.pack(UNREADABLE, 0, 0, len(text)) + text
 
 
-def _received(link: socket.socket, size: int) -> bytes:
+def received(link: socket.socket, size: int) -> bytes:
     """Exactly `size` bytes, or none when the other side has gone."""
     content = bytearray(size)
     view, got = memoryview(content), 0

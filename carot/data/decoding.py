@@ -10,7 +10,9 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from PIL import Image
 
@@ -48,6 +50,9 @@ class Decoder:
     the child with it. Only `retire` may be called from others.
     """
 
+    module: ClassVar[str] = MODULE
+    """What the child runs; it says READY, and answers each request behind ANSWER."""
+
     def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
         self._child: subprocess.Popen[bytes] | None = None
@@ -74,7 +79,7 @@ class Decoder:
         self._link = ours
         with theirs:
             self._child = subprocess.Popen(
-                command(MODULE, *arguments),
+                command(self.module, *arguments),
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=environment(),
@@ -98,11 +103,21 @@ class Decoder:
                 the decoder.
             DecoderFailure: the child cannot be started.
         """
+
+        def fits(width: int, height: int) -> bool:
+            return fit is None or (width, height) == (fit.width, fit.height)
+
+        return self._ask(packed(fit, len(content)), content, name, fits)
+
+    def _ask(
+        self, head: bytes, content: bytes, name: str, fits: Callable[[int, int], bool]
+    ) -> Image.Image:
+        """What the child makes of an image, of a width and height that are allowed."""
         if self._child is not None and self._child.poll() is not None:
             self._end()  # killed while it had nothing to do: no image's fault
         self.start()
         try:
-            return self._exchange(content, name, fit)
+            return self._exchange(head, content, name, fits)
         except UnreadableImage:
             raise
         except TimeoutError:
@@ -130,19 +145,20 @@ class Decoder:
         if self._retired and child is not None:
             child.kill()
 
-    def _exchange(self, content: bytes, name: str, fit: Fit | None) -> Image.Image:
+    def _exchange(
+        self, head: bytes, content: bytes, name: str, fits: Callable[[int, int], bool]
+    ) -> Image.Image:
         deadline = time.monotonic() + self._limits.seconds
         assert self._link is not None, "start() made it"
         self._link.settimeout(self._limits.seconds)
-        self._link.sendall(packed(fit, len(content)))
+        self._link.sendall(head)
         self._link.sendall(content)
         status, width, height, size = ANSWER.unpack(self._received(ANSWER.size, deadline))
         if status != PIXELS:
             if size > 4 * MAX_REASON:
                 raise ConnectionError("a reason without end")
             raise UnreadableImage(name, self._received(size, deadline).decode("utf-8", "replace"))
-        expected = (fit.width, fit.height) if fit is not None else (width, height)
-        if (width, height) != expected or size != 3 * width * height or size > 3 * MAX_PIXELS:
+        if not fits(width, height) or size != 3 * width * height or size > 3 * MAX_PIXELS:
             raise ConnectionError("an answer that does not fit the question")
         return Image.frombytes("RGB", (width, height), self._received(size, deadline))
 

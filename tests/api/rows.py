@@ -14,6 +14,7 @@ from store.ids import new_id
 from store.jobs import create_job
 from store.prediction_files import PREDICTIONS
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Report
+from store.workers import Presence
 
 SPEC = FinetuneSpec.model_validate(
     {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
@@ -113,3 +114,18 @@ def add_report(context: Context, checkpoint_id: str, document: dict[str, Any]) -
         session.add(report)
         session.flush()
         return report.id
+
+
+def add_worker(context: Context, name: str) -> Presence:
+    """A worker that has just said that it is there."""
+    presence = Presence(
+        name=name,
+        host="gpu-3",
+        pid=7,
+        queues=("gpu", "cpu"),
+        devices=[{"name": "Test GPU", "memory_bytes": 80 << 30}],
+        version="1.2",
+        silent_after_seconds=60.0,
+    )
+    presence.beat(context.database)
+    return presence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -13,13 +15,22 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.testclient import TestClient
 
 from api.callers import Anyone, OpenRoutes, UndeclaredScope, declared_scopes, is_open
+from carot.data.digits import handwritten_digits
+from store.claims import claim_next
 from store.keys import revoke_key
 from store.projects import find_project
+from store.queues import QUEUES
 from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
 from store.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
-from tests.api.rows import add_checkpoint, add_prediction, add_predictions, add_report
+from tests.api.measured import Row, add_measured
+from tests.api.rows import (
+    add_checkpoint,
+    add_prediction,
+    add_predictions,
+    add_worker,
+)
 
 # The dashboard's page and files hold no data; what they show, they ask for with a session.
 FILES = {
@@ -40,6 +51,11 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/models/{alias}"): {"log_rate": 0.5},
     ("POST", "/predictions/{prediction_id}/label"): {"label": "a"},
     ("POST", "/models/{alias}/recalibrate"): {"dry_run": True},
+}
+DIGIT = handwritten_digits("test").keys[0]
+QUERIES = {
+    ("GET", "/datasets/{dataset_id}/image"): {"split": "test", "key": DIGIT},
+    ("GET", "/reports/{report_id}/image"): {"key": DIGIT},
 }
 # Nobody owns presets; an alias of one's own may have the name of somebody else's.
 OWNERLESS = {("GET", "/presets/{name}"), ("PUT", "/models/{alias}")} | FILES
@@ -84,14 +100,15 @@ def ask(client: TestClient, method: str, path: str, **options: Any) -> httpx.Res
 
 
 @pytest.fixture
-def things(client: TestClient) -> dict[str, str]:
+def things(client: TestClient, tmp_path: Path) -> dict[str, str]:
     """One of each thing, in the default project; the value for each parameter of a path."""
     owner = bearer(new_key(client, "admin"))
     dataset = client.post("/datasets", json={"source": "builtin:digits"}, headers=owner).json()
     job = client.post("/jobs", json=JOB, headers=owner).json()
     add_predictions(context_of(client), job["id"], b"secret answers")
     checkpoint = add_checkpoint(context_of(client), b"secret weights")
-    report = add_report(context_of(client), checkpoint, {"version": 1})
+    measured = replace(Row.of(), keys=handwritten_digits("test").keys[:300])
+    report, _ = add_measured(context_of(client), tmp_path, [measured], checkpoint=checkpoint)
     done = client.put("/models/private", json={"checkpoint": checkpoint}, headers=owner)
     assert done.status_code == 200
     prediction = add_prediction(
@@ -101,6 +118,10 @@ def things(client: TestClient) -> dict[str, str]:
     with context_of(client).database.session() as session:
         url = "https://hooks.example/carot"
         webhook = create_webhook(session, DEFAULT_PROJECT, url, ["succeeded"]).id
+        held = claim_next(session, "worker", 60.0, QUEUES)
+    assert held is not None
+    assert held.job_id == job["id"]
+    add_worker(context_of(client), "worker")
     return {
         "dataset_id": dataset["id"],
         "job_id": job["id"],
@@ -229,6 +250,11 @@ def test_what_the_routes_need(client: TestClient) -> None:
         "GET /presets": {"jobs:read"},
         "GET /jobs/{job_id}/predictions": {"jobs:read"},
         "DELETE /jobs/{job_id}/predictions": {"jobs:write"},
+        "GET /workers": {"jobs:read"},
+        "GET /datasets/{dataset_id}/samples": {"jobs:read"},
+        "GET /datasets/{dataset_id}/image": {"jobs:read"},
+        "GET /reports/{report_id}/image": {"models:read"},
+        "GET /comparisons": {"models:read"},
         "POST /jobs": {"jobs:write"},
         "POST /jobs/{job_id}/cancel": {"jobs:write"},
         "POST /datasets": {"jobs:write"},
@@ -328,7 +354,9 @@ def test_ids_of_another_project_are_unknown(client: TestClient, things: dict[str
         if "{" not in path or (method, path) in OWNERLESS:
             continue
         filled = path.format(**things)
-        options = {"json": BODIES[method, path]} if (method, path) in BODIES else {}
+        options: dict[str, Any] = {"params": QUERIES.get((method, path))}
+        if (method, path) in BODIES:
+            options["json"] = BODIES[method, path]
         answer = client.request(method, filled, headers=other, **options)
         assert answer.status_code == 404, (method, filled, answer.text)
         assert answer.json()["code"] == "not_found"

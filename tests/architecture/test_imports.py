@@ -34,6 +34,8 @@ TORCHLESS = (
     "carot.data.decoder",
     "carot.data.decoding",
     "carot.data.fitting",
+    "carot.data.thumbnailer",
+    "carot.data.thumbnails",
 )
 
 

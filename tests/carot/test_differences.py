@@ -50,7 +50,7 @@ def test_draws_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None
     found = paired_difference(first, second, mean)
     assert found == paired_difference(first, second, mean)
     assert found != paired_difference(first, second, mean, seed=1)
-    monkeypatch.setattr(differences, "CHUNK_ELEMENTS", 777)
+    monkeypatch.setattr(differences, "DRAWS", 777)
     in_blocks = paired_difference(first, second, mean)
     assert in_blocks.interval == pytest.approx(found.interval, rel=1e-12)
     back = paired_difference(second, first, mean)

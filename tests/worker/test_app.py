@@ -17,6 +17,7 @@ from store.moves import find
 from store.settings import Settings
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Job
+from store.workers import Holder, list_workers
 from tests.worker.conftest import SPEC
 
 PATIENCE_SECONDS = 90.0
@@ -132,3 +133,27 @@ def test_the_worker_itself_loads_no_torch() -> None:
     program = "import sys, worker.app; print(sorted({'torch', 'open_clip'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"
+
+
+@pytest.mark.acceptance
+def test_it_says_that_it_is_there_and_that_it_goes(tmp_path: Path) -> None:
+    service = Service(tmp_path, "filesystem://")
+    try:
+        process = service.worker()
+
+        def workers() -> list[Holder]:
+            with service.database.reading() as session:
+                return list(list_workers(session, DEFAULT_PROJECT).data)
+
+        service.until(workers)
+        [found] = workers()
+        assert found.state == "idle"
+        assert found.row.pid == process.pid
+        assert found.row.name == f"carot-{process.pid}@{found.row.host}"
+        service.until(lambda: workers()[0].row.heartbeat_at > found.row.heartbeat_at)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        [left] = workers()
+        assert left.state == "stopped"
+    finally:
+        service.close()
