@@ -29,6 +29,7 @@ from tests.api.rows import (
     add_checkpoint,
     add_prediction,
     add_predictions,
+    add_report,
     add_worker,
 )
 
