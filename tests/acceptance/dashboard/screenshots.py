@@ -18,10 +18,12 @@ from playwright.sync_api import Page, sync_playwright
 from store import logs
 from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
 from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.reports import add_fine_tuned, add_zero_shot
 from tests.acceptance.dashboard.site import Site
 from tests.programs import Unavailable
 
-CHARTS = ".chart:not([hidden]) svg.main-svg"
+CHARTS = ".chart:visible svg.main-svg"
+TABLE = "[role=tabpanel]:not([hidden]) tbody tr"
 SCREEN, PHONE = (1280, 860), (390, 844)
 
 
@@ -53,6 +55,17 @@ SHOTS = (
         lambda ids: f"/jobs/{ids['succeeded']}?tab=spec",
         "[role=tabpanel]:not([hidden]) tbody tr",
     ),
+    Shot("dashboard-report", lambda ids: f"/reports/{ids['report']}", CHARTS),
+    Shot(
+        "dashboard-reliability",
+        lambda ids: f"/reports/{ids['report']}?tab=reliability",
+        CHARTS,
+        "dark",
+    ),
+    Shot("dashboard-calibrators", lambda ids: f"/reports/{ids['report']}?tab=calibrators", TABLE),
+    Shot("dashboard-promises", lambda ids: f"/reports/{ids['report']}?tab=promises", TABLE),
+    Shot("dashboard-mistakes", lambda ids: f"/reports/{ids['report']}?tab=mistakes", ".mistake"),
+    Shot("dashboard-report-phone", lambda ids: f"/reports/{ids['report']}", "tbody tr", size=PHONE),
 )
 
 
@@ -64,7 +77,8 @@ def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path)
     page.locator(shot.ready).first.wait_for()
     if shot.ready == CHARTS:
         page.wait_for_function(
-            "() => [...document.querySelectorAll('.chart:not([hidden])')]"
+            "() => [...document.querySelectorAll('.chart:not([hidden])')].filter((each) =>"
+            " each.checkVisibility() && each.getBoundingClientRect().top < innerHeight)"
             ".every((each) => each.querySelector('svg.main-svg'))"
         )
     page.wait_for_timeout(500)  # charts settle into their places
@@ -87,6 +101,9 @@ def main() -> None:
         site.start()
         try:
             ids = everything(site.database)
+            add_zero_shot(site.database, site.artifacts)
+            made = add_fine_tuned(site.database, site.artifacts)
+            ids |= {"report": made["report"]}
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(locale="en-GB")
             page.set_default_timeout(TIMEOUT_MS)

@@ -53,6 +53,7 @@ class Site:
             timeout_graceful_shutdown=2,
         )
         server = self._server = uvicorn.Server(config)
+        self.artifacts = app.state.context.artifacts
         app.state.context.stopping = lambda: server.should_exit
         self._thread = threading.Thread(target=server.run, name="site", daemon=True)
         self._thread.start()

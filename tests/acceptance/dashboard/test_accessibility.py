@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.reports import add_fine_tuned
 from tests.acceptance.dashboard.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -45,6 +46,13 @@ PAGES: dict[str, Callable[[dict[str, str]], str]] = {
     "events": lambda ids: f"#/jobs/{ids['succeeded']}?tab=events",
     "spec": lambda ids: f"#/jobs/{ids['succeeded']}?tab=spec",
     "snapshots": lambda ids: f"#/jobs/{ids['succeeded']}?tab=snapshots",
+    "report": lambda ids: f"#/reports/{ids['report']}",
+    "reliability": lambda ids: f"#/reports/{ids['report']}?tab=reliability",
+    "calibrators": lambda ids: f"#/reports/{ids['report']}?tab=calibrators",
+    "promises": lambda ids: f"#/reports/{ids['report']}?tab=promises",
+    "candidates": lambda ids: f"#/reports/{ids['report']}?tab=candidates",
+    "classes": lambda ids: f"#/reports/{ids['report']}?tab=classes",
+    "mistakes": lambda ids: f"#/reports/{ids['report']}?tab=mistakes",
     "nowhere": lambda _: "#/nowhere",
 }
 
@@ -54,6 +62,10 @@ READY = {
     "running": ".chart svg.main-svg",
     "succeeded": ".chart svg.main-svg",
     "events": "tbody tr",
+    "report": "tbody:visible tr",
+    "reliability": ".chart:visible svg.main-svg",
+    "classes": "tbody:visible tr",
+    "mistakes": ".mistake",
 }
 """What a page shows once it is complete."""
 
@@ -61,6 +73,7 @@ READY = {
 @pytest.mark.parametrize(("colours", "phone"), [("light", False), ("dark", False), ("light", True)])
 def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, phone: bool) -> None:
     page, ids = window.page, everything(site.database)
+    ids |= {"report": add_fine_tuned(site.database, site.artifacts)["report"]}
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     still(page)
     if phone:
