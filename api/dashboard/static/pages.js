@@ -30,4 +30,5 @@ export const PAGES = [
   { name: "jobs", path: "/jobs", nav: "Jobs", scope: "jobs:read", load: () => import("./pages/jobs.js") },
   { name: "job", path: "/jobs/{id}", within: "jobs", load: () => import("./pages/job.js") },
   { name: "report", path: "/reports/{id}", within: "jobs", load: () => import("./pages/report.js") },
+  { name: "new", path: "/new", within: "jobs", load: () => import("./pages/new.js") },
 ];

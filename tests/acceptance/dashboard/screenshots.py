@@ -55,6 +55,8 @@ SHOTS = (
         lambda ids: f"/jobs/{ids['succeeded']}?tab=spec",
         "[role=tabpanel]:not([hidden]) tbody tr",
     ),
+    Shot("dashboard-new", lambda ids: f"/new?from={ids['succeeded']}", ".field"),
+    Shot("dashboard-new-phone", lambda _: "/new", ".field", "dark", size=PHONE),
     Shot("dashboard-report", lambda ids: f"/reports/{ids['report']}", CHARTS),
     Shot(
         "dashboard-reliability",

@@ -53,6 +53,8 @@ PAGES: dict[str, Callable[[dict[str, str]], str]] = {
     "candidates": lambda ids: f"#/reports/{ids['report']}?tab=candidates",
     "classes": lambda ids: f"#/reports/{ids['report']}?tab=classes",
     "mistakes": lambda ids: f"#/reports/{ids['report']}?tab=mistakes",
+    "new": lambda _: "#/new",
+    "clone": lambda ids: f"#/new?from={ids['succeeded']}",
     "nowhere": lambda _: "#/nowhere",
 }
 

@@ -41,7 +41,7 @@ const LAYOUT = { hovermode: "closest", barmode: "group" };
 const AXES = {
   xaxis: { range: [-0.01, 1.01], tickformat: ".0%", anchor: "y2" },
   yaxis: { range: [-0.02, 1.03], tickformat: ".0%", domain: [0.27, 1] },
-  yaxis2: { domain: [0, 0.17], anchor: "x", title: { text: "images" }, nticks: 3, rangemode: "tozero" },
+  yaxis2: { domain: [0, 0.17], anchor: "x", title: { text: "images", font: { size: 11.5 } }, nticks: 3, rangemode: "tozero" },
 };
 
 /** @param {any} row @returns {import("../../components/chart.js").Line[]} */
