@@ -78,8 +78,9 @@ def test_an_archive_is_uploaded_and_a_job_is_queued(site: Site, page: Page, tmp_
     expect(epochs).to_have_attribute("placeholder", re.compile(r"^\d+$"))
     expect(page.get_by_text("Passes over the training split.")).to_be_visible()
     epochs.fill("3")
+    page.get_by_label("Batch size").first.fill("16")
     said = asked(page)
-    assert said["training"] == {"epochs": 3}
+    assert said["training"] == {"epochs": 3, "batch_size": 16}
     job = queue(page)
     expect(page.get_by_role("heading", name="pets")).to_contain_text("queued")
     spec = spec_of(site, job)
@@ -132,7 +133,9 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_is_lost(
     page.get_by_role("button", name="Queue the job").click()
     expect(page.locator("#field-method-feature_weight-fault")).to_contain_text("greater")
     page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     page.go_back()
+    expect(page.locator(".error-box")).to_have_count(0)
     expect(page.get_by_label("Name", exact=True)).to_have_value(HOSTILE[0])
     expect(page.get_by_label("Epochs")).to_have_value("2")
     page.get_by_label("Feature weight").fill("")
@@ -146,7 +149,7 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_is_lost(
 def test_commands_say_the_same(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/new")
     page.get_by_label("Name", exact=True).fill("it's `mine` $HOME")
-    page.get_by_label("Kind").select_option("evaluate")
+    page.get_by_label("Kind", exact=True).first.select_option("evaluate")
     said = asked(page)
     assert said == {
         "kind": "evaluate",
