@@ -31,4 +31,5 @@ export const PAGES = [
   { name: "job", path: "/jobs/{id}", within: "jobs", load: () => import("./pages/job.js") },
   { name: "report", path: "/reports/{id}", within: "jobs", load: () => import("./pages/report.js") },
   { name: "new", path: "/new", within: "jobs", load: () => import("./pages/new.js") },
+  { name: "compare", path: "/compare", nav: "Compare", scope: "models:read", load: () => import("./pages/compare.js") },
 ];

@@ -57,6 +57,7 @@ SHOTS = (
     ),
     Shot("dashboard-new", lambda ids: f"/new?from={ids['succeeded']}", ".field"),
     Shot("dashboard-new-phone", lambda _: "/new", ".field", "dark", size=PHONE),
+    Shot("dashboard-compare", lambda ids: f"/compare?{ids['both']}", "tbody tr"),
     Shot("dashboard-report", lambda ids: f"/reports/{ids['report']}", CHARTS),
     Shot(
         "dashboard-reliability",
@@ -105,7 +106,9 @@ def main() -> None:
             ids = everything(site.database)
             add_zero_shot(site.database, site.artifacts)
             made = add_fine_tuned(site.database, site.artifacts)
-            ids |= {"report": made["report"]}
+            other = add_fine_tuned(site.database, site.artifacts, "digits, FLYP", 4.0)
+            both = f"checkpoint={made['checkpoint']}&checkpoint={other['checkpoint']}"
+            ids |= {"report": made["report"], "both": both}
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(locale="en-GB")
             page.set_default_timeout(TIMEOUT_MS)

@@ -55,6 +55,8 @@ PAGES: dict[str, Callable[[dict[str, str]], str]] = {
     "mistakes": lambda ids: f"#/reports/{ids['report']}?tab=mistakes",
     "new": lambda _: "#/new",
     "clone": lambda ids: f"#/new?from={ids['succeeded']}",
+    "choose": lambda _: "#/compare",
+    "compare": lambda ids: f"#/compare?{ids['both']}",
     "nowhere": lambda _: "#/nowhere",
 }
 
@@ -68,6 +70,7 @@ READY = {
     "reliability": ".chart:visible svg.main-svg",
     "classes": "tbody:visible tr",
     "mistakes": ".mistake",
+    "compare": "tbody tr",
 }
 """What a page shows once it is complete."""
 
@@ -75,7 +78,9 @@ READY = {
 @pytest.mark.parametrize(("colours", "phone"), [("light", False), ("dark", False), ("light", True)])
 def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, phone: bool) -> None:
     page, ids = window.page, everything(site.database)
-    ids |= {"report": add_fine_tuned(site.database, site.artifacts)["report"]}
+    made, other = (add_fine_tuned(site.database, site.artifacts, name) for name in ("a", "b"))
+    both = f"checkpoint={made['checkpoint']}&checkpoint={other['checkpoint']}"
+    ids |= {"report": made["report"], "both": both}
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     still(page)
     if phone:
