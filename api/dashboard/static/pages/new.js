@@ -14,7 +14,8 @@ import { form } from "./new/form.js";
 import { fields, kinds } from "./new/schema.js";
 
 const LISTED = 200;
-let draft = new Draft();
+/** By the job that they are clones of. @type {Map<string, Draft>} */
+const drafts = new Map();
 
 /** @param {import("../pages.js").Context} context @returns {Promise<import("../pages.js").View>} */
 export async function open({ query, signal }) {
@@ -28,10 +29,10 @@ export async function open({ query, signal }) {
     from ? get(path`/jobs/${from}`, { signal }).then(({ data }) => data) : null,
   ]);
   const known = { openapi, kinds: kinds(openapi), presets, checkpoints };
-  if (job && draft.from !== job.id) {
-    draft = new Draft();
-    draft.clone(job);
-  }
+  const begun = drafts.get(from ?? "");
+  const draft = begun ?? new Draft();
+  if (job && !begun) draft.clone(job);
+  drafts.set(from ?? "", draft);
 
   const wrong = errorBox("The job was not queued");
   const said = commands();
@@ -39,7 +40,7 @@ export async function open({ query, signal }) {
   const datasetField = { ...fields(openapi, known.kinds.get("finetune"), "", {}, ["method"]).filter((each) => each.path === "dataset")[0] };
   const change = () => said.update(body());
   const parts = form(known, draft, change);
-  if (job) {
+  if (job && !begun) {
     draft.prune(parts.fields.filter((each) => !["model.architecture", "method.name"].includes(each.path)));
     parts.draw();
   }
@@ -58,7 +59,7 @@ export async function open({ query, signal }) {
         const text = JSON.stringify(asked);
         if (idempotency.body !== text) Object.assign(idempotency, { key: crypto.randomUUID?.() ?? String(Math.random()), body: text });
         const { data } = await post("/jobs", asked, { headers: { "Idempotency-Key": idempotency.key } });
-        draft = new Draft();
+        drafts.delete(from ?? "");
         toast("Queued.");
         go(link("job", { id: data.id }));
       } catch (error) {
@@ -80,7 +81,7 @@ export async function open({ query, signal }) {
 
   const queue = /** @type {HTMLButtonElement} */ (h("button", { type: "submit", class: "button primary" }, "Queue the job"));
   const anew = button("Clear", () => {
-    draft = new Draft();
+    drafts.delete(from ?? "");
     if (from) go(link("new"));
     else window.dispatchEvent(new Event("hashchange"));
   }, { kind: "quiet" });

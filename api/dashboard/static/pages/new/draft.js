@@ -8,8 +8,6 @@ export class Draft {
   texts = new Map();
   /** `carot-mini`, `open_clip` or `checkpoint`. */
   modelSource = "carot-mini";
-  /** The job that this was cloned from. @type {string | null} */
-  from = null;
 
   /** @param {string} path */
   text(path) {
@@ -24,7 +22,6 @@ export class Draft {
 
   /** Take a job's spec for what it says itself. @param {any} job */
   clone(job) {
-    this.from = job.id;
     this.kind = job.kind;
     this.texts.clear();
     const { kind: _, ...spec } = job.spec;
