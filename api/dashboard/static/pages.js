@@ -29,8 +29,11 @@
 export const PAGES = [
   { name: "jobs", path: "/jobs", nav: "Jobs", scope: "jobs:read", load: () => import("./pages/jobs.js") },
   { name: "job", path: "/jobs/{id}", within: "jobs", load: () => import("./pages/job.js") },
+  { name: "report", path: "/reports/{id}", within: "jobs", load: () => import("./pages/report.js") },
+  { name: "new", path: "/new", within: "jobs", load: () => import("./pages/new.js") },
   { name: "models", path: "/models", nav: "Models", scope: "models:read", load: () => import("./pages/models.js") },
   { name: "model", path: "/models/{alias}", within: "models", load: () => import("./pages/model.js") },
+  { name: "compare", path: "/compare", nav: "Compare", scope: "models:read", load: () => import("./pages/compare.js") },
   { name: "try", path: "/try", nav: "Try it", scope: "predict", load: () => import("./pages/try.js") },
   { name: "datasets", path: "/datasets", nav: "Data sets", scope: "jobs:read", load: () => import("./pages/datasets.js") },
   { name: "dataset", path: "/datasets/{id}", within: "datasets", load: () => import("./pages/dataset.js") },

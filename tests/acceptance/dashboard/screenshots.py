@@ -18,12 +18,14 @@ from playwright.sync_api import Page, sync_playwright
 from store import logs
 from tests.acceptance.dashboard.conftest import FLAGS, TIMEOUT_MS, chromium
 from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.reports import add_fine_tuned, add_zero_shot
 from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 from tests.programs import Unavailable
 
-CHARTS = ".chart:not([hidden]) svg.main-svg"
+CHARTS = ".chart:visible svg.main-svg"
 PANEL = "[role=tabpanel]:not([hidden])"
+TABLE = f"{PANEL} tbody tr"
 SCREEN, TALL, PHONE = (1280, 860), (1280, 1060), (390, 844)
 
 
@@ -66,6 +68,20 @@ SHOTS = (
     Shot("dashboard-dataset", lambda ids: f"/datasets/{ids['dataset']}", ".samples img"),
     Shot("dashboard-workers", lambda _: "/workers", "tbody tr"),
     Shot("dashboard-try-phone", lambda _: "/try?model=digits-production", ".drop", "dark", PHONE),
+    Shot("dashboard-new", lambda ids: f"/new?from={ids['succeeded']}", ".field"),
+    Shot("dashboard-new-phone", lambda _: "/new", ".field", "dark", size=PHONE),
+    Shot("dashboard-compare", lambda ids: f"/compare?{ids['both']}", "tbody tr"),
+    Shot("dashboard-report", lambda ids: f"/reports/{ids['report']}", CHARTS),
+    Shot(
+        "dashboard-reliability",
+        lambda ids: f"/reports/{ids['report']}?tab=reliability",
+        CHARTS,
+        "dark",
+    ),
+    Shot("dashboard-calibrators", lambda ids: f"/reports/{ids['report']}?tab=calibrators", TABLE),
+    Shot("dashboard-promises", lambda ids: f"/reports/{ids['report']}?tab=promises", TABLE),
+    Shot("dashboard-mistakes", lambda ids: f"/reports/{ids['report']}?tab=mistakes", ".mistake"),
+    Shot("dashboard-report-phone", lambda ids: f"/reports/{ids['report']}", "tbody tr", size=PHONE),
 )
 
 
@@ -77,7 +93,8 @@ def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path)
     page.locator(shot.ready).first.wait_for()
     if shot.ready == CHARTS:
         page.wait_for_function(
-            "() => [...document.querySelectorAll('.chart:not([hidden])')]"
+            "() => [...document.querySelectorAll('.chart:not([hidden])')].filter((each) =>"
+            " each.checkVisibility() && each.getBoundingClientRect().top < innerHeight)"
             ".every((each) => each.querySelector('svg.main-svg'))"
         )
     if shot.name.startswith("dashboard-try"):
@@ -109,6 +126,11 @@ def main() -> None:
             ids = everything(site.database) | models(site)
             ids["dataset"] = own_digits(site)
             workers(site)
+            add_zero_shot(site.database, site.artifacts)
+            made = add_fine_tuned(site.database, site.artifacts)
+            other = add_fine_tuned(site.database, site.artifacts, "digits, FLYP", 4.0)
+            both = f"checkpoint={made['checkpoint']}&checkpoint={other['checkpoint']}"
+            ids |= {"report": made["report"], "both": both}
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(locale="en-GB")
             page.set_default_timeout(TIMEOUT_MS)

@@ -54,6 +54,7 @@ class Site:
         )
         server = self._server = uvicorn.Server(config)
         self.context = app.state.context
+        self.artifacts = app.state.context.artifacts
         app.state.context.stopping = lambda: server.should_exit
         self._thread = threading.Thread(target=server.run, name="site", daemon=True)
         self._thread.start()

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything
+from tests.acceptance.dashboard.reports import add_fine_tuned
 from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 
@@ -49,15 +50,26 @@ PAGES: dict[str, Callable[[dict[str, str]], str]] = {
     "models": lambda _: "#/models",
     "model": lambda _: "#/models/digits-production",
     "alert": lambda _: "#/models/digits-night",
-    "calibrators": lambda _: "#/models/digits-night?tab=calibrators",
+    "versions": lambda _: "#/models/digits-night?tab=calibrators",
     "promoting": lambda _: "#/models/digits-night?tab=history",
     "remembered": lambda _: "#/models/digits-night?tab=log",
     "no answers": lambda _: "#/models/digits-new",
     "try": lambda _: "#/try?model=digits-production",
     "data sets": lambda _: "#/datasets",
     "data set": lambda ids: f"#/datasets/{ids['dataset']}",
-    "classes": lambda ids: f"#/datasets/{ids['dataset']}?tab=classes",
+    "data set classes": lambda ids: f"#/datasets/{ids['dataset']}?tab=classes",
     "workers": lambda _: "#/workers",
+    "report": lambda ids: f"#/reports/{ids['report']}",
+    "reliability": lambda ids: f"#/reports/{ids['report']}?tab=reliability",
+    "calibrators": lambda ids: f"#/reports/{ids['report']}?tab=calibrators",
+    "promises": lambda ids: f"#/reports/{ids['report']}?tab=promises",
+    "candidates": lambda ids: f"#/reports/{ids['report']}?tab=candidates",
+    "classes": lambda ids: f"#/reports/{ids['report']}?tab=classes",
+    "mistakes": lambda ids: f"#/reports/{ids['report']}?tab=mistakes",
+    "new": lambda _: "#/new",
+    "clone": lambda ids: f"#/new?from={ids['succeeded']}",
+    "choose": lambda _: "#/compare",
+    "compare": lambda ids: f"#/compare?{ids['both']}",
     "nowhere": lambda _: "#/nowhere",
 }
 
@@ -76,6 +88,11 @@ READY = {
     "data sets": "tbody tr",
     "data set": ".samples img",
     "workers": "tbody tr",
+    "report": "tbody:visible tr",
+    "reliability": ".chart:visible svg.main-svg",
+    "classes": "tbody:visible tr",
+    "mistakes": ".mistake",
+    "compare": "tbody tr",
 }
 """What a page shows once it is complete."""
 
@@ -85,6 +102,9 @@ def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, p
     page, ids = window.page, everything(site.database) | models(site)
     ids["dataset"] = own_digits(site)
     workers(site)
+    made, other = (add_fine_tuned(site.database, site.artifacts, name) for name in ("a", "b"))
+    both = f"checkpoint={made['checkpoint']}&checkpoint={other['checkpoint']}"
+    ids |= {"report": made["report"], "both": both}
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     still(page)
     if phone:

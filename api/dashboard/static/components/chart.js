@@ -7,8 +7,17 @@ import { csv } from "./table.js";
 import { themeChanges } from "./theme.js";
 
 /**
- * @typedef {{name: string, x: (number | string)[], y: (number | null)[], mode?: string, color?: string,
- *   dash?: string, more?: Record<string, any>}} Line
+ * @typedef {object} Line
+ * @property {string} name
+ * @property {(number | string)[]} x
+ * @property {(number | null)[]} y
+ * @property {string} [mode]
+ * @property {string} [color] by default that of `series`
+ * @property {number} [series] which colour; by default the next one
+ * @property {string} [dash]
+ * @property {Record<string, any>} [marker]
+ * @property {Record<string, any>} [more] for the library
+ * @property {Record<string, (number | string | null)[]>} [columns] of the CSV besides, by title
  */
 
 const HEIGHT = 220;
@@ -65,8 +74,8 @@ export function colours() {
  * A chart with a title, that can be saved as a picture and copied as numbers.
  * @param {string} title
  * @param {{x?: string, y?: string, percent?: boolean, note?: string, file?: string, height?: number,
- *   layout?: Record<string, any>, signal: AbortSignal}} options `x` and `y` name the axes; `layout`
- *   is merged over the library's
+ *   layout?: Record<string, any>, axes?: Record<string, Record<string, any>>, signal: AbortSignal}} options `x` and `y` name the axes; `layout`
+ *   is merged over the library's, what is in `axes` over an axis
  * @returns {{element: HTMLElement, update(lines: Line[]): void}}
  */
 export function chart(title, options) {
@@ -141,26 +150,28 @@ export function chart(title, options) {
 export const plain = (text) => text?.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 /** What the library draws. @param {Line[]} lines @param {Parameters<typeof chart>[1]} options */
-function drawing(lines, { x, y, percent = false, layout: more = {} }) {
+function drawing(lines, { x, y, percent = false, layout: more = {}, axes = {} }) {
   const paint = colours();
   const font = { family: getComputedStyle(document.body).fontFamily, size: 11.5, color: paint.muted };
   const axis = { gridcolor: paint.line, zeroline: false, linecolor: paint.line, automargin: true, fixedrange: false };
+  const colour = (/** @type {Line} */ line, /** @type {number} */ i) => line.color ?? paint.series[(line.series ?? i) % paint.series.length];
   const data = lines.map((line, i) => ({
     type: "scatter",
     mode: line.mode ?? (line.x.length > 40 ? "lines" : "lines+markers"),
     name: plain(line.name),
     x: line.x,
     y: line.y,
-    line: { color: line.color ?? paint.series[i % paint.series.length], width: 1.8, dash: line.dash },
-    marker: { size: 5 },
+    line: { color: colour(line, i), width: 1.8, dash: line.dash },
+    marker: { size: 5, color: colour(line, i), ...line.marker },
     connectgaps: false,
     ...line.more,
   }));
   const layout = {
     font, paper_bgcolor: paint.surface, plot_bgcolor: paint.surface,
     margin: { l: 8, r: 12, t: 8, b: 8 },
-    xaxis: { ...axis, title: { text: plain(x), standoff: 6, font: { size: 11.5 } }, showgrid: false },
-    yaxis: { ...axis, title: { text: plain(y), font: { size: 11.5 } }, tickformat: percent ? ".3~%" : undefined, exponentformat: "e" },
+    xaxis: { ...axis, title: { text: plain(x), standoff: 6, font: { size: 11.5 } }, showgrid: false, ...axes.xaxis },
+    yaxis: { ...axis, title: { text: plain(y), font: { size: 11.5 } }, tickformat: percent ? ".3~%" : undefined, exponentformat: "e", ...axes.yaxis },
+    ...(axes.yaxis2 && { yaxis2: { ...axis, ...axes.yaxis2 } }),
     showlegend: lines.length > 1,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     hovermode: "x unified",
@@ -173,12 +184,16 @@ function drawing(lines, { x, y, percent = false, layout: more = {} }) {
 
 /** @param {Line[]} lines @param {string} x */
 function linesAsCsv(lines, x) {
-  const rows = lines.flatMap((line) => line.x.map((at, i) => ({ line: line.name, at, value: line.y[i] })));
+  const more = [...new Set(lines.flatMap((line) => Object.keys(line.columns ?? {})))];
+  const rows = lines.flatMap((line) =>
+    line.x.map((at, i) => ({ line: line.name, at, value: line.y[i], more: more.map((name) => line.columns?.[name]?.[i] ?? null) })),
+  );
   return csv(
     [
       { title: "line", value: (row) => row.line },
       { title: x, value: (row) => row.at },
       { title: "value", value: (row) => row.value },
+      ...more.map((name, i) => ({ title: name, value: (/** @type {typeof rows[0]} */ row) => row.more[i] })),
     ],
     rows,
   );

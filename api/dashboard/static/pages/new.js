@@ -1,0 +1,103 @@
+/** A new job: on which images, from which model, by which method; and the same as a command. */
+
+import { button, busy } from "../components/button.js";
+import { errorBox } from "../components/errorbox.js";
+import { toast } from "../components/toast.js";
+import { get, path, post, Problem } from "../core/api.js";
+import { h } from "../core/h.js";
+import { go, link } from "../core/router.js";
+import { session } from "../core/session.js";
+import { commands } from "./new/commands.js";
+import { datasetPart } from "./new/dataset.js";
+import { Draft } from "./new/draft.js";
+import { form } from "./new/form.js";
+import { fields, kinds } from "./new/schema.js";
+
+const LISTED = 200;
+/** By the job that they are clones of. @type {Map<string, Draft>} */
+const drafts = new Map();
+
+/** @param {import("../pages.js").Context} context @returns {Promise<import("../pages.js").View>} */
+export async function open({ query, signal }) {
+  const from = query.get("from");
+  const all = (/** @type {string} */ where) => get(where, { query: { limit: LISTED }, signal }).then(({ data }) => data.data);
+  const [openapi, presets, datasets, checkpoints, job] = await Promise.all([
+    get("/openapi.json", { signal }).then(({ data }) => data),
+    get("/presets", { signal }).then(({ data }) => data.data),
+    all("/datasets"),
+    session.may("models:read") ? all("/checkpoints") : [],
+    from ? get(path`/jobs/${from}`, { signal }).then(({ data }) => data) : null,
+  ]);
+  const known = { openapi, kinds: kinds(openapi), presets, checkpoints };
+  const begun = drafts.get(from ?? "");
+  const draft = begun ?? new Draft();
+  if (job && !begun) draft.clone(job);
+  drafts.set(from ?? "", draft);
+
+  const wrong = errorBox("The job was not queued");
+  const said = commands();
+  const idempotency = { key: crypto.randomUUID?.() ?? String(Math.random()), body: "" };
+  const datasetField = { ...fields(openapi, known.kinds.get("finetune"), "", {}, ["method"]).filter((each) => each.path === "dataset")[0] };
+  const change = () => said.update(body());
+  const parts = form(known, draft, change);
+  if (job && !begun) {
+    draft.prune(parts.fields.filter((each) => !["model.architecture", "method.name"].includes(each.path)));
+    parts.draw();
+  }
+  const dataset = datasetPart(datasets, draft, datasetField, change, signal);
+  const body = () => draft.body([datasetField, ...parts.fields]);
+
+  /** @param {Event} event */
+  async function submit(event) {
+    event.preventDefault();
+    wrong.clear();
+    dataset.fault(null);
+    parts.faults([]);
+    await busy(queue, async () => {
+      try {
+        const asked = body();
+        const text = JSON.stringify(asked);
+        if (idempotency.body !== text) Object.assign(idempotency, { key: crypto.randomUUID?.() ?? String(Math.random()), body: text });
+        const { data } = await post("/jobs", asked, { headers: { "Idempotency-Key": idempotency.key } });
+        drafts.delete(from ?? "");
+        toast("Queued.");
+        go(link("job", { id: data.id }));
+      } catch (error) {
+        wrong.show(error);
+        if (error instanceof Problem) setTimeout(() => blame(error)); // when the button is free again
+      }
+    });
+  }
+
+  /** @param {Problem} problem */
+  function blame(problem) {
+    const about = problem.errors.find(({ field }) => field === "dataset" || field?.endsWith(".dataset"));
+    if (about) {
+      dataset.fault(about.message ?? "");
+      dataset.show();
+    }
+    parts.faults(problem.errors.filter((each) => each !== about));
+  }
+
+  const queue = /** @type {HTMLButtonElement} */ (h("button", { type: "submit", class: "button primary" }, "Queue the job"));
+  const anew = button("Clear", () => {
+    drafts.delete(from ?? "");
+    if (from) go(link("new"));
+    else window.dispatchEvent(new Event("hashchange"));
+  }, { kind: "quiet" });
+  change();
+  return {
+    title: "New job",
+    element: h(
+      "form",
+      { class: "page", novalidate: true, on: { submit } },
+      h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "New job"), h("p", { class: "muted" }, job ? ["Like ", h("a", { class: "linked", href: link("job", { id: job.id }) }, h("bdi", {}, job.name ?? job.id)), "; what it shares with its preset is left out."] : "What is left empty is as its field says."))),
+      !session.may("jobs:write") && h("div", { class: "note-box" }, "This key may not queue jobs; the command below can be sent with another."),
+      dataset.element,
+      parts.element,
+      wrong.element,
+      h("div", { class: "actions submit" }, queue, anew),
+      said.element,
+    ),
+  };
+}

@@ -1,0 +1,96 @@
+/** Where a folder or an archive can be dropped, and how far it is on its way. */
+
+import { button } from "../../components/button.js";
+import { errorBox } from "../../components/errorbox.js";
+import { address } from "../../core/api.js";
+import { bytes, counted, percent } from "../../core/format.js";
+import { h, setText } from "../../core/h.js";
+import { send } from "../../core/send.js";
+import { ACCEPT, archive, chosenFolder, dropped } from "./pick.js";
+
+/** @param {(dataset: any) => void} onDone @param {AbortSignal} signal */
+export function upload(onDone, signal) {
+  const wrong = errorBox("Not uploaded");
+  const words = h("p", { role: "status", class: "muted" });
+  const meter = /** @type {HTMLProgressElement} */ (h("progress", { max: "1", "aria-label": "Upload" }));
+  const files = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: ACCEPT, hidden: true, "aria-label": "Archive of images" }));
+  const folders = /** @type {HTMLInputElement} */ (h("input", { type: "file", webkitdirectory: true, hidden: true, "aria-label": "Folder of images" }));
+  const stop = button("Stop", () => going?.abort());
+  const under = h("div", { class: "upload-going", hidden: true }, meter, words, stop);
+  const element = h(
+    "div",
+    { class: "drop" },
+    h("p", {}, "Drop a folder or an archive of images here, or"),
+    h("div", { class: "actions" }, button("Choose an archive", () => files.click()), button("Choose a folder", () => folders.click())),
+    h("p", { class: "muted" }, "class/name.png, or train|validation|calibration|test/class/name.png; zip, tar or tar.gz"),
+    files, folders, under, wrong.element,
+  );
+  /** @type {AbortController | null} */
+  let going = null;
+
+  /** @param {import("./pick.js").Picked | null} picked */
+  async function start(picked) {
+    wrong.clear();
+    if (picked === null) {
+      wrong.show(new Error("Neither a folder with files nor a zip, tar or tar.gz archive."));
+      return;
+    }
+    going?.abort();
+    const mine = (going = new AbortController());
+    const size = bytes(picked.body.size);
+    under.hidden = false;
+    meter.value = 0;
+    setText(words, `Sending ${picked.files > 1 ? `${counted(picked.files, "file")}, ` : ""}${size}…`);
+    try {
+      const made = await send(address("/datasets", { name: picked.name.slice(0, 200) }), picked.body, {
+        type: picked.type,
+        signal: AbortSignal.any([mine.signal, signal]),
+        onProgress(share) {
+          meter.value = share;
+          setText(words, share < 1 ? `Sending ${size}, ${percent(share, 0)}` : "Sent; the server looks at every image…");
+        },
+      });
+      onDone(made);
+    } catch (error) {
+      if (!mine.signal.aborted && !signal.aborted) wrong.show(error, () => start(picked));
+    } finally {
+      if (going === mine) {
+        under.hidden = true;
+        going = null;
+      }
+    }
+  }
+
+  files.addEventListener("change", () => files.files?.[0] && start(archive(files.files[0])));
+  folders.addEventListener("change", () => folders.files?.length && start(chosenFolder(folders.files)));
+  element.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    element.classList.add("over-drop");
+  });
+  element.addEventListener("dragleave", () => element.classList.remove("over-drop"));
+  element.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    element.classList.remove("over-drop");
+    const { dataTransfer } = /** @type {DragEvent} */ (event);
+    if (dataTransfer) start(await dropped(dataTransfer));
+  });
+  return element;
+}
+
+/** What a data set holds. @param {any} dataset @param {any[]} samples */
+export function holds(dataset, samples) {
+  const splits = Object.entries(dataset.splits);
+  const names = splits.map(([name]) => name);
+  const shown = dataset.classes.slice(0, 200);
+  const more = dataset.classes.length - shown.length;
+  return h(
+    "div",
+    { class: "stack-gap" },
+    h("p", {}, `${counted(dataset.images, "image")} in ${counted(dataset.classes.length, "class", "classes")}, ${bytes(dataset.bytes)}: `, splits.map(([name, counts], i) => `${i ? ", " : ""}${counted(Object.values(counts).reduce((a, b) => a + b, 0), "image")} in ${name}`), "."),
+    dataset.warnings.length > 0 && h("div", { class: "note-box" }, h("div", { class: "error-text" }, h("p", {}, h("strong", {}, `${counted(dataset.warnings.length, "warning")} about its images`)), h("ul", {}, dataset.warnings.map((/** @type {string} */ each) => h("li", {}, h("bdi", {}, each)))))),
+    !names.includes("calibration") && h("p", { class: "muted" }, "It has no calibration split: confidences may stay raw."),
+    samples.length > 0 && h("ul", { class: "samples" }, samples.map((each) => h("li", {}, h("img", { src: each.picture, alt: each.class, title: `${each.class}, ${each.split}`, width: 64, height: 64, loading: "lazy" })))),
+    h("details", {}, h("summary", {}, "Images per class"), h("div", { class: "table-place counts", tabindex: 0, role: "region", "aria-label": "Images per class" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), names.map((name) => h("th", { scope: "col", class: "number" }, name)))), h("tbody", {}, shown.map((/** @type {string} */ name) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name)), splits.map(([, counts]) => h("td", { class: "number" }, String(counts[name] ?? 0)))))))), more > 0 && h("p", { class: "muted" }, `and ${counted(more, "class", "classes")} more`)),
+  );
+}
+

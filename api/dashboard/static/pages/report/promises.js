@@ -1,0 +1,113 @@
+/** What rests on raw confidences and features: prediction sets, thresholds for a risk, the shift score. */
+
+import { badge } from "../../components/badge.js";
+import { empty } from "../../components/empty.js";
+import { table } from "../../components/table.js";
+import { NONE, number, percent } from "../../core/format.js";
+import { h } from "../../core/h.js";
+import { datasetName, rowsOf, withInterval } from "./figures.js";
+
+const NOTHING = "They need a calibration split; reports stored long ago lack them as well.";
+
+/** @typedef {{id: string, row: any, found: any}} Line */
+
+/** @param {any} document */
+export function promises(document) {
+  const rows = rowsOf(document);
+  return h("div", { class: "sections" }, sets(rows), risks(rows), shifts(rows));
+}
+
+/** @param {any[]} rows @param {string} name @returns {Line[]} */
+function linesOf(rows, name) {
+  return rows.flatMap((row) => (row[name] ?? []).map((/** @type {any} */ found, /** @type {number} */ i) => ({ id: `${row.name} ${i}`, row, found })));
+}
+
+const dataset = { title: "Data set", kind: "main", value: (/** @type {Line} */ line) => line.row.name, render: (/** @type {any} */ _, /** @type {Line} */ line) => datasetName(line.row) };
+const triple = (/** @type {any} */ share, /** @type {any} */ bounds) => [share ?? null, bounds?.[0] ?? null, bounds?.[1] ?? null];
+const same = (/** @type {any} */ value) => value;
+
+/** @param {any[]} rows */
+function sets(rows) {
+  const lines = linesOf(rows, "sets");
+  const methods = [...new Set(lines.map((line) => line.found.method))];
+  const list = table(
+    "Prediction sets",
+    [
+      dataset,
+      { title: "Method", value: (line) => line.found.method },
+      { title: "Asked", kind: "number", value: (line) => line.found.asked, render: (value) => percent(value, 1) },
+      { title: "Covered", kind: "number", hint: "Share of sets that hold the right class, with Wilson's 95 % interval", value: (line) => triple(line.found.measured?.coverage, line.found.measured?.coverage_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["covered", "covered low", "covered high"] },
+      { title: "", value: (line) => verdict(line.found), render: (text) => (text ? badge(text, text === "short" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
+      { title: "Classes in a set", kind: "number", hint: "Mean, with a normal 95 % interval", value: (line) => triple(line.found.measured?.mean_size, line.found.measured?.mean_size_interval), render: sizes, csv: same, csvTitles: ["mean size", "mean size low", "mean size high"] },
+      { title: "Largest", kind: "number", value: (line) => line.found.measured?.largest ?? null, render: (value) => number(value) },
+      { title: "Why none", kind: "wide", value: (line) => line.found.reason ?? NONE },
+    ],
+    (line) => line.id,
+  );
+  const first = methods.includes("raps") ? "raps" : methods[0];
+  const select = /** @type {HTMLSelectElement} */ (h("select", { class: "input", "aria-label": "Method of the sets", on: { change: show } }, methods.map((name) => h("option", { value: name, selected: name === first }, name)), h("option", { value: "" }, "all")));
+  function show() {
+    list.update(lines.filter((line) => !select.value || line.found.method === select.value));
+  }
+  show();
+  return part("Prediction sets", "They hold the right class as often as asked, on images like the calibration images. Under shift nothing is promised: this is what is left.", lines.length > 0 && list.element, h("label", { class: "field-inline" }, "Method", select));
+}
+
+/** @param {any} found */
+function verdict({ measured, asked }) {
+  if (!measured?.coverage_interval) return "";
+  return measured.coverage_interval[1] < asked ? "short" : "holds";
+}
+
+/** @param {[number | null, number | null, number | null]} value */
+function sizes([mean, low, high]) {
+  if (mean === null) return NONE;
+  return [number(mean, 2), low !== null && h("span", { class: "interval" }, `${number(low, 2)} to ${number(high, 2)}`)];
+}
+
+/** @param {any[]} rows */
+function risks(rows) {
+  const lines = linesOf(rows, "risks");
+  const list = table(
+    "Risks",
+    [
+      dataset,
+      { title: "Risk asked", kind: "number", value: (line) => line.found.max_risk, render: (value) => percent(value, 1) },
+      { title: "Confidence from", kind: "number", hint: "Raw; answers that reach it are accepted", value: (line) => line.found.threshold ?? null, render: (value) => percent(value, 1) },
+      { title: "Accepted", kind: "number", value: (line) => line.found.accepted_share ?? null, render: (value) => percent(value, 1) },
+      { title: "Wrong among them", kind: "number", hint: "With Wilson's 95 % interval", value: (line) => triple(line.found.risk, line.found.risk_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["risk", "risk low", "risk high"] },
+      { title: "", value: (line) => (line.found.risk_interval ? (line.found.risk_interval[0] > line.found.max_risk ? "broken" : "kept") : ""), render: (text) => (text ? badge(text, text === "broken" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
+      { title: "Why none", kind: "wide", value: (line) => line.found.reason ?? NONE },
+    ],
+    (line) => line.id,
+  );
+  list.update(lines);
+  return part("Risk", "From this confidence on the share of wrong answers is proved to stay below the risk, with 95 % probability, for images like the calibration images.", lines.length > 0 && list.element);
+}
+
+/** @param {any[]} rows */
+function shifts(rows) {
+  const lines = rows.filter((row) => row.shift_score).map((row) => ({ id: row.name, row, found: row.shift_score }));
+  const list = table(
+    "Shift score",
+    [
+      dataset,
+      { title: "AUROC", kind: "number", hint: "Chance that an image lies farther away than one in distribution; 0.5 is no difference", value: (line) => line.found.auroc, render: (value) => number(value, 3) },
+      { title: "Beyond 0.99", kind: "number", hint: "Share of images farther away than 99 % of the calibration images; one in a hundred is to be expected", value: (line) => line.found.beyond, render: (value) => percent(value, 1) },
+      { title: "Median score", kind: "number", hint: "Share of calibration images that lie nearer", value: (line) => line.found.median_percentile, render: (value) => number(value, 2) },
+    ],
+    (line) => line.id,
+  );
+  list.update(lines);
+  return part("Shift", "How far the images lie from the calibration images, by their features.", lines.length > 0 && list.element);
+}
+
+/** @param {string} title @param {string} note @param {HTMLElement | false} content @param {HTMLElement} [tool] */
+function part(title, note, content, tool) {
+  return h(
+    "section",
+    { class: "stack-gap" },
+    h("div", { class: "section-head" }, h("h2", {}, title), h("p", { class: "muted" }, note), content && tool),
+    content || empty("Not measured.", NOTHING),
+  );
+}
