@@ -185,7 +185,7 @@ def answers(site: Site, alias: str, checkpoint: str, count: int) -> list[tuple[s
 def label(site: Site, given: Sequence[tuple[str, int]]) -> None:
     """Give predictions their labels, through the API."""
     items = [{"id": id, "label": truth} for id, truth in given]
-    answer = httpx.post(f"{site.url}/predictions/labels", json=items, timeout=60)
+    answer = httpx.post(f"{site.url}/labels", json=items, timeout=60)
     assert answer.json()["refused"] == 0, answer.text
 
 
