@@ -68,8 +68,8 @@ SHOTS = (
     Shot("dashboard-dataset", lambda ids: f"/datasets/{ids['dataset']}", ".samples img"),
     Shot("dashboard-workers", lambda _: "/workers", "tbody tr"),
     Shot("dashboard-try-phone", lambda _: "/try?model=digits-production", ".drop", "dark", PHONE),
-    Shot("dashboard-new", lambda ids: f"/new?from={ids['succeeded']}", ".field"),
-    Shot("dashboard-new-phone", lambda _: "/new", ".field", "dark", size=PHONE),
+    Shot("dashboard-new", lambda ids: f"/new?from={ids['succeeded']}", "h1:has-text('New job')"),
+    Shot("dashboard-new-phone", lambda _: "/new", "h1:has-text('New job')", "dark", size=PHONE),
     Shot("dashboard-compare", lambda ids: f"/compare?{ids['both']}", "tbody tr"),
     Shot("dashboard-report", lambda ids: f"/reports/{ids['report']}", CHARTS),
     Shot(
