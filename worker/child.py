@@ -50,23 +50,28 @@ class LineReporter:
 
 
 class AsideReporter:
-    """Of a process that trains along: keeps the end of it in a file, and says nothing.
+    """Of a process among several: keeps the end of it in a file.
 
     Args:
-        out: says it after all where the disk is full.
+        out: where the first process says everything; the others, which train along, say nothing
+            but their end, and that only where the disk is full.
     """
 
-    def __init__(self, path: Path, out: LineReporter) -> None:
+    def __init__(self, path: Path, out: LineReporter, *, first: bool) -> None:
         self._path = path
         self._out = out
+        self._first = first
 
     def report(self, event: AnyEvent) -> None:
-        """Keep the event, if it is the end."""
+        """Say the event if this is the first process, and keep it if it is the end."""
+        if self._first:
+            self._out.report(event)
         if isinstance(event, Failed):
             try:
                 self._path.write_text(_line(event), encoding="utf-8", errors="replace")
             except OSError:
-                self._out.report(event)
+                if not self._first:
+                    self._out.report(event)
 
 
 def main(folder: Path) -> int:
@@ -83,8 +88,10 @@ def main(folder: Path) -> int:
     # References to data in the spec are relative to the folder.
     os.chdir(folder)
     lines = LineReporter(own_stdout())
-    rank = int(os.environ.get("RANK", "0"))
-    reporter = lines if rank == 0 else AsideReporter(Path(layout.failure_name(rank)), lines)
+    reporter: Reporter = lines
+    if "RANK" in os.environ:
+        rank = int(os.environ["RANK"])
+        reporter = AsideReporter(Path(layout.failure_name(rank)), lines, first=rank == 0)
     try:
         _execute(reporter, stop)
     except Interrupted:

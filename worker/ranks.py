@@ -46,8 +46,9 @@ def main(count: int, folder: Path) -> int:
     sys.stdout = sys.stderr  # descriptor 1 is for the events of the first process
     ended = _launch(count, folder)
     status = status_of([code for _, code in ended], stopping=stop.seen.is_set())
-    # Whatever the first process had to say it has said itself.
-    if status == FAILED and (0, FAILED) not in ended:
+    # Whatever the first process had to say it has said itself, also if another one's end made the
+    # agent stop it on its way out.
+    if status == FAILED and _failure(folder, 0) is None:
         for rank, code in ended:
             failure = _failure(folder, rank) if code == FAILED else None
             if failure is not None:

@@ -18,6 +18,7 @@ from api.context import Context
 from api.settings import ApiSettings
 from cli.client import Client
 from cli.main import app
+from cli.output import out
 from tests.acceptance.harness import free_port
 from tests.api.measured import Row, add_measured
 from tests.api.rows import add_worker
@@ -58,8 +59,13 @@ def url(context: Context) -> Iterator[str]:
         process.wait(timeout=30)
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out, "width", 250)  # known when it was made, from a terminal or none
+
+
 def run(url: str, *arguments: str) -> str:
-    done = CliRunner().invoke(app, [*arguments, "--url", url], env={"COLUMNS": "250"})
+    done = CliRunner().invoke(app, [*arguments, "--url", url])
     if done.exception is not None:
         raise done.exception
     return done.output
