@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 from PIL import Image
 
+from api.children import Children
 from carot.data.decoding import DecodeLimits
 from carot.data.thumbnails import Shift, Thumbnailer
 
@@ -17,20 +17,14 @@ QUALITY = 85
 
 
 class Thumbnailers:
-    """A pool that starts threads and their children as pictures are asked for.
+    """Makes pictures in children.
 
     Args:
         processes: pictures made at the same time.
     """
 
     def __init__(self, processes: int, limits: DecodeLimits) -> None:
-        self._limits = limits
-        # Threads that live on: to the kernel, a child's parent is the thread that started it.
-        self._pool = ThreadPoolExecutor(processes, thread_name_prefix="thumbnailer")
-        self._mine = threading.local()
-        self._lock = threading.Lock()
-        self._children: list[Thumbnailer] = []
-        self._closed = False
+        self._children = Children(lambda: Thumbnailer(limits), processes, "thumbnailer")
 
     def make(self, content: bytes, key: str, side: int, shift: Shift | None) -> tuple[bytes, str]:
         """An encoded picture and its media type, both of this program's making.
@@ -39,31 +33,14 @@ class Thumbnailers:
             UnreadableImage, DecoderFailure: as for `Thumbnailer.thumbnail`.
         """
 
-        def work() -> tuple[bytes, str]:
-            return _encoded(self._own().thumbnail(content, key, side, shift))
+        def work(own: Callable[[], Thumbnailer]) -> tuple[bytes, str]:
+            return _encoded(own().thumbnail(content, key, side, shift))
 
-        return self._pool.submit(work).result()
+        return self._children.submit(work).result()
 
     def close(self) -> None:
         """End children and threads, also those at work."""
-        with self._lock:
-            self._closed = True
-            children = list(self._children)
-        for child in children:
-            child.retire()
-        self._pool.shutdown(cancel_futures=True)
-        for child in children:
-            child.close()
-
-    def _own(self) -> Thumbnailer:
-        mine: Thumbnailer | None = getattr(self._mine, "child", None)
-        if mine is None:
-            mine = self._mine.child = Thumbnailer(self._limits)
-            with self._lock:
-                self._children.append(mine)
-                if self._closed:
-                    mine.retire()
-        return mine
+        self._children.close()
 
 
 def _encoded(image: Image.Image) -> tuple[bytes, str]:

@@ -134,7 +134,7 @@ def comparison_table(rows: list[Row]) -> Table:
         "Accuracy and calibration error (ECE), in distribution and under shift", columns, lines
     )
     result.caption = (
-        "calibrated: ECE after temperature scaling; null: what a perfectly calibrated model scores"
+        "calibrated: ECE after the calibrator; null: what a perfectly calibrated model scores"
     )
     result.caption_justify = "left"
     return result

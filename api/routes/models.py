@@ -124,15 +124,6 @@ def pointing_of(context: Context, project: str, alias: str) -> Pointing:
     )
 
 
-def checkpoint_of(context: Context, project: str, alias: str) -> str:
-    """The checkpoint that an alias of a project points to.
-
-    Raises:
-        NotFound: no such alias.
-    """
-    return pointing_of(context, project, alias).checkpoint_id
-
-
 def view(row: ModelAlias) -> AliasView:
     """A stored alias as the API shows it."""
     return AliasView(
