@@ -23,6 +23,7 @@ from api.inference.engine import Engine
 from api.live import Live
 from api.measures import Measures
 from api.middleware import BodyLimit, RequestContext
+from api.pointings import Pointings
 from api.rates import Rates
 from api.readiness import Readiness
 from api.recorder import Recorder
@@ -62,6 +63,8 @@ from store.settings import Settings
 from store.sweeper import Sweeper
 
 NOUNS = (
+    predictions,  # first, since routes are tried in this order
+    inference,
     datasets,
     jobs,
     job_predictions,
@@ -72,8 +75,6 @@ NOUNS = (
     reports,
     models,
     calibrations,
-    predictions,
-    inference,
     labels,
     records,
     webhooks,
@@ -171,6 +172,7 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
         Recorder(database, artifacts, measures.registry),
         Versions(database, cache),
         Live(database),
+        Pointings(database),
     )
 
 
@@ -216,6 +218,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
             each.close()
         context.engine.close()
         context.recorder.close()
+        context.pointings.close()
+        app.state.door.close()
         context.thumbnails.close()
         context.doorbell.close()
         context.database.close()

@@ -18,6 +18,7 @@ from api.hosts import Hosts
 from api.inference.engine import Engine
 from api.live import Live
 from api.measures import Measures
+from api.pointings import Pointings
 from api.rates import Rates
 from api.readiness import Readiness
 from api.recent import Recent
@@ -76,6 +77,7 @@ class Context:
     recorder: Recorder
     versions: Versions
     live: Live
+    pointings: Pointings
     ledger: Ledger = field(default_factory=Ledger)
     models: Models = field(default_factory=Models)
     headlines: Headlines = field(default_factory=Headlines)

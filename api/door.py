@@ -11,6 +11,7 @@ process.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,10 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import COOKIE, CSRF_HEADER, OPEN, Caller, OpenRoutes, unauthenticated
 from api.hosts import SAFE_METHODS, Hosts, is_same_origin
+from api.lookups import Lookups
 from api.problems import Problem, response_of
 from api.rates import Rates, Standing, address_of, peer
 from store.database import Database
-from store.keys import any_keys, authenticate, is_noted, note_use
+from store.keys import ProvenKey, any_keys, authenticate_all, is_noted, note_use
 from store.sign_ins import find_sign_in, proves_origin
 from store.tables import ApiKey
 
@@ -71,6 +73,7 @@ class Door:
         self._has_keys = False
         # Of its own: requests that are under way for long must not keep others at the door.
         self._threads = CapacityLimiter(MOST_THREADS)
+        self._keys = Lookups(self._proven, "door")
         self.open_routes: OpenRoutes | None = None
 
     def look(self) -> bool:
@@ -79,6 +82,10 @@ class Door:
             with self._database.reading() as session:
                 self._has_keys = any_keys(session)
         return self._has_keys
+
+    def close(self) -> None:
+        """End the thread that looks keys up."""
+        self._keys.close()
 
     async def admit(self, scope: Scope) -> tuple[Caller | None, Standing | None]:
         """Who asks, or None at a route for anyone; and how much they may still ask.
@@ -130,18 +137,17 @@ class Door:
 
     async def _with_key(self, token: str, address: str) -> Caller:
         self._rates.refuse_guessing(address)
-        key = await to_thread.run_sync(self._key_of, token, limiter=self._threads)
+        key = await self._keys.get(token)
         if key is None:
             self._rates.note_failure(address)
             raise unauthenticated(wrong=True)
-        return Caller(key.project_id, key.id, frozenset(key.scopes))
+        if not is_noted(key):
+            await to_thread.run_sync(self._note, key, limiter=self._threads)
+        return Caller(key.project_id, key.id, key.scopes)
 
-    def _key_of(self, token: str) -> ApiKey | None:
-        with self._database.reading() as session:
-            key = authenticate(session, token)
-        if key is not None:
-            self._note(key)
-        return key
+    def _proven(self, tokens: Sequence[str]) -> dict[str, ProvenKey | None]:
+        with self._database.asking() as connection:
+            return authenticate_all(connection, tokens)
 
     async def _with_session(self, token: str, scope: Scope, headers: Headers) -> Caller:
         proof = None if scope["method"] in SAFE_METHODS else headers.get(CSRF_HEADER, "")
@@ -170,7 +176,7 @@ class Door:
         self._note(key)
         return key, proven
 
-    def _note(self, key: ApiKey) -> None:
+    def _note(self, key: ApiKey | ProvenKey) -> None:
         if is_noted(key):
             return
         # A database that is busy with something else must not keep anybody out.

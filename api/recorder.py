@@ -143,13 +143,16 @@ class Recorder:
             if self._closed or not room or self._bytes + size > MAX_IMAGE_BYTES:
                 self._lost.labels("full").inc(len(waiting))
                 return [None] * len(ids)
+            # The thread would find out that it has to go on lingering, with every request.
+            idle = not self._queue
             self._queue.extend(waiting)
             self._bytes += size
             self._taken += len(waiting)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            if idle or len(self._queue) >= min(BATCH, self._capacity // 2):
+                self._changed.notify_all()
         return ids
 
     def flush(self, seconds: float = 5.0) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,37 @@ from store.errors import NotFound
 from store.evidence import begin_anew
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import AliasChange, ModelAlias
+from store.tables import AliasChange, Checkpoint, ModelAlias
+
+
+class Pointed(NamedTuple):
+    """Where an alias points, and what is remembered of its answers.
+
+    Attributes:
+        deleted: whether the checkpoint was.
+    """
+
+    checkpoint_id: str
+    calibrator_id: str | None
+    log_rate: float
+    log_images: bool
+    deleted: bool
+
+
+POINTED = (
+    select(
+        ModelAlias.project_id,
+        ModelAlias.name,
+        ModelAlias.checkpoint_id,
+        ModelAlias.calibrator_id,
+        ModelAlias.log_rate,
+        ModelAlias.log_images,
+        Checkpoint.deleted_at,
+    )
+    .join(Checkpoint, Checkpoint.id == ModelAlias.checkpoint_id)
+    .where(tuple_(ModelAlias.project_id, ModelAlias.name).in_(bindparam("names", expanding=True)))
+)
+"""Asked with nearly every prediction, so it is made once."""
 
 
 def set_alias(
@@ -88,6 +119,14 @@ def get_alias(session: Session, project: str, name: str, *, lock: bool = False) 
     if alias is None:
         raise NotFound("model", name)
     return alias
+
+
+def find_pointed(
+    connection: Connection, names: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Pointed]:
+    """By project and name where aliases point; nothing of one that a project lacks."""
+    rows = connection.execute(POINTED, {"names": list(names)})
+    return {(row[0], row[1]): Pointed(*row[2:-1], deleted=row[-1] is not None) for row in rows}
 
 
 def list_aliases(

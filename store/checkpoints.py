@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select, tuple_
 from sqlalchemy.orm import Session
 
 from store.calibrators import first_version
@@ -14,6 +14,11 @@ from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
 from store.tables import Checkpoint
+
+DELETED = select(Checkpoint.project_id, Checkpoint.id, Checkpoint.deleted_at).where(
+    tuple_(Checkpoint.project_id, Checkpoint.id).in_(bindparam("names", expanding=True))
+)
+"""Asked with nearly every prediction, so it is made once."""
 
 
 def create_checkpoint(
@@ -68,6 +73,14 @@ def get_checkpoint(session: Session, project: str, checkpoint_id: str) -> Checkp
     if checkpoint is None:
         raise NotFound("checkpoint", checkpoint_id)
     return checkpoint
+
+
+def find_deleted(
+    connection: Connection, names: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], bool]:
+    """By project and id whether checkpoints were deleted; nothing of one that a project lacks."""
+    rows = connection.execute(DELETED, {"names": list(names)})
+    return {(row.project_id, row.id): row.deleted_at is not None for row in rows}
 
 
 def find_checkpoint(session: Session, checkpoint_id: str) -> Checkpoint:

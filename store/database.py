@@ -17,6 +17,7 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 READING = "carot_reading"
+ASKING = "carot_asking"
 BUSY_MILLISECONDS = 30_000
 
 
@@ -83,6 +84,9 @@ class Database:
         self._read = sessionmaker(
             self.engine.execution_options(**{READING: True}), expire_on_commit=False
         )
+        # SQLite's driver is in this mode already (below) and would be taken out of it again.
+        asking: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._ask = self.engine.execution_options(**{ASKING: True}, **asking)
 
     @property
     def is_sqlite(self) -> bool:
@@ -100,6 +104,12 @@ class Database:
         """One transaction that only reads; on SQLite it waits for no writer."""
         with self._read.begin() as session:
             yield session
+
+    @contextmanager
+    def asking(self) -> Iterator[Connection]:
+        """For single statements that only read: there is no transaction around them to pay for."""
+        with self._ask.connect() as connection:
+            yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -156,5 +166,7 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that may write takes the write lock first: one that reads and then writes would
     # fail at once, without waiting, when another wrote in between.
-    reading = connection.get_execution_options().get(READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get(ASKING, False):
+        return
+    connection.exec_driver_sql("BEGIN" if options.get(READING, False) else "BEGIN IMMEDIATE")

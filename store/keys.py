@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store.database import database_now
@@ -28,6 +29,15 @@ SECRET_BYTES = 32
 NOTED_SECONDS = 60.0
 """`last_used_at` is no older than this while a key is in use."""
 NOBODYS = hashlib.sha256(b"the secret of no key").hexdigest()
+
+
+class ProvenKey(NamedTuple):
+    """A key whose secret somebody has."""
+
+    id: str
+    project_id: str
+    scopes: frozenset[str]
+    last_used_at: datetime | None
 
 
 def any_keys(session: Session) -> bool:
@@ -94,18 +104,32 @@ def revoke_key(session: Session, project: str | None, key_id: str) -> ApiKey:
     return key
 
 
-def authenticate(session: Session, token: str) -> ApiKey | None:
-    """The key that a token proves; None for one that is unknown, wrong, revoked or expired.
+def authenticate(session: Session, token: str) -> ProvenKey | None:
+    """The key that a token proves; see `authenticate_all`."""
+    return authenticate_all(session.connection(), [token])[token]
+
+
+def authenticate_all(connection: Connection, tokens: Sequence[str]) -> dict[str, ProvenKey | None]:
+    """By token the key that it proves; None for one that is unknown, wrong, revoked or expired.
 
     Which of these it is can be told neither from the answer nor from the work done for it.
     """
-    parts = TOKEN.fullmatch(token)
+    parts = {token: TOKEN.fullmatch(token) for token in tokens}
+    ids = sorted({each[1] for each in parts.values() if each})
+    rows = connection.execute(PROVABLE, {"ids": ids}).all() if ids else []
+    known = {row.id: row for row in rows}
+    return {token: _proven(known, each) for token, each in parts.items()}
+
+
+def _proven(known: Mapping[str, Any], parts: re.Match[str] | None) -> ProvenKey | None:
     if parts is None:
         return None
-    key = session.scalar(select(ApiKey).where(ApiKey.id == parts[1], *valid()))
-    expected = NOBODYS if key is None else key.secret_sha256
+    row = known.get(parts[1])
+    expected = NOBODYS if row is None else row.secret_sha256
     proven = hmac.compare_digest(sha256(parts[2]), expected)
-    return key if proven else None
+    if row is None or not proven:
+        return None
+    return ProvenKey(row.id, row.project_id, frozenset(row.scopes), row.last_used_at)
 
 
 def is_valid(session: Session, key_id: str) -> bool:
@@ -113,7 +137,7 @@ def is_valid(session: Session, key_id: str) -> bool:
     return session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *valid())) is not None
 
 
-def is_noted(key: ApiKey) -> bool:
+def is_noted(key: ApiKey | ProvenKey) -> bool:
     """Whether it need not be written down that a key is in use, as far as this clock can tell."""
     used = key.last_used_at
     return used is not None and datetime.now(UTC) - used < timedelta(seconds=NOTED_SECONDS)
@@ -136,3 +160,9 @@ def valid() -> tuple[ColumnElement[bool], ...]:
 def sha256(text: str) -> str:
     """The hash that is kept of a secret."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+PROVABLE = select(
+    ApiKey.id, ApiKey.project_id, ApiKey.secret_sha256, ApiKey.scopes, ApiKey.last_used_at
+).where(ApiKey.id.in_(bindparam("ids", expanding=True)), *valid())
+"""Asked with nearly every request, so it is made once."""

@@ -18,12 +18,10 @@ from api.inference.engine import Encoded, Outcome, Scored
 from api.prediction_bodies import BODY, Body, TooLarge, read_body
 from api.problems import Problem
 from api.recorder import Pointing, Said
-from api.routes.models import pointing_of
+from api.routes.models import known_alias
 from api.schemas.predictions import Prediction, Predictions, PredictRequest
 from carot.answers import Asked
 from carot.errors import UnreadableImage
-from store.checkpoints import get_checkpoint
-from store.deletion import check_there
 
 if TYPE_CHECKING:
     from carot.answering import Answering
@@ -74,7 +72,7 @@ async def answered(
         NotFound, CarotError: nothing of this name can be asked, or not for this.
     """
     asked = body.asked
-    pointing = await to_thread.run_sync(_pointing, context, caller.project, asked)
+    pointing = await _pointing(context, caller.project, asked)
     outcome, rows = await _scored(request, context, pointing, body, deadline)
     checkpoint, version = outcome.target
     # For a while after an alias has moved, that is what it pointed to before.
@@ -105,16 +103,11 @@ async def answered(
     )
 
 
-def _pointing(context: Context, project: str, asked: PredictRequest) -> Pointing:
-    """What is asked for, if its checkpoint is still there; one that is named is not logged."""
+async def _pointing(context: Context, project: str, asked: PredictRequest) -> Pointing:
     if asked.model is not None:
-        wanted = pointing_of(context, project, asked.model)
-    else:
-        checkpoint = known_shape("checkpoint", asked.checkpoint or "")
-        wanted = Pointing(project, "", checkpoint, None, 0.0, False)
-    with context.database.reading() as session:
-        check_there(get_checkpoint(session, project, wanted.checkpoint_id))
-    return wanted
+        return await context.pointings.of_alias(project, known_alias(asked.model))
+    checkpoint = known_shape("checkpoint", asked.checkpoint or "")
+    return await context.pointings.of_checkpoint(project, checkpoint)
 
 
 def _log(

@@ -80,10 +80,11 @@ def sign_out(request: Request, response: Response, context: Ctx, caller: AnyKey)
 def _sign_in(context: Context, shown: str, before: str | None) -> tuple[SessionView, str] | None:
     # Looked up without a lock first: strangers shall not make the database write.
     with context.database.reading() as session:
-        key = authenticate(session, shown)
-    if key is None:
+        proven = authenticate(session, shown)
+    if proven is None:
         return None
     with context.database.session() as session:
+        key = session.get_one(ApiKey, proven.id)
         if before is not None:
             end_sign_in(session, before)
         row, token = create_sign_in(session, key, context.settings.session_hours * HOUR_SECONDS)

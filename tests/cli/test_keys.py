@@ -44,7 +44,8 @@ def looked_up(folder: Path, token: str) -> ApiKey | None:
     database = Database(f"sqlite:///{folder / 'carot.db'}")
     try:
         with database.reading() as session:
-            return authenticate(session, token)
+            proven = authenticate(session, token)
+            return None if proven is None else session.get_one(ApiKey, proven.id)
     finally:
         database.close()
 

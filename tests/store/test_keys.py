@@ -57,8 +57,10 @@ def test_a_token_proves_its_key_and_only_its_hash_is_kept(database: Database) ->
     with database.reading() as session:
         found = authenticate(session, token)
         assert found is not None
-        assert (found.id, found.name, found.max_running_jobs) == (identity, "n", 2)
-        assert found.secret_sha256 == hashlib.sha256(secret.encode()).hexdigest()
+        assert (found.id, found.project_id, found.scopes) == (key.id, DEFAULT_PROJECT, {*key.scopes})
+        kept = session.get_one(ApiKey, identity)
+        assert (kept.name, kept.max_running_jobs) == ("n", 2)
+        assert kept.secret_sha256 == hashlib.sha256(secret.encode()).hexdigest()
         row = repr(session.execute(text("SELECT * FROM api_keys")).one())
     assert secret not in row
 

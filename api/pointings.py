@@ -1,0 +1,69 @@
+"""What a request for predictions names: an alias or a checkpoint, and whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.lookups import Lookups
+from api.recorder import Pointing
+from store.aliases import find_pointed
+from store.checkpoints import find_deleted
+from store.database import Database
+from store.errors import Gone, NotFound
+
+Name = tuple[str, str]
+"""A project, and what something is called in it."""
+Found = tuple[Pointing, bool]
+"""And whether its checkpoint was deleted."""
+
+
+class Pointings:
+    """Looked up anew for each request, so that an alias that has moved has moved for all."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._aliases: Lookups[Name, Found] = Lookups(self._of_aliases, "aliases")
+        self._checkpoints: Lookups[Name, bool] = Lookups(self._deleted, "checkpoints")
+
+    async def of_alias(self, project: str, alias: str) -> Pointing:
+        """Where an alias points, and what is remembered of its answers.
+
+        Raises:
+            NotFound: no such alias.
+            Gone: its checkpoint was deleted.
+        """
+        found = await self._aliases.get((project, alias))
+        if found is None:
+            raise NotFound("model", alias)
+        pointing, deleted = found
+        if deleted:
+            raise Gone("checkpoint", pointing.checkpoint_id)
+        return pointing
+
+    async def of_checkpoint(self, project: str, checkpoint_id: str) -> Pointing:
+        """A checkpoint that is named itself; nothing is remembered of its answers.
+
+        Raises:
+            NotFound: no such checkpoint.
+            Gone: it was deleted.
+        """
+        deleted = await self._checkpoints.get((project, checkpoint_id))
+        if deleted is None:
+            raise NotFound("checkpoint", checkpoint_id)
+        if deleted:
+            raise Gone("checkpoint", checkpoint_id)
+        return Pointing(project, "", checkpoint_id, None, 0.0, False)
+
+    def close(self) -> None:
+        """End the threads that look things up."""
+        self._aliases.close()
+        self._checkpoints.close()
+
+    def _of_aliases(self, names: Sequence[Name]) -> dict[Name, Found]:
+        with self._database.asking() as connection:
+            rows = find_pointed(connection, names)
+        return {name: (Pointing(*name, *row[:-1]), row.deleted) for name, row in rows.items()}
+
+    def _deleted(self, names: Sequence[Name]) -> dict[Name, bool]:
+        with self._database.asking() as connection:
+            return find_deleted(connection, names)
