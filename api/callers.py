@@ -15,7 +15,6 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
-from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.routing import compile_path
 
 from api.problems import Problem
@@ -24,16 +23,6 @@ from store.tables import DEFAULT_PROJECT
 
 COOKIE = "carot_session"
 CSRF_HEADER = "X-CSRF-Token"
-BEARER_SCHEME = HTTPBearer(
-    auto_error=False, scheme_name="key", description="An API key: `key_….SECRET`."
-)
-COOKIE_SCHEME = APIKeyCookie(
-    name=COOKIE,
-    auto_error=False,
-    scheme_name="session",
-    description=f"What POST /session gives. Requests that change something need `{CSRF_HEADER}` "
-    "as well.",
-)
 
 
 @dataclass(frozen=True)
@@ -65,12 +54,7 @@ class Needs:
 
     scope: Scope | None
 
-    async def __call__(
-        self,
-        request: Request,
-        bearer: Annotated[Any, Depends(BEARER_SCHEME)],  # both only for the OpenAPI document
-        cookie: Annotated[Any, Depends(COOKIE_SCHEME)],
-    ) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
         """The caller whom the door let in.
 
         Raises:

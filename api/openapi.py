@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api.callers import declared_scopes, is_open
+from api.callers import COOKIE, CSRF_HEADER, declared_scopes, is_open
 from api.problems import MEDIA_TYPE, ProblemDocument
 
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
@@ -43,6 +43,20 @@ RESPONSES: dict[str, dict[str, Any]] = {
             "RateLimit-Policy": _header("How much there is, of which window in seconds."),
         },
         "content": CONTENT,
+    },
+}
+SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key: `key_….SECRET`.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "What POST /session gives. Requests that change something need "
+        f"`{CSRF_HEADER}` as well.",
     },
 }
 NAMES = {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
@@ -93,6 +107,7 @@ def _share_definitions(operation: dict[str, Any], schemas: dict[str, Any]) -> No
 
 
 def _say_who_may(app: FastAPI, schema: dict[str, Any]) -> None:
+    schema["components"]["securitySchemes"] = SCHEMES
     for route in iter_route_contexts(app.routes):
         for method in route.methods or ():
             operation = schema["paths"].get(route.path, {}).get(method.lower())
@@ -101,8 +116,7 @@ def _say_who_may(app: FastAPI, schema: dict[str, Any]) -> None:
             for status in NAMES if not is_open(route) else ("429",):
                 reference = {"$ref": f"#/components/responses/{NAMES[status]}"}
                 operation["responses"].setdefault(status, reference)
-            scopes = sorted(scope for scope in declared_scopes(route) if scope is not None)
-            if scopes:
+            if not is_open(route):
                 # Only OAuth knows scopes here; other schemes may name roles (OpenAPI 3.1).
-                for scheme in operation["security"]:
-                    scheme.update(dict.fromkeys(scheme, scopes))
+                scopes = sorted(scope for scope in declared_scopes(route) if scope is not None)
+                operation["security"] = [{scheme: scopes} for scheme in SCHEMES]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from api.lookups import Lookups
 from api.recorder import Pointing
-from store.aliases import find_pointed
+from store.aliases import Pointed, find_pointed
 from store.checkpoints import find_deleted
 from store.database import Database
 from store.errors import Gone, NotFound
@@ -62,8 +62,13 @@ class Pointings:
     def _of_aliases(self, names: Sequence[Name]) -> dict[Name, Found]:
         with self._database.asking() as connection:
             rows = find_pointed(connection, names)
-        return {name: (Pointing(*name, *row[:-1]), row.deleted) for name, row in rows.items()}
+        return {name: (_pointing(name, row), row.deleted) for name, row in rows.items()}
 
     def _deleted(self, names: Sequence[Name]) -> dict[Name, bool]:
         with self._database.asking() as connection:
             return find_deleted(connection, names)
+
+
+def _pointing(name: Name, row: Pointed) -> Pointing:
+    logged = row.log_rate, row.log_images
+    return Pointing(*name, row.checkpoint_id, row.calibrator_id, *logged)

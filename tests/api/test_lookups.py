@@ -50,7 +50,9 @@ def begun(source: Source) -> None:
     assert source.begun.acquire(timeout=LIMIT_SECONDS)
 
 
-async def under_way(lookups: Lookups[str, int], source: Source, key: str) -> asyncio.Task[int | None]:
+async def under_way(
+    lookups: Lookups[str, int], source: Source, key: str
+) -> asyncio.Task[int | None]:
     """A question that is being asked."""
     task = asyncio.create_task(lookups.get(key))
     await asyncio.to_thread(begun, source)
