@@ -1,0 +1,172 @@
+"""A service with a week's work on it, all of it done: the pictures of the dashboard are of this.
+
+carot-mini on the bundled digits: jobs that trained, one that went wrong, one that was cancelled;
+two models that were asked about test images and told what those showed. Everything has a seed.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from carot.data.digits import handwritten_digits
+from carot.data.shifts import shift_image
+from cli.client import Document, ServiceError
+from tests.acceptance.harness import Deployment, png
+
+LONG_SECONDS = 900.0
+LABELLED = 400
+"""Predictions that get their labels, of those of the 542 test images."""
+
+NIGHT = ("noise", 5)
+"""Shift and severity of what the model of the night is asked about."""
+
+EACH = 40
+"""Images in one request."""
+
+Ids = dict[str, str]
+
+
+def finetuning(name: str, preset: str, alias: str | None = None, **training: Any) -> Document:
+    """A job that fine-tunes carot-mini on the digits."""
+    settings = {"batch_size": 128, "learning_rate": 5e-4, "warmup_fraction": 0.05, "seed": 0}
+    return {
+        "kind": "finetune",
+        "name": name,
+        "preset": preset,
+        "model": {"architecture": "carot-mini"},
+        "dataset": "builtin:digits",
+        "training": settings | training,
+        **({"alias": alias} if alias else {}),
+    }
+
+
+ZERO_SHOT = {
+    "kind": "evaluate",
+    "name": "digits, zero-shot",
+    "model": {"architecture": "carot-mini"},
+    "dataset": "builtin:digits",
+}
+FIRST = finetuning("digits, first try", "finetune", "digits-production", epochs=2)
+FLYP = finetuning("digits, FLYP", "flyp", "digits-night", epochs=8)
+CAROT = finetuning("digits, CaRot", "carot", "digits-new", epochs=15)
+TOO_LONG = finetuning("digits, TRACER, 300 epochs", "tracer", epochs=300) | {"max_seconds": 30}
+MISTAKE = finetuning("digits, CaRot, batch 16", "carot", batch_size=16, epochs=40)
+NIGHTLY = finetuning("digits, LP-FT, for the night", "lp-ft", epochs=15)
+RUNNING = finetuning("digits, CaRot, seed 1", "carot", epochs=100, seed=1)
+WAITING = finetuning("digits, CaRot, seed 2", "carot", epochs=100, seed=2)
+
+
+def deploy(folder: Path) -> Deployment:
+    """API and two workers on one folder, ready."""
+    data_dir = folder / "data"
+    data_dir.mkdir()
+    deployment = Deployment(
+        folder, {"CAROT_DATA_DIR": str(data_dir), "CAROT_DATABASE_URL": "", "CAROT_BROKER_URL": ""}
+    )
+    try:
+        deployment.migrate()
+        deployment.start("api", "api")
+        for name in ("worker", "second"):
+            deployment.start(name, "worker")
+        deployment.await_ready()
+    except BaseException:
+        deployment.stop()
+        raise
+    return deployment
+
+
+def live(deployment: Deployment, folder: Path) -> Ids:
+    """Do the work; ids by what they are, with one job running and others waiting at the end."""
+    post = deployment.client.post
+    ids: Ids = {"dataset": post("/datasets", {"source": "builtin:digits"})["id"]}
+    night = _write_night(folder / "night.zip")
+    ids["night"] = deployment.client.upload(night, "digits by night")["id"]
+    jobs = {
+        name: post("/jobs", body)
+        for name, body in (
+            ("first", FIRST),
+            ("made", CAROT),
+            ("zero", ZERO_SHOT),
+            ("flyp", FLYP),
+            ("failed", TOO_LONG),
+            ("cancelled", MISTAKE),
+        )
+    }
+    for name in ("first", "made", "zero", "flyp"):
+        jobs[name] = ended(deployment, jobs[name], "succeeded")
+    ids["production"] = jobs["made"]["checkpoint_id"]
+    deployment.client.put("/models/digits-production", {"checkpoint": ids["production"]})
+    ids["hardest"] = str(_ask(deployment, "digits-production"))
+    _ask(deployment, "digits-night", shifted=True)
+    ended(deployment, jobs["failed"], "failed")
+    deployment.await_job(jobs["cancelled"], _has_trained, LONG_SECONDS)
+    post(f"/jobs/{jobs['cancelled']['id']}/cancel")
+    ended(deployment, jobs["cancelled"], "cancelled")
+    scored = {"kind": "predict", "name": "the night, scored", "dataset": ids["night"]}
+    scored |= {"model": {"checkpoint": ids["production"]}}  # type: ignore[dict-item]
+    ended(deployment, post("/jobs", scored), "succeeded")
+    deployment.processes.pop("second").stop()
+    running, _, nightly = (post("/jobs", body) for body in (RUNNING, WAITING, NIGHTLY))
+    post(f"/jobs/{nightly['id']}/pause")
+    deployment.await_job(running, _is_on_its_way, LONG_SECONDS)
+    ids |= {name: job["id"] for name, job in jobs.items()} | {"running": running["id"]}
+    ids["report"] = jobs["made"]["report_id"]
+    ids["both"] = "&".join(f"checkpoint={jobs[name]['checkpoint_id']}" for name in ("made", "flyp"))
+    return ids
+
+
+def ended(deployment: Deployment, job: Document, state: str) -> Document:
+    """The job once it has ended, which must be so."""
+    now = deployment.await_end(job, LONG_SECONDS)
+    assert now["state"] == state, f"{now['name']} {now['state']}: {now['error']}"
+    return now
+
+
+def images(*, shifted: bool = False) -> list[tuple[str, bytes, str]]:
+    """The handwritten test images: name, PNG and class."""
+    source = handwritten_digits("test")
+    found = []
+    for i, key in enumerate(source.keys):
+        image = source.image(i)
+        if shifted:
+            image = shift_image(image, *NIGHT, key)
+        found.append((f"{i}.png", png(image), source.classes[int(source.labels[i])]))
+    return found
+
+
+def _ask(deployment: Deployment, alias: str, *, shifted: bool = False) -> int:
+    """Ask a model about the test images and tell it of the first ones what they show.
+
+    Returns:
+        The place of the image that it was least sure of.
+    """
+    given = images(shifted=shifted)
+    predictions: list[Document] = []
+    for start in range(0, len(given), EACH):
+        batch = [(name, content) for name, content, _ in given[start : start + EACH]]
+        predictions += deployment.client.predict(batch, model=alias)["predictions"]
+    told = zip(predictions[:LABELLED], given, strict=False)
+    lines = ["id,label", *(f"{each['id']},{label}" for each, (*_, label) in told)]
+    answer = deployment.client.labels("\n".join(lines).encode(), "text/csv")
+    if answer["stored"] != LABELLED:
+        raise ServiceError(f"labels were not stored: {answer}")
+    confidences = [each["top"][0]["confidence"] for each in predictions]
+    return confidences.index(min(confidences))
+
+
+def _write_night(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content, label in images(shifted=True):
+            archive.writestr(f"test/{label}/{name}", content)
+    return path
+
+
+def _has_trained(job: Document) -> bool:
+    return bool(job["progress"] and (job["progress"].get("step") or 0) >= 50)
+
+
+def _is_on_its_way(job: Document) -> bool:
+    progress = job["progress"] or {}
+    return bool(progress.get("total_steps") and progress["step"] / progress["total_steps"] > 0.08)
