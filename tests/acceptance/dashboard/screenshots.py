@@ -25,7 +25,8 @@ from tests.programs import Unavailable
 CHARTS = ".chart:visible svg.main-svg"
 PANEL = "[role=tabpanel]:not([hidden])"
 TABLE = f"{PANEL} tbody tr"
-SCREEN, TALL, PHONE = (1280, 860), (1280, 1060), (390, 844)
+SHORT, SCREEN, TALL = (1280, 400), (1280, 860), (1280, 1060)
+PHONE = (390, 844)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def try_hardest(page: Page, ids: Mapping[str, str]) -> None:
     file: FilePayload = {"name": name, "mimeType": "image/png", "buffer": content}
     page.get_by_label("Image file").set_input_files([file])
     page.locator(".said").wait_for()
+    page.locator(".said").scroll_into_view_if_needed()
 
 
 def recalibrate(page: Page, _: Mapping[str, str]) -> None:
@@ -71,8 +73,8 @@ SHOTS = (
     Shot("dashboard-jobs", "/jobs", "tbody tr"),
     Shot("dashboard-jobs-dark", "/jobs", "tbody tr", "dark"),
     Shot("dashboard-jobs-phone", "/jobs", "tbody tr", size=PHONE),
-    Shot("dashboard-job", "/jobs/{made}", CHARTS),
-    Shot("dashboard-job-dark", "/jobs/{running}", CHARTS, "dark"),
+    Shot("dashboard-job", "/jobs/{made}", CHARTS, size=TALL),
+    Shot("dashboard-job-dark", "/jobs/{running}", CHARTS, "dark", TALL),
     Shot("dashboard-job-failed", "/jobs/{failed}", ".timeline li"),
     Shot(
         "dashboard-spec",
@@ -86,9 +88,9 @@ SHOTS = (
     Shot("dashboard-promote", "/models/digits-production?tab=history", f"{PANEL} td"),
     Shot("dashboard-recalibrate", "/models/digits-night?tab=calibrators", PANEL, act=recalibrate),
     Shot("dashboard-try", "/try?model=digits-production", ".drop", size=TALL, act=try_hardest),
-    Shot("dashboard-datasets", "/datasets", "tbody tr"),
+    Shot("dashboard-datasets", "/datasets", "tbody tr", size=SHORT),
     Shot("dashboard-dataset", "/datasets/{dataset}", ".samples img"),
-    Shot("dashboard-workers", "/workers", "tbody tr"),
+    Shot("dashboard-workers", "/workers", "tbody tr", size=SHORT),
     Shot(
         "dashboard-try-phone", "/try?model=digits-production", ".drop", "dark", PHONE, try_hardest
     ),
@@ -108,6 +110,7 @@ def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path)
     """Take one picture."""
     page.set_viewport_size({"width": shot.size[0], "height": shot.size[1]})
     page.emulate_media(color_scheme=shot.colours, reduced_motion="reduce")
+    page.goto("about:blank")  # else the page before may still be there
     page.goto(f"{url}/#{shot.address.format_map(ids)}")
     page.locator(shot.ready).first.wait_for()
     if shot.ready == CHARTS:
@@ -125,7 +128,7 @@ def take(page: Page, url: str, shot: Shot, ids: Mapping[str, str], folder: Path)
     page.wait_for_timeout(500)  # charts settle into their places
     taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     # A page has few colours: a palette of them looks the same in half the bytes.
-    few = taken.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = taken.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(folder / f"{shot.name}.png", optimize=True)
 
 

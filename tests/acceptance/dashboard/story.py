@@ -19,7 +19,7 @@ LONG_SECONDS = 900.0
 LABELLED = 400
 """Predictions that get their labels, of those of the 542 test images."""
 
-NIGHT = ("noise", 5)
+NIGHT = ("occlusion", 5)
 """Shift and severity of what the model of the night is asked about."""
 
 EACH = 40
@@ -51,9 +51,9 @@ ZERO_SHOT = {
 FIRST = finetuning("digits, first try", "finetune", "digits-production", epochs=2)
 FLYP = finetuning("digits, FLYP", "flyp", "digits-night", epochs=8)
 CAROT = finetuning("digits, CaRot", "carot", "digits-new", epochs=15)
-TOO_LONG = finetuning("digits, TRACER, 300 epochs", "tracer", epochs=300) | {"max_seconds": 30}
+TOO_LONG = finetuning("digits, TRACER", "tracer", epochs=300) | {"max_seconds": 30}
 MISTAKE = finetuning("digits, CaRot, batch 16", "carot", batch_size=16, epochs=40)
-NIGHTLY = finetuning("digits, LP-FT, for the night", "lp-ft", epochs=15)
+NIGHTLY = finetuning("digits, LP-FT", "lp-ft", epochs=15)
 RUNNING = finetuning("digits, CaRot, seed 1", "carot", epochs=100, seed=1)
 WAITING = finetuning("digits, CaRot, seed 2", "carot", epochs=100, seed=2)
 
@@ -80,9 +80,9 @@ def deploy(folder: Path) -> Deployment:
 def live(deployment: Deployment, folder: Path) -> Ids:
     """Do the work; ids by what they are, with one job running and others waiting at the end."""
     post = deployment.client.post
-    ids: Ids = {"dataset": post("/datasets", {"source": "builtin:digits"})["id"]}
     night = _write_night(folder / "night.zip")
-    ids["night"] = deployment.client.upload(night, "digits by night")["id"]
+    ids: Ids = {"night": deployment.client.upload(night, "digits of the night")["id"]}
+    ids["dataset"] = post("/datasets", {"source": "builtin:digits"})["id"]
     jobs = {
         name: post("/jobs", body)
         for name, body in (
