@@ -42,20 +42,31 @@ def finetuning(name: str, preset: str, alias: str | None = None, **training: Any
     }
 
 
+def scoring(dataset: str, checkpoint: str) -> Document:
+    """A job that asks a checkpoint about every image of a data set."""
+    model = {"checkpoint": checkpoint}
+    return {"kind": "predict", "name": "the night, scored", "dataset": dataset, "model": model}
+
+
 ZERO_SHOT = {
     "kind": "evaluate",
     "name": "digits, zero-shot",
     "model": {"architecture": "carot-mini"},
     "dataset": "builtin:digits",
 }
-FIRST = finetuning("digits, first try", "finetune", "digits-production", epochs=2)
-FLYP = finetuning("digits, FLYP", "flyp", "digits-night", epochs=8)
-CAROT = finetuning("digits, CaRot", "carot", "digits-new", epochs=15)
-TOO_LONG = finetuning("digits, TRACER", "tracer", epochs=300) | {"max_seconds": 30}
-MISTAKE = finetuning("digits, CaRot, batch 16", "carot", batch_size=16, epochs=40)
-NIGHTLY = finetuning("digits, LP-FT", "lp-ft", epochs=15)
+JOBS = {
+    "first": finetuning("digits, first try", "finetune", "digits-production", epochs=2),
+    "made": finetuning("digits, CaRot", "carot", "digits-new", epochs=15),
+    "zero": ZERO_SHOT,
+    "flyp": finetuning("digits, FLYP", "flyp", "digits-night", epochs=8),
+    "failed": finetuning("digits, TRACER", "tracer", epochs=300) | {"max_seconds": 60},
+    "cancelled": finetuning("digits, CaRot, batch 16", "carot", batch_size=16, epochs=40),
+}
+"""By what becomes of them."""
+
 RUNNING = finetuning("digits, CaRot, seed 1", "carot", epochs=100, seed=1)
 WAITING = finetuning("digits, CaRot, seed 2", "carot", epochs=100, seed=2)
+SET_ASIDE = finetuning("digits, LP-FT", "lp-ft", epochs=15)
 
 
 def deploy(folder: Path) -> Deployment:
@@ -79,41 +90,29 @@ def deploy(folder: Path) -> Deployment:
 
 def live(deployment: Deployment, folder: Path) -> Ids:
     """Do the work; ids by what they are, with one job running and others waiting at the end."""
-    post = deployment.client.post
-    night = _write_night(folder / "night.zip")
-    ids: Ids = {"night": deployment.client.upload(night, "digits of the night")["id"]}
-    ids["dataset"] = post("/datasets", {"source": "builtin:digits"})["id"]
-    jobs = {
-        name: post("/jobs", body)
-        for name, body in (
-            ("first", FIRST),
-            ("made", CAROT),
-            ("zero", ZERO_SHOT),
-            ("flyp", FLYP),
-            ("failed", TOO_LONG),
-            ("cancelled", MISTAKE),
-        )
-    }
+    client = deployment.client
+    night = client.upload(_write_night(folder / "night.zip"), "digits of the night")["id"]
+    ids: Ids = {"dataset": client.post("/datasets", {"source": "builtin:digits"})["id"]}
+    jobs = {name: client.post("/jobs", body) for name, body in JOBS.items()}
     for name in ("first", "made", "zero", "flyp"):
         jobs[name] = ended(deployment, jobs[name], "succeeded")
-    ids["production"] = jobs["made"]["checkpoint_id"]
-    deployment.client.put("/models/digits-production", {"checkpoint": ids["production"]})
+    made, flyp = (jobs[name]["checkpoint_id"] for name in ("made", "flyp"))
+    client.put("/models/digits-production", {"checkpoint": made})
     ids["hardest"] = str(_ask(deployment, "digits-production"))
     _ask(deployment, "digits-night", shifted=True)
     ended(deployment, jobs["failed"], "failed")
     deployment.await_job(jobs["cancelled"], _has_trained, LONG_SECONDS)
-    post(f"/jobs/{jobs['cancelled']['id']}/cancel")
+    client.post(f"/jobs/{jobs['cancelled']['id']}/cancel")
     ended(deployment, jobs["cancelled"], "cancelled")
-    scored = {"kind": "predict", "name": "the night, scored", "dataset": ids["night"]}
-    scored |= {"model": {"checkpoint": ids["production"]}}  # type: ignore[dict-item]
-    ended(deployment, post("/jobs", scored), "succeeded")
+    ended(deployment, client.post("/jobs", scoring(night, made)), "succeeded")
     deployment.processes.pop("second").stop()
-    running, _, nightly = (post("/jobs", body) for body in (RUNNING, WAITING, NIGHTLY))
-    post(f"/jobs/{nightly['id']}/pause")
-    deployment.await_job(running, _is_on_its_way, LONG_SECONDS)
-    ids |= {name: job["id"] for name, job in jobs.items()} | {"running": running["id"]}
+    jobs["running"] = client.post("/jobs", RUNNING)
+    client.post("/jobs", WAITING)
+    client.post(f"/jobs/{client.post('/jobs', SET_ASIDE)['id']}/pause")
+    deployment.await_job(jobs["running"], _is_on_its_way, LONG_SECONDS)
+    ids |= {name: job["id"] for name, job in jobs.items()}
     ids["report"] = jobs["made"]["report_id"]
-    ids["both"] = "&".join(f"checkpoint={jobs[name]['checkpoint_id']}" for name in ("made", "flyp"))
+    ids["both"] = f"checkpoint={made}&checkpoint={flyp}"
     return ids
 
 
