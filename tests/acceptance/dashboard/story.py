@@ -6,25 +6,14 @@ two models that were asked about test images and told what those showed. Everyth
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
-from carot.data.digits import handwritten_digits
-from carot.data.shifts import shift_image
-from cli.client import Document, ServiceError
-from tests.acceptance.harness import Deployment, png
+from cli.client import Document
+from tests.acceptance.dashboard.asking import ask, write_night
+from tests.acceptance.harness import Deployment
 
 LONG_SECONDS = 900.0
-LABELLED = 400
-"""Predictions that get their labels, of those of the 542 test images."""
-
-NIGHT = ("occlusion", 5)
-"""Shift and severity of what the model of the night is asked about."""
-
-EACH = 40
-"""Images in one request."""
-
 Ids = dict[str, str]
 
 
@@ -91,15 +80,15 @@ def deploy(folder: Path) -> Deployment:
 def live(deployment: Deployment, folder: Path) -> Ids:
     """Do the work; ids by what they are, with one job running and others waiting at the end."""
     client = deployment.client
-    night = client.upload(_write_night(folder / "night.zip"), "digits of the night")["id"]
+    night = client.upload(write_night(folder / "night.zip"), "digits of the night")["id"]
     ids: Ids = {"dataset": client.post("/datasets", {"source": "builtin:digits"})["id"]}
     jobs = {name: client.post("/jobs", body) for name, body in JOBS.items()}
     for name in ("first", "made", "zero", "flyp"):
         jobs[name] = ended(deployment, jobs[name], "succeeded")
     made, flyp = (jobs[name]["checkpoint_id"] for name in ("made", "flyp"))
     client.put("/models/digits-production", {"checkpoint": made})
-    ids["hardest"] = str(_ask(deployment, "digits-production"))
-    _ask(deployment, "digits-night", shifted=True)
+    ids["hardest"] = str(ask(deployment, "digits-production"))
+    ask(deployment, "digits-night", shifted=True)
     ended(deployment, jobs["failed"], "failed")
     deployment.await_job(jobs["cancelled"], _has_trained, LONG_SECONDS)
     client.post(f"/jobs/{jobs['cancelled']['id']}/cancel")
@@ -121,45 +110,6 @@ def ended(deployment: Deployment, job: Document, state: str) -> Document:
     now = deployment.await_end(job, LONG_SECONDS)
     assert now["state"] == state, f"{now['name']} {now['state']}: {now['error']}"
     return now
-
-
-def images(*, shifted: bool = False) -> list[tuple[str, bytes, str]]:
-    """The handwritten test images: name, PNG and class."""
-    source = handwritten_digits("test")
-    found = []
-    for i, key in enumerate(source.keys):
-        image = source.image(i)
-        if shifted:
-            image = shift_image(image, *NIGHT, key)
-        found.append((f"{i}.png", png(image), source.classes[int(source.labels[i])]))
-    return found
-
-
-def _ask(deployment: Deployment, alias: str, *, shifted: bool = False) -> int:
-    """Ask a model about the test images and tell it of the first ones what they show.
-
-    Returns:
-        The place of the image that it was least sure of.
-    """
-    given = images(shifted=shifted)
-    predictions: list[Document] = []
-    for start in range(0, len(given), EACH):
-        batch = [(name, content) for name, content, _ in given[start : start + EACH]]
-        predictions += deployment.client.predict(batch, model=alias)["predictions"]
-    told = zip(predictions[:LABELLED], given, strict=False)
-    lines = ["id,label", *(f"{each['id']},{label}" for each, (*_, label) in told)]
-    answer = deployment.client.labels("\n".join(lines).encode(), "text/csv")
-    if answer["stored"] != LABELLED:
-        raise ServiceError(f"labels were not stored: {answer}")
-    confidences = [each["top"][0]["confidence"] for each in predictions]
-    return confidences.index(min(confidences))
-
-
-def _write_night(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content, label in images(shifted=True):
-            archive.writestr(f"test/{label}/{name}", content)
-    return path
 
 
 def _has_trained(job: Document) -> bool:
