@@ -64,7 +64,7 @@ export function colours() {
   };
   const found = {
     text: read("text"), muted: read("muted"), line: read("line"), surface: read("surface"),
-    series: [read("accent"), read("warn"), read("good"), read("bad"), read("muted")],
+    series: [read("accent"), read("warn"), read("good"), read("bad"), read("muted"), read("plum"), read("teal")],
   };
   probe.remove();
   return found;
