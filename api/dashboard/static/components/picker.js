@@ -24,6 +24,9 @@ let made = 0;
 /** Rows that were looked up by id, by address: they change in nothing that is shown here. @type {Map<string, Promise<any>>} */
 const known = new Map();
 
+/** A line that is no choice. @param {string} text @returns {Offer} */
+const said = (text) => ({ key: "said", name: text, note: "", act: null });
+
 /** One of them. @param {Source} source @param {string} id @returns {Promise<any>} */
 export function lookUp({ where }, id) {
   const place = `${where}/${encodeURIComponent(id)}`;

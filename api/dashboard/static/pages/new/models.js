@@ -16,7 +16,8 @@ export function modelsPart(field, draft, { source, signal }, onChange) {
     keep(now);
     onChange();
   } });
-  let wrong = 0;
+  /** The first that is wrong. @type {number | null} */
+  let wrong = null;
 
   /** @param {string[]} ids */
   function keep(ids) {
@@ -27,13 +28,15 @@ export function modelsPart(field, draft, { source, signal }, onChange) {
   return {
     element: h("div", { class: "stack-gap field-wide", "data-path": field.path }, h("p", { class: "help" }, field.description), rows.element),
     get input() {
-      return rows.input(wrong);
+      return rows.input(wrong ?? 0);
     },
     fault(message, path = "") {
       const row = ROW.exec(path);
+      const at = row ? Number(row[1]) : null;
+      // Rows that are wrong are not counted: that there are too few follows from it.
       if (message === null) rows.faultless();
-      else rows.fault(row ? Number(row[1]) : null, message);
-      wrong = row ? Number(row[1]) : 0;
+      else if (at !== null || wrong === null) rows.fault(at, message);
+      wrong = message === null ? null : (wrong ?? at);
     },
   };
 }
