@@ -106,9 +106,7 @@ def list_datasets(
     caller: JobsReader,
     search: Annotated[
         str | None,
-        Query(
-            max_length=200, pattern=PLAIN, description="Only data sets with this in name or id."
-        ),
+        Query(max_length=200, pattern=PLAIN, description="Only data sets with this in name or id."),
     ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,

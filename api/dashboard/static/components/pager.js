@@ -1,7 +1,6 @@
 /** The way to older items of a list, and back to the newest. */
 
 import { h, replace } from "../core/h.js";
-import { button } from "./button.js";
 import { icon } from "./icon.js";
 
 /**
@@ -18,8 +17,9 @@ export function pager(name, to, { first = "Newest", next: further = "Older" } = 
   /** @param {string | null} cursor @param {string} label @param {"left" | "right"} drawing */
   function step(cursor, label, drawing) {
     const where = to(cursor);
-    if (typeof where === "function") return button(label, where, { icon: drawing });
-    return h("a", { class: "button", href: where }, drawing === "left" && icon(drawing), label, drawing === "right" && icon(drawing));
+    const content = [drawing === "left" && icon(drawing), label, drawing === "right" && icon(drawing)];
+    if (typeof where === "function") return h("button", { type: "button", class: "button", on: { click: where } }, content);
+    return h("a", { class: "button", href: where }, content);
   }
 
   return {

@@ -6,10 +6,10 @@ import { counted, percent, words } from "../core/format.js";
 export const CHECKPOINTS = {
   where: "/checkpoints",
   none: "There are no checkpoints: let a job finish first.",
-  name: (row) => row.name ?? `${words(row.method)}, ${row.architecture}`,
+  name: (row) => row.name ?? `${row.method} ${row.architecture}`,
   note({ id, method, metrics }) {
     const accuracy = metrics?.in_distribution?.accuracy;
-    return [words(method), accuracy == null ? "" : `ID accuracy ${percent(accuracy)}`, id].filter(Boolean).join(", ");
+    return [id, words(method), accuracy == null ? "" : `ID accuracy ${percent(accuracy)}`].filter(Boolean).join(", ");
   },
 };
 

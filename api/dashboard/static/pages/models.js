@@ -83,7 +83,7 @@ async function look(cursor, signal) {
   const rows = await Promise.all(
     data.data.map(async (/** @type {any} */ row, /** @type {number} */ i) => {
       const [made, found] = await Promise.all([
-        checkpoint(row.checkpoint_id, signal).catch(() => null),
+        checkpoint(row.checkpoint_id).catch(() => null),
         i < WATCHED ? get(path`/models/${row.alias}/calibration`, { query: { last: LAST }, signal }).then((answer) => answer.data, () => null) : null,
       ]);
       return { ...row, made, found };

@@ -79,7 +79,7 @@ export function moving(alias, signal, onMoved) {
 
   /** @param {any} to @param {string | null} calibrator */
   async function move(to, calibrator) {
-    const from = await checkpoint(model.checkpoint_id, signal).catch(() => null);
+    const from = await checkpoint(model.checkpoint_id).catch(() => null);
     const yes = await confirm({
       title: "Point the model there?", danger: false, yes: "Move it", no: "Leave it",
       text: [
@@ -120,7 +120,7 @@ export function moving(alias, signal, onMoved) {
     ]);
     const rows = await Promise.all(
       told.data.data.map(async (/** @type {any} */ change) => ({
-        change, made: change.checkpoint_id === null ? null : await checkpoint(change.checkpoint_id, signal).catch(() => null),
+        change, made: change.checkpoint_id === null ? null : await checkpoint(change.checkpoint_id).catch(() => null),
       })),
     );
     if (mine !== turns) return;

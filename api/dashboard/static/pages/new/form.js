@@ -67,7 +67,7 @@ export function form(known, draft, onChange) {
       ]),
       card(has("models") ? "Models" : "Model", [
         has("models") ? models(find("models")) : model(find, { path: "model", label: "Start from", checkpoints: TRAINED.includes(draft.kind) }),
-        has("start") && model(find, { path: "start", label: "Zero-shot start", none: "what the checkpoints say they started from" }),
+        has("start") && model(find, { path: "start", label: "Zero-shot start", none: "as the checkpoints say" }),
       ]),
       (has("preset") || method) && card("Method", [
         has("preset") && make(find("preset"), { options: known.presets.map((each) => [each.name, each.name]), none: "none" }, true),
