@@ -1,7 +1,7 @@
 /** Every model: a name that requests use, and the checkpoint behind it. */
 
 import { badge } from "../components/badge.js";
-import { button, busy } from "../components/button.js";
+import { busy } from "../components/button.js";
 import { command, empty } from "../components/empty.js";
 import { errorBox, errorCard } from "../components/errorbox.js";
 import { failFields, labelled } from "../components/labelled.js";
@@ -117,7 +117,7 @@ function naming(signal) {
     checkpoint: labelled("Checkpoint", target.input, { place: target.element }),
   };
   const wrong = errorBox("The model was not made");
-  const making = button("Make it a model", () => busy(making, make), { kind: "primary" });
+  const making = h("button", { type: "submit", class: "button primary" }, "Make it a model");
 
   get("/checkpoints", { query: { limit: 1 }, signal }).then(({ data }) => data.data[0] && !target.value && target.set(data.data[0].id, data.data[0]), () => {});
 
@@ -150,7 +150,7 @@ function naming(signal) {
     "section",
     { class: "card stack-gap" },
     h("h2", {}, "A new model"),
-    h("form", { class: "stack-gap", on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(making, make); } } },
+    h("form", { class: "stack-gap", novalidate: true, on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(making, make); } } },
       h("div", { class: "form-line" }, fields.alias.element, fields.checkpoint.element), wrong.element, h("div", { class: "actions" }, making)),
   );
 }
