@@ -12,7 +12,7 @@ from store.calibrators import first_version
 from store.claims import Claim, check_fence
 from store.errors import NotFound
 from store.ids import new_id
-from store.pages import Page, fetch_page
+from store.pages import Page, fetch_page, has_in
 from store.tables import Checkpoint
 
 DELETED = select(Checkpoint.project_id, Checkpoint.id, Checkpoint.deleted_at).where(
@@ -100,13 +100,21 @@ def list_checkpoints(
     project: str,
     *,
     job_id: str | None = None,
+    search: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[Checkpoint]:
-    """Checkpoints of a project that can be used, newest first."""
+    """Checkpoints of a project that can be used, newest first.
+
+    Args:
+        search: somewhere in name, id, method or architecture, in whatever case.
+    """
     query = select(Checkpoint).where(
         Checkpoint.project_id == project, Checkpoint.deleted_at.is_(None)
     )
     if job_id is not None:
         query = query.where(Checkpoint.job_id == job_id)
+    if search:
+        places = (Checkpoint.name, Checkpoint.id, Checkpoint.method, Checkpoint.architecture)
+        query = query.where(has_in(search, *places))
     return fetch_page(session, query, Checkpoint.id, cursor=cursor, limit=limit)

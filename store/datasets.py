@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from store.errors import NotFound
 from store.ids import new_id
-from store.pages import Page, fetch_page
+from store.pages import Page, fetch_page, has_in
 from store.tables import Artifact, Dataset
 
 
@@ -58,8 +58,19 @@ def get_dataset(session: Session, project: str, dataset_id: str) -> Dataset:
 
 
 def list_datasets(
-    session: Session, project: str, *, cursor: str | None = None, limit: int = 50
+    session: Session,
+    project: str,
+    *,
+    search: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
 ) -> Page[Dataset]:
-    """Data sets of a project that can be used, newest first."""
+    """Data sets of a project that can be used, newest first.
+
+    Args:
+        search: somewhere in name or id, in whatever case.
+    """
     query = select(Dataset).where(Dataset.project_id == project, Dataset.deleted_at.is_(None))
+    if search:
+        query = query.where(has_in(search, Dataset.name, Dataset.id))
     return fetch_page(session, query, Dataset.id, cursor=cursor, limit=limit)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, load_only
 
 from carot.specs import AnySpec, FinetuneSpec, InterpolateSpec, MergeSpec
@@ -18,7 +18,7 @@ from store.database import database_now
 from store.errors import IllegalTransition, NotFound
 from store.ids import new_id
 from store.moves import add_event, find, move
-from store.pages import Page, fetch_page
+from store.pages import Page, fetch_page, has_in
 from store.queues import QueueName
 from store.states import TERMINAL, JobState, Transition
 from store.tables import Job, JobEvent
@@ -135,8 +135,7 @@ class JobFilter:
         if self.updated_after is not None:
             found.append(Job.updated_at > self.updated_after)
         if self.search:
-            places = (Job.name, Job.id, Job.dataset, Job.alias)
-            found.append(or_(*(place.icontains(self.search, autoescape=True) for place in places)))
+            found.append(has_in(self.search, Job.name, Job.id, Job.dataset, Job.alias))
         return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from store.errors import BadCursor
@@ -49,6 +49,11 @@ def fetch_page(
     rows = rows[:limit]
     next_cursor = encode_cursor(_key_of(rows[-1], key)) if more else None
     return Page(rows, next_cursor)
+
+
+def has_in(text: str, *places: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """Whether a text stands in one of these columns, in whatever case; `%` and `_` are letters."""
+    return or_(*(place.icontains(text, autoescape=True) for place in places))
 
 
 def _key_of(row: Any, key: InstrumentedAttribute[str]) -> str:

@@ -11,7 +11,7 @@ from api import downloads
 from api.callers import JobsWriter, ModelsReader
 from api.context import Ctx, known_shape
 from api.downloads import Asked, File
-from api.schemas.common import Cursor, Limit, Page
+from api.schemas.common import PLAIN, Cursor, Limit, Page
 from api.schemas.models import CheckpointView
 from store import checkpoints as store
 from store import deletion
@@ -26,6 +26,14 @@ def list_checkpoints(
     context: Ctx,
     caller: ModelsReader,
     job_id: Annotated[str | None, Query(max_length=100)] = None,
+    search: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            pattern=PLAIN,
+            description="Only checkpoints with this in name, id, method or architecture.",
+        ),
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[CheckpointView]:
@@ -33,7 +41,7 @@ def list_checkpoints(
     wanted = known_shape("job", job_id) if job_id is not None else None
     with context.database.reading() as session:
         page = store.list_checkpoints(
-            session, caller.project, job_id=wanted, cursor=cursor, limit=limit
+            session, caller.project, job_id=wanted, search=search, cursor=cursor, limit=limit
         )
         return Page(data=[_view(row) for row in page.data], next_cursor=page.next_cursor)
 

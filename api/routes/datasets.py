@@ -22,7 +22,7 @@ from api.middleware import media_type_of
 from api.pictures import picture, shift_of
 from api.problems import Problem, invalid
 from api.samples import Wanted, list_samples
-from api.schemas.common import Cursor, Limit, Name, Page
+from api.schemas.common import PLAIN, Cursor, Limit, Name, Page
 from api.schemas.datasets import PICTURE, DatasetRequest, DatasetView, Key, SampleView, Side
 from api.unpacked import Bundle
 from api.uploads import Upload, receive, scratch
@@ -102,11 +102,20 @@ async def create(
 
 @router.get("")
 def list_datasets(
-    context: Ctx, caller: JobsReader, cursor: Cursor = None, limit: Limit = 50
+    context: Ctx,
+    caller: JobsReader,
+    search: Annotated[
+        str | None,
+        Query(max_length=200, pattern=PLAIN, description="Only data sets with this in name or id."),
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[DatasetView]:
     """Data sets that were not deleted, newest first."""
     with context.database.reading() as session:
-        page = store.list_datasets(session, caller.project, cursor=cursor, limit=limit)
+        page = store.list_datasets(
+            session, caller.project, search=search, cursor=cursor, limit=limit
+        )
         data = [ingest.view(row) for row in page.data]
         return Page(data=data, next_cursor=page.next_cursor)
 

@@ -13,7 +13,7 @@ from api.context import Ctx, RequestId, known_shape
 from api.etags import UNCHANGED, IfNoneMatch, tagged
 from api.idempotency import Answer, IdempotencyKey, Once, fingerprint
 from api.job_views import view, views
-from api.schemas.common import Cursor, Limit, Page, Time
+from api.schemas.common import PLAIN, Cursor, Limit, Page, Time
 from api.schemas.jobs import (
     EventPage,
     EventView,
@@ -31,7 +31,6 @@ from store.jobs import JobFilter, Wishes
 from store.states import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-PLAIN = r"^[^\x00-\x1f\x7f]*$"
 log = structlog.get_logger("api.jobs")
 ASKED: dict[int | str, dict[str, Any]] = {
     202: {"model": JobView, "description": "The run is being asked to stop."}

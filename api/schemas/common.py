@@ -35,6 +35,7 @@ Alias = Annotated[
         examples=["digits-production"],
     ),
 ]
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items in the answer.")]
 Cursor = Annotated[
     str | None,

@@ -30,6 +30,22 @@ def test_a_zip_becomes_a_data_set(client: TestClient) -> None:
     assert client.get("/datasets").json() == {"data": [dataset], "next_cursor": None}
 
 
+def test_data_sets_are_searched(client: TestClient) -> None:
+    pets, digits = (
+        client.post("/datasets", json={"source": "builtin:digits", "name": name}).json()["id"]
+        for name in ("The pets_1", "digits")
+    )
+
+    def found(search: str) -> list[str]:
+        data = client.get("/datasets", params={"search": search}).json()["data"]
+        return [each["id"] for each in data]
+
+    assert found("PETS_") == [pets]
+    assert found(digits) == [digits]
+    assert found("s%1") == []
+    assert client.get("/datasets", params={"search": "a\0b"}).status_code == 422
+
+
 def test_a_form_does_as_well(client: TestClient) -> None:
     files = {"file": ("pets.zip", archive(), "application/zip")}
     answer = client.post("/datasets", files=files)

@@ -29,6 +29,24 @@ def test_checkpoints_are_listed(client: TestClient, checkpoint: str) -> None:
     assert client.get("/checkpoints?job_id=job_x").status_code == 404
 
 
+def test_checkpoints_are_searched(client: TestClient) -> None:
+    context = context_of(client)
+    ids = [add_checkpoint(context, bytes([i]), architecture=f"ViT_{i}") for i in range(3)]
+
+    def found(**query: str | int) -> list[str]:
+        return [each["id"] for each in client.get("/checkpoints", params=query).json()["data"]]
+
+    assert found(search="vit_1") == [ids[1]]
+    assert found(search=ids[2]) == [ids[2]]
+    assert found(search="CAROT") == ids[::-1]
+    assert found(search="t%1") == []
+    page = client.get("/checkpoints", params={"search": "TEST", "limit": 2}).json()
+    assert [each["id"] for each in page["data"]] == [ids[2], ids[1]]
+    assert found(search="TEST", cursor=page["next_cursor"]) == [ids[0]]
+    answer = client.get("/checkpoints", params={"search": "a\0b"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "search")
+
+
 def test_a_whole_download(client: TestClient, checkpoint: str) -> None:
     answer = client.get(f"/checkpoints/{checkpoint}/download")
     assert answer.status_code == 200

@@ -16,15 +16,15 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 
 def test_two_checkpoints_are_chosen_and_compared(site: Site, page: Page) -> None:
-    add_fine_tuned(site.database, site.artifacts, "good")
-    add_fine_tuned(site.database, site.artifacts, HOSTILE[0], 3.0)
+    good = add_fine_tuned(site.database, site.artifacts, "good")
+    other = add_fine_tuned(site.database, site.artifacts, HOSTILE[0], 3.0)
     page.goto(f"{site.url}/#/compare")
     act = page.get_by_role("button", name="Compare")
     expect(act).to_be_disabled()
-    boxes = page.get_by_role("checkbox")
-    expect(boxes).to_have_count(2)
-    boxes.nth(1).check()
-    boxes.nth(0).check()
+    for i, each in enumerate((good, other), start=1):
+        page.get_by_role("combobox", name=f"Checkpoint {i}").click()
+        expect(page.get_by_role("option")).to_have_count(2)
+        page.get_by_role("option", name=each["checkpoint"]).click()
     act.click()
     legend = page.locator(".legend li")
     expect(legend).to_have_text([re.compile("^A good"), re.compile("^B <script>")])

@@ -22,6 +22,7 @@ from tests.acceptance.dashboard.fill import (
     train,
 )
 from tests.acceptance.dashboard.site import Site
+from tests.acceptance.dashboard.test_accessibility import faults
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
@@ -188,3 +189,35 @@ def test_a_job_that_is_not_there(site: Site, window: Window) -> None:
     page = window.page
     page.goto(f"{site.url}/#/jobs/job_{26 * '0'}")
     expect(page.get_by_role("heading", name="This page cannot be opened")).to_be_visible()
+
+
+def test_a_waiting_job_goes_before_others(site: Site, window: Window) -> None:
+    window.expected.append(REQUEST_FAILED)
+    page = window.page
+    new_job(site.database, "first")
+    job = new_job(site.database, "urgent")
+    page.goto(f"{site.url}/#/jobs/{job}")
+    expect(page.get_by_text("number 2", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Change the priority").click()
+    dialog = page.get_by_role("dialog", name="Change the priority")
+    field = dialog.get_by_label("Priority")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("0")
+    assert faults(page) == []
+    field.fill("500")
+    field.press("Enter")
+    expect(dialog.get_by_role("alert").filter(has_text="less than or equal to 100")).to_be_visible()
+    field.fill("")
+    field.press("Enter")
+    expect(dialog.get_by_text("give a whole number")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Change the priority").click()
+    field.fill("10")
+    dialog.get_by_role("button", name="Change it").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("number 1", exact=True)).to_be_visible()
+    expect(page.get_by_text("queue cpu, priority 10")).to_be_visible()
+    start(site.database, job)
+    expect(page.get_by_role("heading", name="urgent")).to_contain_text("running")
+    expect(page.get_by_role("button", name="Change the priority")).to_have_count(0)

@@ -1,7 +1,7 @@
-/** Questions before something is destroyed. */
+/** Questions before something is destroyed, and small forms. */
 
 import { h } from "../core/h.js";
-import { button } from "./button.js";
+import { button, busy } from "./button.js";
 
 /**
  * Ask; Escape and the second button mean no.
@@ -31,4 +31,30 @@ export function confirm({ title, text, yes, no = "Keep it", danger = true }) {
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+/**
+ * A form over the page; it stays until what it says is done, or Escape or the second button is pressed.
+ * @param {{title: string, content: import("../core/h.js").Child, yes: string, no?: string, act: () => Promise<boolean>}} asked
+ *   `act` says whether it is done
+ */
+export function fill({ title, content, yes, no = "Leave it", act }) {
+  const doing = h("button", { type: "submit", class: "button primary" }, yes);
+  /** @param {Event} event */
+  async function submit(event) {
+    event.preventDefault();
+    await busy(doing, async () => {
+      if (await act()) dialog.close();
+    });
+  }
+  const dialog = /** @type {HTMLDialogElement} */ (
+    h(
+      "dialog",
+      { class: "dialog", "aria-labelledby": "dialog-title", on: { close: () => dialog.remove() } },
+      h("h2", { id: "dialog-title" }, title),
+      h("form", { novalidate: true, on: { submit } }, h("div", { class: "dialog-text" }, content), h("div", { class: "actions dialog-actions" }, button(no, () => dialog.close()), doing)),
+    )
+  );
+  document.body.append(dialog);
+  dialog.showModal();
 }

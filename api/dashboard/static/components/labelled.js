@@ -8,18 +8,19 @@ let made = 0;
 /**
  * @param {string} name
  * @param {HTMLElement} input
- * @param {{hint?: import("../core/h.js").Child, aside?: import("../core/h.js").Child}} [options]
- *   `aside` stands at the right of the name
+ * @param {{hint?: import("../core/h.js").Child, aside?: import("../core/h.js").Child, place?: HTMLElement}} [options]
+ *   `aside` stands at the right of the name, `place` is what the input stands in, if anything
  * @returns {{element: HTMLElement, fail(message: string | null): void}}
  */
-export function labelled(name, input, { hint, aside } = {}) {
+export function labelled(name, input, { hint, aside, place = input } = {}) {
   const id = (input.id ||= `input-${++made}`);
   const wrong = h("p", { class: "field-wrong", id: `${id}-wrong`, role: "alert" });
   const words = hint ? h("p", { class: "muted field-hint", id: `${id}-hint` }, hint) : null;
   input.removeAttribute("aria-label"); // the label says it
-  input.setAttribute("aria-describedby", `${id}-wrong${words ? ` ${id}-hint` : ""}`);
+  const before = input.getAttribute("aria-describedby");
+  input.setAttribute("aria-describedby", [`${id}-wrong`, words && `${id}-hint`, before].filter(Boolean).join(" "));
   return {
-    element: h("div", { class: "field" }, h("div", { class: "field-head" }, h("label", { for: id }, name), aside), input, words, wrong),
+    element: h("div", { class: "field" }, h("div", { class: "field-head" }, h("label", { for: id }, name), aside), place, words, wrong),
     fail(message) {
       replace(wrong, message ?? "");
       if (message) input.setAttribute("aria-invalid", "true");

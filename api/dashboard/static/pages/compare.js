@@ -4,7 +4,8 @@ import { badge } from "../components/badge.js";
 import { button } from "../components/button.js";
 import { empty } from "../components/empty.js";
 import { errorCard } from "../components/errorbox.js";
-import { time } from "../components/time.js";
+import { picks } from "../components/picks.js";
+import { CHECKPOINTS } from "../components/sources.js";
 import { get, path } from "../core/api.js";
 import { counted, words } from "../core/format.js";
 import { h, replace } from "../core/h.js";
@@ -13,7 +14,6 @@ import { differences } from "./compare/differences.js";
 import { overlaid } from "./compare/overlaid.js";
 import { figures } from "./compare/figures.js";
 
-const LISTED = 100;
 const FEWEST = 2;
 const MOST = 10;
 
@@ -21,7 +21,7 @@ const MOST = 10;
 export async function open({ query, signal }) {
   const chosen = { checkpoint: query.getAll("checkpoint"), report: query.getAll("report") };
   const count = chosen.checkpoint.length + chosen.report.length;
-  const content = count >= FEWEST ? await compared(chosen, query.get("confidence") ?? "calibrated", signal) : await picker(chosen, signal);
+  const content = count >= FEWEST ? await compared(chosen, query.get("confidence") ?? "calibrated", signal) : await choosing(chosen, signal);
   return {
     title: "Compare",
     element: h(
@@ -39,37 +39,27 @@ export async function open({ query, signal }) {
 }
 
 /** @param {{checkpoint: string[], report: string[]}} chosen @param {AbortSignal} signal */
-async function picker(chosen, signal) {
-  const { data } = await get("/checkpoints", { query: { limit: LISTED }, signal });
-  const found = data.data;
-  if (found.length < FEWEST) {
+async function choosing(chosen, signal) {
+  const { data } = await get("/checkpoints", { query: { limit: FEWEST }, signal });
+  if (data.data.length < FEWEST) {
     const first = link("new");
     return empty("There are fewer than two checkpoints to compare.", h("p", {}, "Fine-tune another one with other settings; then both can stand side by side here."), first && h("p", {}, h("a", { href: first }, "Set up a job")));
   }
-  const picked = new Set(chosen.checkpoint);
-  const words_ = h("p", { class: "muted", role: "status" });
-  const act = /** @type {HTMLButtonElement} */ (button("Compare", () => go(link("compare", {}, new URLSearchParams([...picked].map((id) => ["checkpoint", id])))), { kind: "primary" }));
+  let ids = chosen.checkpoint;
+  const said = h("p", { class: "muted", role: "status" });
+  const act = /** @type {HTMLButtonElement} */ (button("Compare", () => go(link("compare", {}, new URLSearchParams(ids.map((id) => ["checkpoint", id])))), { kind: "primary" }));
 
-  function show() {
-    act.disabled = picked.size < FEWEST || picked.size > MOST;
-    replace(words_, picked.size > MOST ? `At most ${MOST}; ${picked.size} are chosen.` : `${counted(picked.size, "checkpoint")} chosen; the first is what the others are compared with.`);
+  /** @param {string[]} values */
+  function show(values) {
+    ids = values.filter(Boolean);
+    const twice = new Set(ids).size < ids.length;
+    act.disabled = ids.length < FEWEST || twice;
+    replace(said, twice ? "The same checkpoint is there twice." : `${counted(ids.length, "checkpoint")} chosen; the first is what the others are compared with.`);
   }
 
-  show();
-  return h(
-    "div",
-    { class: "card stack-gap" },
-    h("fieldset", { class: "picks" }, h("legend", {}, "Choose two to ten checkpoints"), found.map((/** @type {any} */ each) => {
-      const box = /** @type {HTMLInputElement} */ (h("input", { type: "checkbox", checked: picked.has(each.id) }));
-      box.addEventListener("change", () => {
-        if (box.checked) picked.add(each.id);
-        else picked.delete(each.id);
-        show();
-      });
-      return h("label", { class: "check pick" }, box, h("bdi", { class: "strong" }, each.name ?? words(each.method)), h("span", { class: "muted" }, words(each.method), ", ", h("bdi", {}, each.architecture), ", ", time(each.created_at)), h("span", { class: "mono muted" }, each.id));
-    })),
-    h("div", { class: "section-head" }, words_, act),
-  );
+  const rows = picks("Checkpoint", CHECKPOINTS, { values: ids, fewest: FEWEST, most: MOST, onChange: show, signal });
+  show(ids);
+  return h("section", { class: "card stack-gap" }, h("h2", {}, "Choose two to ten checkpoints"), rows.element, h("div", { class: "section-head" }, said, act));
 }
 
 /** @param {{checkpoint: string[], report: string[]}} chosen @param {string} confidence @param {AbortSignal} signal */

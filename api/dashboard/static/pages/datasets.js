@@ -3,7 +3,7 @@
 import { badge } from "../components/badge.js";
 import { command, empty } from "../components/empty.js";
 import { errorCard } from "../components/errorbox.js";
-import { icon } from "../components/icon.js";
+import { pager } from "../components/pager.js";
 import { table } from "../components/table.js";
 import { time } from "../components/time.js";
 import { get } from "../core/api.js";
@@ -41,7 +41,7 @@ export function open({ query, signal }) {
   const list = table("Data sets", COLUMNS, (row) => row.id);
   const place = h("div", { class: "list-place datasets" });
   const summary = h("p", { class: "muted", role: "status" }, "Loading…");
-  const pager = h("nav", { class: "pager", "aria-label": "Pages of the list", hidden: true });
+  const pages = pager("Pages of the list", (cursor) => link("datasets", {}, { cursor }));
   const cursor = query.get("cursor");
   let loaded = false;
 
@@ -54,7 +54,7 @@ export function open({ query, signal }) {
         setText(summary, `${counted(data.data.length, "data set")}${data.next_cursor ? " on this page" : ""}`);
         if (data.data.length === 0) replace(place, nothing());
         else if (list.element.parentElement !== place) replace(place, list.element);
-        pages(data.next_cursor);
+        pages.update(cursor, data.next_cursor);
       } catch (error) {
         if (!loaded && !signal.aborted) {
           setText(summary, "");
@@ -66,20 +66,7 @@ export function open({ query, signal }) {
     { every: EVERY_MS, signal },
   );
 
-  let next = "";
-  /** @param {string | null} now */
-  function pages(now) {
-    if ((now ?? "none") === next) return;
-    next = now ?? "none";
-    pager.hidden = !now && !cursor;
-    replace(
-      pager,
-      cursor && h("a", { class: "button", href: link("datasets") }, icon("left"), "Newest"),
-      now && h("a", { class: "button", href: link("datasets", {}, { cursor: now }) }, "Older", icon("right")),
-    );
-  }
-
-  return { title: "Data sets", element: h("div", { class: "page" }, h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Data sets"), summary)), place, pager) };
+  return { title: "Data sets", element: h("div", { class: "page" }, h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Data sets"), summary)), place, pages.element) };
 }
 
 function nothing() {

@@ -2,7 +2,7 @@
 
 import { command, empty } from "../components/empty.js";
 import { errorCard } from "../components/errorbox.js";
-import { icon } from "../components/icon.js";
+import { pager } from "../components/pager.js";
 import { table } from "../components/table.js";
 import { get } from "../core/api.js";
 import { counted } from "../core/format.js";
@@ -22,9 +22,7 @@ export function open({ query, signal }) {
   const place = h("div", { class: "list-place jobs" });
   const filters = filterBar((changes) => go(link("jobs", {}, changed(follower.query, changes)), { replace: "search" in changes }));
   const summary = h("p", { class: "muted", role: "status" }, "Loading…");
-  const older = h("a", { class: "button" }, "Older", icon("right"));
-  const newest = h("a", { class: "button" }, icon("left"), "Newest");
-  const pager = h("nav", { class: "pager", "aria-label": "Pages of the list" }, newest, older);
+  const pages = pager("Pages of the list", (cursor) => link("jobs", {}, changed(follower.query, { cursor })));
 
   function show() {
     const { jobs, next } = follower;
@@ -34,11 +32,7 @@ export function open({ query, signal }) {
       if (list.element.parentElement !== place) replace(place, list.element);
     } else replace(place, nothing(follower.query));
     setText(summary, `${cursor ? "Older jobs: " : ""}${counted(jobs.length, "job")}${next ? " on this page" : ""}`);
-    newest.hidden = !cursor;
-    older.hidden = !next;
-    newest.setAttribute("href", link("jobs", {}, changed(follower.query, { cursor: null })) ?? "");
-    if (next) older.setAttribute("href", link("jobs", {}, changed(follower.query, { cursor: next })) ?? "");
-    pager.hidden = newest.hidden && older.hidden;
+    pages.update(cursor, next);
   }
 
   const poller = poll(
@@ -58,7 +52,6 @@ export function open({ query, signal }) {
   );
 
   filters.update(query);
-  pager.hidden = true;
   return {
     title: "Jobs",
     element: h(
@@ -67,7 +60,7 @@ export function open({ query, signal }) {
       h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Jobs"), summary), newJob()),
       filters.element,
       place,
-      pager,
+      pages.element,
     ),
     update(given) {
       follower.query = given;

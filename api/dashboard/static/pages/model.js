@@ -53,7 +53,7 @@ export async function open({ params, query, signal }) {
   async function show() {
     log.update(model);
     try {
-      const made = await checkpoint(model.checkpoint_id, signal);
+      const made = await checkpoint(model.checkpoint_id);
       target.update(figures(model, made));
       await Promise.all([kept.look(model), moves.look(model)]);
       replace(failed);

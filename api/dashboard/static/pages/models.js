@@ -1,10 +1,13 @@
 /** Every model: a name that requests use, and the checkpoint behind it. */
 
 import { badge } from "../components/badge.js";
-import { button, busy } from "../components/button.js";
+import { busy } from "../components/button.js";
 import { command, empty } from "../components/empty.js";
 import { errorBox, errorCard } from "../components/errorbox.js";
-import { choice, failFields, labelled } from "../components/labelled.js";
+import { failFields, labelled } from "../components/labelled.js";
+import { pager } from "../components/pager.js";
+import { picker } from "../components/picker.js";
+import { CHECKPOINTS } from "../components/sources.js";
 import { table } from "../components/table.js";
 import { time } from "../components/time.js";
 import { get, path, request } from "../core/api.js";
@@ -13,9 +16,10 @@ import { h, replace, setText } from "../core/h.js";
 import { poll } from "../core/poller.js";
 import { go, link } from "../core/router.js";
 import { session } from "../core/session.js";
-import { checkpoint, checkpointCell, checkpointName, figureColumns, headline, verdict } from "./models/data.js";
+import { checkpoint, checkpointCell, figureColumns, verdict } from "./models/data.js";
 
 const EVERY_MS = 15_000;
+const SHOWN = 50;
 const WATCHED = 20;
 const LAST = 1000;
 
@@ -37,19 +41,22 @@ const COLUMNS = [
 ];
 
 /** @param {import("../pages.js").Context} context @returns {import("../pages.js").View} */
-export function open({ signal }) {
+export function open({ query, signal }) {
   const list = table("Models", COLUMNS, (row) => row.alias);
   const place = h("div", { class: "list-place models" });
   const summary = h("p", { class: "muted", role: "status" }, "Loading…");
+  const pages = pager("Pages of the list", (cursor) => link("models", {}, { cursor }), { first: "First", next: "Next" });
+  const cursor = query.get("cursor");
   const form = naming(signal);
   let loaded = false;
 
   const poller = poll(
     async () => {
       try {
-        const rows = await look(signal);
+        const { rows, next } = await look(cursor, signal);
         loaded = true;
-        setText(summary, counted(rows.length, "model"));
+        setText(summary, `${counted(rows.length, "model")}${next || cursor ? " on this page" : ""}`);
+        pages.update(cursor, next);
         list.update(rows);
         if (rows.length === 0) replace(place, nothing());
         else if (list.element.parentElement !== place) replace(place, list.element);
@@ -66,22 +73,23 @@ export function open({ signal }) {
 
   return {
     title: "Models",
-    element: h("div", { class: "page" }, h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Models"), summary)), place, form),
+    element: h("div", { class: "page" }, h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Models"), summary)), place, pages.element, form),
   };
 }
 
-/** @param {AbortSignal} signal */
-async function look(signal) {
-  const { data } = await get("/models", { query: { limit: 200 }, signal });
-  return Promise.all(
+/** @param {string | null} cursor @param {AbortSignal} signal */
+async function look(cursor, signal) {
+  const { data } = await get("/models", { query: { limit: SHOWN, cursor }, signal });
+  const rows = await Promise.all(
     data.data.map(async (/** @type {any} */ row, /** @type {number} */ i) => {
       const [made, found] = await Promise.all([
-        checkpoint(row.checkpoint_id, signal).catch(() => null),
+        checkpoint(row.checkpoint_id).catch(() => null),
         i < WATCHED ? get(path`/models/${row.alias}/calibration`, { query: { last: LAST }, signal }).then((answer) => answer.data, () => null) : null,
       ]);
       return { ...row, made, found };
     }),
   );
+  return { rows, next: data.next_cursor };
 }
 
 function nothing() {
@@ -103,21 +111,15 @@ async function taken(alias, signal) {
 function naming(signal) {
   if (!session.may("jobs:write")) return null;
   const name = /** @type {HTMLInputElement} */ (h("input", { class: "input", maxlength: 100, placeholder: "digits-production", autocomplete: "off", spellcheck: "false", required: true }));
-  const target = choice("Checkpoint", [["", "Loading…"]]);
+  const target = picker(CHECKPOINTS, { signal });
   const fields = {
     alias: labelled("Name", name, { hint: "Letters, digits, dots, dashes and underscores." }),
-    checkpoint: labelled("Checkpoint", target),
+    checkpoint: labelled("Checkpoint", target.input, { place: target.element }),
   };
   const wrong = errorBox("The model was not made");
-  const making = button("Make it a model", () => busy(making, make), { kind: "primary" });
+  const making = h("button", { type: "submit", class: "button primary" }, "Make it a model");
 
-  get("/checkpoints", { query: { limit: 100 }, signal }).then(({ data }) => offer(data.data), () => offer([]));
-
-  /** @param {any[]} made */
-  function offer(made) {
-    const text = (/** @type {any} */ row) => `${checkpointName(row)}, ID accuracy ${percent(headline(row).idAccuracy)}, ${row.id}`;
-    replace(target, made.length === 0 && h("option", { value: "" }, "no checkpoints: let a job finish first"), made.map((row) => h("option", { value: row.id }, text(row))));
-  }
+  get("/checkpoints", { query: { limit: 1 }, signal }).then(({ data }) => data.data[0] && !target.value && target.set(data.data[0].id, data.data[0]), () => {});
 
   async function make() {
     wrong.clear();
@@ -125,6 +127,11 @@ function naming(signal) {
     if (alias === "") {
       fields.alias.fail("give it a name");
       name.focus();
+      return;
+    }
+    if (target.value === "") {
+      fields.checkpoint.fail("choose one");
+      target.input.focus();
       return;
     }
     try {
@@ -143,7 +150,7 @@ function naming(signal) {
     "section",
     { class: "card stack-gap" },
     h("h2", {}, "A new model"),
-    h("form", { class: "stack-gap", on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(making, make); } } },
+    h("form", { class: "stack-gap", novalidate: true, on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(making, make); } } },
       h("div", { class: "form-line" }, fields.alias.element, fields.checkpoint.element), wrong.element, h("div", { class: "actions" }, making)),
   );
 }

@@ -2,6 +2,8 @@
 
 import { button, busy } from "../components/button.js";
 import { errorBox } from "../components/errorbox.js";
+import { lookUp } from "../components/picker.js";
+import { CHECKPOINTS, DATASETS } from "../components/sources.js";
 import { toast } from "../components/toast.js";
 import { get, path, post, Problem } from "../core/api.js";
 import { h } from "../core/h.js";
@@ -13,27 +15,27 @@ import { Draft } from "./new/draft.js";
 import { form } from "./new/form.js";
 import { fields, kinds } from "./new/schema.js";
 
-const LISTED = 200;
 /** By the job that they are clones of. @type {Map<string, Draft>} */
 const drafts = new Map();
 
 /** @param {import("../pages.js").Context} context @returns {Promise<import("../pages.js").View>} */
 export async function open({ query, signal }) {
   const from = query.get("from");
-  const all = (/** @type {string} */ where) => get(where, { query: { limit: LISTED }, signal }).then(({ data }) => data.data);
-  const [openapi, presets, datasets, checkpoints, job] = await Promise.all([
+  const [openapi, presets, [newest], job] = await Promise.all([
     get("/openapi.json", { signal }).then(({ data }) => data),
     get("/presets", { signal }).then(({ data }) => data.data),
-    all("/datasets"),
-    session.may("models:read") ? all("/checkpoints") : [],
+    get("/datasets", { query: { limit: 1 }, signal }).then(({ data }) => data.data),
     from ? get(path`/jobs/${from}`, { signal }).then(({ data }) => data) : null,
   ]);
+  const checkpoints = session.may("models:read") ? { source: CHECKPOINTS, signal } : null;
   const known = { openapi, kinds: kinds(openapi), presets, checkpoints };
   const begun = drafts.get(from ?? "");
   const draft = begun ?? new Draft();
   if (job && !begun) draft.clone(job);
   drafts.set(from ?? "", draft);
 
+  const chosen = draft.text("dataset") || newest?.id || "";
+  const first = chosen === newest?.id ? newest : chosen.startsWith("ds_") ? await lookUp(DATASETS, chosen).catch(() => null) : null;
   const wrong = errorBox("The job was not queued");
   const said = commands();
   const idempotency = { key: crypto.randomUUID?.() ?? String(Math.random()), body: "" };
@@ -44,7 +46,7 @@ export async function open({ query, signal }) {
     draft.prune(parts.fields.filter((each) => !["model.architecture", "method.name"].includes(each.path)));
     parts.draw();
   }
-  const dataset = datasetPart(datasets, draft, datasetField, change, signal);
+  const dataset = datasetPart(first, draft, datasetField, change, signal);
   const body = () => draft.body([datasetField, ...parts.fields]);
 
   /** @param {Event} event */

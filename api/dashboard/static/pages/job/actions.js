@@ -8,6 +8,7 @@ import { path, post } from "../../core/api.js";
 import { number } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
 import { link } from "../../core/router.js";
+import { changePriority } from "./priority.js";
 
 /**
  * @typedef {{name: string, label: string, states: string[], done: string, failed: string,
@@ -24,6 +25,9 @@ const ACTIONS = [
     failed: "The job was not cancelled", danger: true, ask: question,
   },
 ];
+
+/** States in which it matters how urgent a job is. */
+const WAITING = ["queued", "paused"];
 
 /** @param {any} job @returns {Parameters<typeof confirm>[0]} */
 function question(job) {
@@ -78,6 +82,7 @@ export function actions(onChange) {
           const made = button(each.label, () => act(each, ACTIONS.indexOf(each), made), { kind: each.danger ? "danger" : undefined });
           return made;
         }),
+        may && WAITING.includes(job.state) && button("Priority", () => changePriority(job, onChange), { name: "Change the priority" }),
         clone && may && h("a", { class: "button", href: clone }, "Clone"),
       );
     },

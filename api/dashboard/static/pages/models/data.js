@@ -1,23 +1,13 @@
 /** What models and checkpoints look like, for several pages. */
 
-import { get, path } from "../../core/api.js";
+import { lookUp } from "../../components/picker.js";
+import { CHECKPOINTS } from "../../components/sources.js";
 import { number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
 import { link } from "../../core/router.js";
 
-/** @type {Map<string, Promise<any>>} checkpoints do not change but for being deleted */
-const known = new Map();
-
-/** @param {string} id @param {AbortSignal} signal @returns {Promise<any>} */
-export function checkpoint(id, signal) {
-  let found = known.get(id);
-  if (!found) {
-    found = get(path`/checkpoints/${id}`, { signal }).then(({ data }) => data);
-    found.catch(() => known.delete(id));
-    known.set(id, found);
-  }
-  return found;
-}
+/** One of them; they do not change but for being deleted. @param {string} id @returns {Promise<any>} */
+export const checkpoint = (id) => lookUp(CHECKPOINTS, id);
 
 /** Headline figures of a checkpoint; null where there is none. @param {any} checkpoint */
 export function headline({ metrics }) {
@@ -48,10 +38,7 @@ export function figureColumns(of) {
   }));
 }
 
-/** A checkpoint's name, and what made it. @param {any} row */
-export function checkpointName(row) {
-  return row.name ?? `${row.method} ${row.architecture}`;
-}
+export const checkpointName = CHECKPOINTS.name;
 
 /** Name and id of a checkpoint, with a way to the job that made it. @param {any} row */
 export function checkpointCell(row) {

@@ -2,9 +2,11 @@
 
 import { badge } from "../../components/badge.js";
 import { button } from "../../components/button.js";
+import { icon } from "../../components/icon.js";
 import { confirm } from "../../components/dialog.js";
 import { command, empty } from "../../components/empty.js";
 import { errorBox } from "../../components/errorbox.js";
+import { pager } from "../../components/pager.js";
 import { table } from "../../components/table.js";
 import { time } from "../../components/time.js";
 import { toast } from "../../components/toast.js";
@@ -14,18 +16,30 @@ import { h, replace } from "../../core/h.js";
 import { session } from "../../core/session.js";
 import { calibratorName, checkpoint, checkpointCell, checkpointName, figureColumns, headline } from "./data.js";
 
-const SHOWN = 100;
+const SHOWN = 20;
+const TYPING_MS = 250;
 
 /**
  * @param {string} alias @param {AbortSignal} signal @param {(model: any) => void} onMoved
  */
 export function moving(alias, signal, onMoved) {
   const wrong = errorBox("The model was not moved");
+  const failed = errorBox("This part of the list cannot be shown");
   const may = session.may("jobs:write");
   /** @type {any} */
   let model = null;
   const others = h("div", { class: "list-place" });
   const past = h("div", {});
+  const of = { search: "", cursor: /** @type {string | null} */ (null), before: /** @type {string | null} */ (null) };
+  const pages = pager("Pages of the checkpoints", (cursor) => () => turn({ cursor }));
+  const changePages = pager("Pages of the history", (before) => () => turn({ before }));
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const search = /** @type {HTMLInputElement} */ (h("input", { type: "search", class: "input", maxlength: 200, placeholder: "Search name, id, method", "aria-label": "Search checkpoints", on: { input: () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => turn({ search: search.value.trim(), cursor: null }), TYPING_MS);
+  } } }));
+  signal.addEventListener("abort", () => clearTimeout(timer));
 
   const candidates = table(
     "Checkpoints",
@@ -65,7 +79,7 @@ export function moving(alias, signal, onMoved) {
 
   /** @param {any} to @param {string | null} calibrator */
   async function move(to, calibrator) {
-    const from = await checkpoint(model.checkpoint_id, signal).catch(() => null);
+    const from = await checkpoint(model.checkpoint_id).catch(() => null);
     const yes = await confirm({
       title: "Point the model there?", danger: false, yes: "Move it", no: "Leave it",
       text: [
@@ -85,25 +99,50 @@ export function moving(alias, signal, onMoved) {
     }
   }
 
+  /** Another part of the lists. @param {Partial<typeof of>} to */
+  async function turn(to) {
+    Object.assign(of, to);
+    try {
+      await draw();
+      failed.clear();
+    } catch (error) {
+      if (!signal.aborted) failed.show(error, () => turn({}));
+    }
+  }
+
+  let turns = 0;
+  async function draw() {
+    const mine = ++turns;
+    const { search: wanted, cursor, before } = of;
+    const [made, told] = await Promise.all([
+      get("/checkpoints", { query: { limit: SHOWN, search: wanted, cursor }, signal }),
+      get(path`/models/${alias}/history`, { query: { limit: SHOWN, cursor: before }, signal }),
+    ]);
+    const rows = await Promise.all(
+      told.data.data.map(async (/** @type {any} */ change) => ({
+        change, made: change.checkpoint_id === null ? null : await checkpoint(change.checkpoint_id).catch(() => null),
+      })),
+    );
+    if (mine !== turns) return;
+    candidates.update(made.data.data);
+    pages.update(cursor, made.data.next_cursor);
+    if (made.data.data.length === 0) replace(others, wanted ? empty("No checkpoint is like that.") : empty("There are no checkpoints.", command("carot run --dataset builtin:digits --preset carot")));
+    else if (candidates.element.parentElement !== others) replace(others, candidates.element);
+    changes.update(rows);
+    changePages.update(before, told.data.next_cursor);
+    if (changes.element.parentElement !== past) replace(past, changes.element);
+  }
+
   return {
-    element: h("div", { class: "stack-gap" }, wrong.element, h("h2", {}, "Checkpoints"), others, h("h2", {}, "History"), past),
+    element: h(
+      "div", { class: "stack-gap" }, wrong.element, failed.element,
+      h("div", { class: "section-head" }, h("h2", {}, "Checkpoints"), h("div", { class: "search" }, icon("search"), search)), others, pages.element,
+      h("h2", {}, "History"), past, changePages.element,
+    ),
     /** @param {any} now */
-    async look(now) {
+    look(now) {
       model = now;
-      const [made, before] = await Promise.all([
-        get("/checkpoints", { query: { limit: SHOWN }, signal }),
-        get(path`/models/${alias}/history`, { query: { limit: SHOWN }, signal }),
-      ]);
-      candidates.update(made.data.data);
-      if (made.data.data.length === 0) replace(others, empty("There are no checkpoints.", command("carot run --dataset builtin:digits --preset carot")));
-      else if (candidates.element.parentElement !== others) replace(others, candidates.element);
-      const rows = await Promise.all(
-        before.data.data.map(async (/** @type {any} */ change) => ({
-          change, made: change.checkpoint_id === null ? null : await checkpoint(change.checkpoint_id, signal).catch(() => null),
-        })),
-      );
-      changes.update(rows);
-      if (changes.element.parentElement !== past) replace(past, changes.element);
+      return draw();
     },
   };
 }

@@ -7,6 +7,7 @@ import { empty } from "../../components/empty.js";
 import { errorBox } from "../../components/errorbox.js";
 import { facts } from "../../components/facts.js";
 import { choice, failFields, labelled } from "../../components/labelled.js";
+import { pager } from "../../components/pager.js";
 import { table } from "../../components/table.js";
 import { time } from "../../components/time.js";
 import { toast } from "../../components/toast.js";
@@ -15,6 +16,7 @@ import { number, words } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
 import { session } from "../../core/session.js";
 
+const SHOWN = 20;
 const KINDS = ["temperature", "smoothed_temperature", "top_versus_all", "ensemble_temperature", "isotonic", "vector"];
 
 /**
@@ -106,7 +108,19 @@ export function versions(alias, signal, onMoved) {
   const wrong = errorBox("The calibrator was not changed");
   const place = h("div", {});
   const may = session.may("jobs:write");
+  const failed = errorBox("This part of the list cannot be shown");
+  const pages = pager("Pages of the versions", (to) => async () => {
+    cursor = to;
+    try {
+      await draw();
+      failed.clear();
+    } catch (error) {
+      if (!signal.aborted) failed.show(error);
+    }
+  });
   let checkpoint = "";
+  /** @type {string | null} */
+  let cursor = null;
   const list = table(
     "Calibrators",
     [
@@ -139,15 +153,23 @@ export function versions(alias, signal, onMoved) {
     }
   }
 
+  async function draw() {
+    const asked = cursor;
+    const { data } = await get(path`/models/${alias}/calibrators`, { query: { limit: SHOWN, cursor: asked }, signal });
+    if (asked !== cursor) return;
+    list.update(data.data);
+    pages.update(asked, data.next_cursor);
+    if (data.data.length === 0) replace(place, empty("No versions.", "The checkpoint came without a calibrator, and none was fitted on labels."));
+    else if (list.element.parentElement !== place) replace(place, list.element);
+  }
+
   return {
-    element: h("section", { class: "stack-gap" }, h("h2", {}, "Versions"), wrong.element, place),
+    element: h("section", { class: "stack-gap" }, h("h2", {}, "Versions"), wrong.element, failed.element, place, pages.element),
     /** @param {any} model */
-    async look(model) {
-      const { data } = await get(path`/models/${alias}/calibrators`, { query: { limit: 200 }, signal });
+    look(model) {
+      if (model.checkpoint_id !== checkpoint) cursor = null;
       checkpoint = model.checkpoint_id;
-      list.update(data.data);
-      if (data.data.length === 0) replace(place, empty("No versions.", "The checkpoint came without a calibrator, and none was fitted on labels."));
-      else if (list.element.parentElement !== place) replace(place, list.element);
+      return draw();
     },
   };
 }

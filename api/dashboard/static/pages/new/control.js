@@ -2,34 +2,44 @@
 
 import { words, capital, shown } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
+import { picker } from "../../components/picker.js";
 
 /**
  * @typedef {object} Control
  * @property {HTMLElement} element
  * @property {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} input
- * @property {(message: string | null) => void} fault
+ * @property {(message: string | null, path?: string) => void} fault `path` is what the server says is wrong
  */
 
 /**
  * @param {import("./schema.js").Field} field
  * @param {string} value what was typed before
  * @param {(text: string) => void} onChange
- * @param {{label?: string, options?: [string, string][], none?: string, long?: boolean}} [more]
- *   `options` are values and their words, in place of the field's own choices
+ * @param {{label?: string, options?: [string, string][], none?: string, long?: boolean,
+ *   from?: {source: import("../../components/picker.js").Source, signal: AbortSignal}}} [more]
+ *   `options` are values and their words, in place of the field's own choices; `from` is what it
+ *   names one of
  * @returns {Control}
  */
-export function control(field, value, onChange, { label, options, none, long = false } = {}) {
+export function control(field, value, onChange, { label, options, none, long = false, from } = {}) {
   const id = `field-${field.path.replaceAll(".", "-")}`;
   const fault = h("p", { class: "fault", id: `${id}-fault`, role: "alert" });
   const help = h("p", { class: "help", id: `${id}-help` }, explained(field.description));
-  const input = made(field, value, options, none ?? instead(field), long);
+  const pick = from && picker(from.source, { value, none, signal: from.signal, onPick: take });
+  const input = pick ? pick.input : made(field, value, options, none ?? instead(field), long);
   input.id = id;
   input.name = field.path;
-  input.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
-  input.addEventListener("input", () => {
+  if (pick) pick.describe(`${id}-help`, `${id}-fault`);
+  else {
+    input.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
+    input.addEventListener("input", () => take(input.value));
+  }
+
+  /** @param {string} now */
+  function take(now) {
     say(null);
-    onChange(input.value);
-  });
+    onChange(now);
+  }
 
   /** @param {string | null} message */
   function say(message) {
@@ -39,7 +49,7 @@ export function control(field, value, onChange, { label, options, none, long = f
   }
 
   return {
-    element: h("div", { class: ["field", long && "field-wide"], "data-path": field.path }, h("label", { for: id }, label ?? capital(words(field.name))), input, help, fault),
+    element: h("div", { class: ["field", long && "field-wide"], "data-path": field.path }, h("label", { for: id }, label ?? capital(words(field.name))), pick ? pick.element : input, help, fault),
     input,
     fault: say,
   };

@@ -6,8 +6,8 @@ export class Draft {
   kind = "finetune";
   /** Text by dotted path; what is empty is not given. @type {Map<string, string>} */
   texts = new Map();
-  /** `carot-mini`, `open_clip` or `checkpoint`. */
-  modelSource = "carot-mini";
+  /** Where each model comes from, by its path; see `model.js`. @type {Map<string, string>} */
+  sources = new Map([["model", "carot-mini"]]);
 
   /** @param {string} path */
   text(path) {

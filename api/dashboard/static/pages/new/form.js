@@ -3,6 +3,8 @@
 import { h, replace } from "../../core/h.js";
 import { words, capital } from "../../core/format.js";
 import { control } from "./control.js";
+import { modelPart } from "./model.js";
+import { modelsPart } from "./models.js";
 import { fields, named } from "./schema.js";
 
 /**
@@ -10,7 +12,8 @@ import { fields, named } from "./schema.js";
  * @property {any} openapi
  * @property {Map<string, any>} kinds
  * @property {any[]} presets
- * @property {any[]} checkpoints
+ * @property {{source: import("../../components/picker.js").Source, signal: AbortSignal} | null} checkpoints
+ *   where to pick them from; null where this key may not look
  * @typedef {import("./schema.js").Field} Field
  */
 
@@ -21,7 +24,8 @@ const KIND_WORDS = {
   finetune: "Fine-tune a model", evaluate: "Evaluate a model", interpolate: "Interpolate towards the start",
   merge: "Merge checkpoints", select: "Select the best checkpoint", predict: "Predict a data set",
 };
-const OPEN_CLIP = "open_clip";
+/** Kinds whose `model` has to be a checkpoint. */
+const TRAINED = ["interpolate", "predict"];
 
 /** @param {Known} known @param {import("./draft.js").Draft} draft @param {() => void} onChange */
 export function form(known, draft, onChange) {
@@ -61,7 +65,10 @@ export function form(known, draft, onChange) {
         make(find("name"), { label: "Name", none: "for people" }),
         has("alias") && find("alias") && make(find("alias"), { none: "none" }),
       ]),
-      card(has("models") ? "Models" : "Model", has("models") ? [make(find("models"), { long: true, label: "Checkpoints", none: '[{"checkpoint": "ckpt_…"}, {"checkpoint": "ckpt_…"}]' }), known.checkpoints.length > 0 && offered(known.checkpoints)] : modelParts(find)),
+      card(has("models") ? "Models" : "Model", [
+        has("models") ? models(find("models")) : model(find, { path: "model", label: "Start from", checkpoints: TRAINED.includes(draft.kind) }),
+        has("start") && model(find, { path: "start", label: "Zero-shot start", none: "as the checkpoints say" }),
+      ]),
       (has("preset") || method) && card("Method", [
         has("preset") && make(find("preset"), { options: known.presets.map((each) => [each.name, each.name]), none: "none" }, true),
         preset && h("p", { class: "help field-wide" }, preset.description, " ", preset.source),
@@ -74,30 +81,28 @@ export function form(known, draft, onChange) {
     if (focus) controls.get(focus)?.input.focus();
   }
 
-  /** @param {(path: string) => Field} find */
-  function modelParts(find) {
-    const source = draft.text("model.checkpoint") ? "checkpoint" : draft.text("model.architecture") && draft.text("model.architecture") !== "carot-mini" ? OPEN_CLIP : draft.modelSource;
-    draft.modelSource = source;
-    const options = [["carot-mini", "carot-mini, which comes with the service"], [OPEN_CLIP, "an open_clip model"], ["checkpoint", "a checkpoint"]];
-    const select = /** @type {HTMLSelectElement} */ (h("select", { class: "input", id: "model-source" }, options.map(([value, text]) => h("option", { value, selected: value === source }, text))));
-    select.addEventListener("input", () => {
-      for (const name of ["architecture", "pretrained", "checkpoint"]) draft.set(`model.${name}`, "");
-      draft.modelSource = select.value;
-      draw();
-      element.querySelector("#model-source")?.focus();
-      onChange();
+  /**
+   * @param {(path: string) => Field} find
+   * @param {Omit<import("./model.js").Part, "more">} part
+   */
+  const model = (find, part) =>
+    modelPart(draft, { ...part, more: known.checkpoints ? { from: known.checkpoints } : { none: "ckpt_…" } }, {
+      make: (path, more) => make(find(path), more),
+      keep: (path) => shown.push(find(path)),
+      again(id) {
+        draw();
+        document.getElementById(id)?.focus();
+        onChange();
+      },
     });
-    if (source === "carot-mini") {
-      draft.set("model.architecture", "carot-mini");
-      shown.push(find("model.architecture"));
-    } else if (draft.text("model.architecture") === "carot-mini") draft.set("model.architecture", "");
-    const checkpoints = known.checkpoints.map((each) => [each.id, `${each.name ?? each.method}, ${each.id}`]);
-    return [
-      h("div", { class: "field" }, h("label", { for: "model-source" }, "Start from"), select),
-      source === OPEN_CLIP && make(find("model.architecture"), { none: "ViT-B-16" }),
-      source === OPEN_CLIP && make(find("model.pretrained"), { none: "openai" }),
-      source === "checkpoint" && make(find("model.checkpoint"), checkpoints.length > 0 ? { options: checkpoints, none: "choose one" } : { none: "ckpt_…" }),
-    ];
+
+  /** @param {Field} field */
+  function models(field) {
+    if (!known.checkpoints) return make(field, { long: true, label: "Checkpoints", none: '[{"checkpoint": "ckpt_…"}, {"checkpoint": "ckpt_…"}]' });
+    const made = modelsPart(field, draft, known.checkpoints, onChange);
+    controls.set(field.path, made);
+    shown.push(field);
+    return made.element;
   }
 
   /** @param {any} schema */
@@ -135,7 +140,7 @@ export function form(known, draft, onChange) {
       for (const { field = "", message = "" } of errors) {
         const made = nearest(controls, field);
         if (!made) continue;
-        made.fault(message);
+        made.fault(message, field);
         made.element.closest("details")?.setAttribute("open", "");
         found.push(made);
       }
@@ -197,9 +202,4 @@ function methodParts(known, schema, draft, preset) {
 /** @param {string} title @param {any[]} content */
 function card(title, content) {
   return h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", {}, title)), h("div", { class: "fields" }, content));
-}
-
-/** @param {any[]} checkpoints */
-function offered(checkpoints) {
-  return h("details", { class: "field-wide" }, h("summary", {}, "Checkpoints there are"), h("ul", {}, checkpoints.map((each) => h("li", {}, h("code", {}, each.id), " ", h("bdi", {}, each.name ?? each.method)))));
 }

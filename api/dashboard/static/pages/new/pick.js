@@ -8,44 +8,72 @@ import { tar } from "./tar.js";
 const TYPES = [[/\.zip$/i, "application/zip"], [/\.tar$/i, "application/x-tar"], [/\.(tgz|tar\.gz)$/i, "application/gzip"]];
 export const ACCEPT = ".zip,.tar,.tgz,.tar.gz,.gz";
 
-/** @param {File} file @returns {Picked | null} null where it is no archive */
+const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|ppm|pgm)$/i;
+const TABLE = /\.(csv|tsv)$/i;
+
+/** @param {File} file @returns {Picked} @throws {Error} it is no archive */
 export function archive(file) {
   const type = TYPES.find(([pattern]) => pattern.test(file.name))?.[1];
-  return type ? { name: file.name, body: file, type, files: 1 } : null;
+  if (!type) throw new Error(`${file.name} is neither a zip, tar nor tar.gz archive`);
+  return { name: file.name, body: file, type, files: 1 };
 }
 
-/** What is in a folder, but for what systems hide there. @param {{path: string, file: File}[]} files @returns {Picked | null} */
-export function folder(files) {
+/**
+ * What is in folders, but for what systems hide there.
+ * @param {string[]} names of what was chosen @param {{path: string, file: File}[]} files
+ * @returns {Picked} @throws {Error} there is nothing to train on
+ */
+export function folder(names, files) {
   const kept = files.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX"));
-  if (kept.length === 0) return null;
-  const name = kept[0].path.split("/")[0];
-  return { name, body: tar(kept), type: "application/x-tar", files: kept.length };
+  const what = named(names);
+  if (!kept.some(({ path }) => IMAGE.test(path))) throw new Error(`there is no image in ${what}`);
+  const loose = kept.find(({ path }) => !path.includes("/") && IMAGE.test(path));
+  if (loose && !kept.some(({ path }) => !path.includes("/") && TABLE.test(path))) {
+    throw new Error(`nothing says of which class ${loose.path} is: put images into folders named after their classes, and drop those, or drop a CSV file with them`);
+  }
+  return { name: what, body: tar(kept), type: "application/x-tar", files: kept.length };
 }
 
-/** @param {FileList} files of an input for folders */
-export const chosenFolder = (files) => folder([...files].map((file) => ({ path: file.webkitRelativePath, file })));
+/** @param {string[]} names */
+const named = (names) => (names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", "));
 
-/** @param {DataTransfer} transfer @returns {Promise<Picked | null>} */
+/** @param {FileList} files of an input for folders @returns {Picked} */
+export function chosenFolder(files) {
+  const found = [...files].map((file) => ({ path: file.webkitRelativePath, file }));
+  return folder([found[0].path.split("/")[0]], found);
+}
+
+/**
+ * What was dropped: one archive, or folders and files as they lie. To be called while the event is
+ * under way; what it holds is gone afterwards.
+ * @param {DataTransfer} transfer @returns {Promise<Picked>} @throws {Error} it cannot be used
+ */
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter((each) => each !== null && each !== undefined);
-  const [file] = transfer.files;
-  if (!entries.some((each) => each.isDirectory)) return file ? archive(file) : null;
+  const files = [...transfer.files];
+  const isArchive = (/** @type {string} */ name) => TYPES.some(([pattern]) => pattern.test(name));
+  if (files.length === 1 && !entries.some((each) => each.isDirectory) && !IMAGE.test(files[0].name)) return archive(files[0]);
+  const packed = entries.find((each) => each.isFile && isArchive(each.name));
+  if (packed) throw new Error(`${packed.name} has to come alone: either one archive, or folders`);
   /** @type {{path: string, file: File}[]} */
   const found = [];
   for (const entry of entries) await walk(entry, found);
-  return folder(found);
+  return folder(entries.map(({ name }) => name), found);
 }
 
-/** @param {any} entry @param {{path: string, file: File}[]} found */
+/** @param {any} entry @param {{path: string, file: File}[]} found @throws {Error} it cannot be read */
 async function walk(entry, found) {
+  const path = entry.fullPath.replace(/^\//, "");
+  const asked = (/** @type {(done: any, failed: any) => void} */ ask) =>
+    new Promise(ask).catch((error) => Promise.reject(new Error(`${path} cannot be read (${error.message})`)));
   if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    found.push({ path: entry.fullPath.replace(/^\//, ""), file });
+    found.push({ path, file: await asked((done, failed) => entry.file(done, failed)) });
     return;
   }
   const reader = entry.createReader();
   for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    // A browser gives a part of them at a time, and none at the end.
+    const some = await asked((done, failed) => reader.readEntries(done, failed));
     if (some.length === 0) return;
     for (const each of some) await walk(each, found);
   }

@@ -28,13 +28,30 @@ export function upload(onDone, signal) {
   /** @type {AbortController | null} */
   let going = null;
 
-  /** @param {import("./pick.js").Picked | null} picked */
+  /** @param {() => import("./pick.js").Picked | Promise<import("./pick.js").Picked>} find what was chosen */
+  async function take(find) {
+    wrong.clear();
+    going?.abort();
+    const mine = (going = new AbortController());
+    under.hidden = false;
+    meter.removeAttribute("value");
+    setText(words, "Looking at what was chosen…");
+    try {
+      const picked = await find();
+      if (!mine.signal.aborted && !signal.aborted) await start(picked);
+    } catch (error) {
+      if (!mine.signal.aborted) wrong.show(error);
+    } finally {
+      if (going === mine) {
+        under.hidden = true;
+        going = null;
+      }
+    }
+  }
+
+  /** @param {import("./pick.js").Picked} picked */
   async function start(picked) {
     wrong.clear();
-    if (picked === null) {
-      wrong.show(new Error("Neither a folder with files nor a zip, tar or tar.gz archive."));
-      return;
-    }
     going?.abort();
     const mine = (going = new AbortController());
     const size = bytes(picked.body.size);
@@ -61,18 +78,30 @@ export function upload(onDone, signal) {
     }
   }
 
-  files.addEventListener("change", () => files.files?.[0] && start(archive(files.files[0])));
-  folders.addEventListener("change", () => folders.files?.length && start(chosenFolder(folders.files)));
-  element.addEventListener("dragover", (event) => {
+  /** @param {HTMLInputElement} input @param {(list: FileList) => import("./pick.js").Picked} find */
+  const choosing = (input, find) => input.addEventListener("change", () => {
+    const list = input.files;
+    if (list?.length) take(() => find(list));
+    input.value = ""; // the same can be chosen again
+  });
+  choosing(files, (list) => archive(list[0]));
+  choosing(folders, chosenFolder);
+  // All of the page takes files: one that falls beside would be opened in the place of the page.
+  const on = (/** @type {string} */ type, /** @type {(event: DragEvent) => void} */ act) =>
+    document.addEventListener(type, (event) => {
+      if (/** @type {DragEvent} */ (event).dataTransfer?.types.includes("Files")) act(/** @type {DragEvent} */ (event));
+    }, { signal });
+  on("dragover", (event) => {
     event.preventDefault();
     element.classList.add("over-drop");
   });
-  element.addEventListener("dragleave", () => element.classList.remove("over-drop"));
-  element.addEventListener("drop", async (event) => {
+  on("dragleave", (event) => event.relatedTarget === null && element.classList.remove("over-drop"));
+  on("drop", (event) => {
     event.preventDefault();
     element.classList.remove("over-drop");
-    const { dataTransfer } = /** @type {DragEvent} */ (event);
-    if (dataTransfer) start(await dropped(dataTransfer));
+    const found = dropped(/** @type {DataTransfer} */ (event.dataTransfer));
+    found.catch(() => {}); // it is told where it is awaited
+    take(() => found);
   });
   return element;
 }

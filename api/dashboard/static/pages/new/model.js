@@ -1,0 +1,60 @@
+/** Which model: the one that comes with the service, one of open_clip's, or a checkpoint. */
+
+import { h } from "../../core/h.js";
+
+const BUNDLED = "carot-mini";
+const OPEN_CLIP = "open_clip";
+const CHECKPOINT = "checkpoint";
+/** @type {Record<string, string>} */
+const WORDS = { [BUNDLED]: "carot-mini, which comes with the service", [OPEN_CLIP]: "an open_clip model", [CHECKPOINT]: "a checkpoint" };
+
+/**
+ * @typedef {object} Part
+ * @property {string} path of the model in the body, `model` or `start`
+ * @property {string} label
+ * @property {string} [none] what holds where nothing is said; without it something must be
+ * @property {boolean} [checkpoints] whether it has to be a checkpoint
+ * @property {any} [more] options of the checkpoint's field
+ */
+
+/**
+ * @param {import("./draft.js").Draft} draft @param {Part} part
+ * @param {{make: (path: string, more?: any) => HTMLElement, keep: (path: string) => void, again: (id: string) => void}} form
+ *   `make` shows a field, `keep` has one in the body that is not shown, `again` draws anew and
+ *   stays at an element
+ */
+export function modelPart(draft, { path, label, none, checkpoints = false, more = {} }, { make, keep, again }) {
+  const at = (/** @type {string} */ name) => `${path}.${name}`;
+  const given = sourceOf(draft, path);
+  const offered = [...(none ? [""] : []), ...(checkpoints ? [CHECKPOINT] : Object.keys(WORDS))];
+  const source = offered.includes(given) ? given : offered[0];
+  const id = `${path}-source`;
+  const select = /** @type {HTMLSelectElement} */ (
+    h("select", { class: "input", id }, offered.map((value) => h("option", { value, selected: value === source }, WORDS[value] ?? none)))
+  );
+  select.addEventListener("input", () => {
+    for (const name of ["architecture", "pretrained", "checkpoint"]) draft.set(at(name), "");
+    draft.sources.set(path, select.value);
+    again(id);
+  });
+  if (given === source) draft.sources.set(path, source);
+  if (source === BUNDLED) {
+    draft.set(at("architecture"), BUNDLED);
+    keep(at("architecture"));
+  } else if (draft.text(at("architecture")) === BUNDLED) draft.set(at("architecture"), "");
+  return [
+    offered.length > 1 && h("div", { class: "field" }, h("label", { for: id }, label), select),
+    source === OPEN_CLIP && make(at("architecture"), { none: "ViT-B-16" }),
+    source === OPEN_CLIP && make(at("pretrained"), { none: "openai" }),
+    source === CHECKPOINT && make(at("checkpoint"), more),
+  ];
+}
+
+/** @param {import("./draft.js").Draft} draft @param {string} path */
+function sourceOf(draft, path) {
+  if (draft.text(`${path}.checkpoint`)) return CHECKPOINT;
+  const architecture = draft.text(`${path}.architecture`);
+  const chosen = draft.sources.get(path) ?? "";
+  if (architecture === BUNDLED && chosen !== OPEN_CLIP) return BUNDLED;
+  return architecture ? OPEN_CLIP : chosen;
+}
