@@ -13,7 +13,8 @@ export function figure(value, figures = 3) {
   if (!isNumber(value)) return NONE;
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(figures - 1);
-  return value.toLocaleString("en", { maximumSignificantDigits: figures });
+  const least = Number.isInteger(value) ? 1 : figures; // 0.460 says more than 0.46
+  return value.toLocaleString("en", { minimumSignificantDigits: least, maximumSignificantDigits: figures });
 }
 
 /** A share of 1 as a percentage. @param {number | null | undefined} share */

@@ -6,7 +6,7 @@ const BUNDLED = "carot-mini";
 const OPEN_CLIP = "open_clip";
 const CHECKPOINT = "checkpoint";
 /** @type {Record<string, string>} */
-const WORDS = { [BUNDLED]: "carot-mini, which comes with the service", [OPEN_CLIP]: "an open_clip model", [CHECKPOINT]: "a checkpoint" };
+const WORDS = { [BUNDLED]: "carot-mini, built in", [OPEN_CLIP]: "an open_clip model", [CHECKPOINT]: "a checkpoint" };
 
 /**
  * @typedef {object} Part

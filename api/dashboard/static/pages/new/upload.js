@@ -115,7 +115,7 @@ export function holds(dataset, samples) {
   return h(
     "div",
     { class: "stack-gap" },
-    h("p", {}, `${counted(dataset.images, "image")} in ${counted(dataset.classes.length, "class", "classes")}, ${bytes(dataset.bytes)}: `, splits.map(([name, counts], i) => `${i ? ", " : ""}${counted(Object.values(counts).reduce((a, b) => a + b, 0), "image")} in ${name}`), "."),
+    h("p", {}, `${counted(dataset.images, "image")} in ${counted(dataset.classes.length, "class", "classes")}${dataset.bytes ? `, ${bytes(dataset.bytes)}` : ""}: `, splits.map(([name, counts], i) => `${i ? ", " : ""}${counted(Object.values(counts).reduce((a, b) => a + b, 0), "image")} in ${name}`), "."),
     dataset.warnings.length > 0 && h("div", { class: "note-box" }, h("div", { class: "error-text" }, h("p", {}, h("strong", {}, `${counted(dataset.warnings.length, "warning")} about its images`)), h("ul", {}, dataset.warnings.map((/** @type {string} */ each) => h("li", {}, h("bdi", {}, each)))))),
     !names.includes("calibration") && h("p", { class: "muted" }, "It has no calibration split: confidences may stay raw."),
     samples.length > 0 && h("ul", { class: "samples" }, samples.map((each) => h("li", {}, h("img", { src: each.picture, alt: each.class, title: `${each.class}, ${each.split}`, width: 64, height: 64, loading: "lazy" })))),
