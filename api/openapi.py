@@ -101,8 +101,10 @@ def _say_who_may(app: FastAPI, schema: dict[str, Any]) -> None:
             for status in NAMES if not is_open(route) else ("429",):
                 reference = {"$ref": f"#/components/responses/{NAMES[status]}"}
                 operation["responses"].setdefault(status, reference)
-            scopes = sorted(scope for scope in declared_scopes(route) if scope is not None)
-            if scopes:
-                # Only OAuth knows scopes here; other schemes may name roles (OpenAPI 3.1).
-                for scheme in operation["security"]:
-                    scheme.update(dict.fromkeys(scheme, scopes))
+            # Only OAuth knows scopes here; other schemes may name roles (OpenAPI 3.1).
+            if scopes := sorted(declared_scopes(route)):
+                operation["security"] = [
+                    {name: [scope] for name in scheme}
+                    for scope in scopes
+                    for scheme in operation["security"]
+                ]
