@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import HOSTILE
-from tests.acceptance.dashboard.serving import answers, label, models, name_model, new_checkpoint
+from tests.acceptance.dashboard.serving import models, name_model, new_checkpoint
 from tests.acceptance.dashboard.site import Site
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
@@ -80,22 +80,6 @@ def test_live_calibration(site: Site, page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Save Reliability as PNG").click()
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
-
-
-def test_it_follows_labels_without_a_jump(site: Site, page: Page) -> None:
-    ids = models(site)
-    more = answers(site, "digits-production", ids["made"], 50)
-    page.goto(f"{site.url}/#/models/digits-production")
-    expect(page.get_by_text("300 of 450 predictions have a label")).to_be_visible()
-    page.evaluate("""() => {
-        window.shifts = 0;
-        new PerformanceObserver((list) => {
-            for (const each of list.getEntries()) window.shifts += each.value;
-        }).observe({ type: "layout-shift", buffered: false });
-    }""")
-    label(site, [(id, truth) for id, _, truth in more])
-    expect(page.get_by_text("350 of 450 predictions have a label")).to_be_visible()
-    assert page.evaluate("window.shifts") < 0.01
 
 
 def test_from_an_alert_to_another_calibrator(site: Site, page: Page) -> None:
