@@ -115,6 +115,7 @@ def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> 
     expect(page.locator(".field-wrong").filter(has_text="greater than or equal")).to_be_visible()
     expect(page.get_by_label("Labels", exact=True)).to_have_value("0")
     page.goto(f"{site.url}/#/models/digits-new?tab=calibrators")
+    expect(page.get_by_role("heading", level=1, name="digits-new")).to_be_visible()
     page.get_by_role("button", name="Try it: a dry run").click()
     expect(page.get_by_role("alert").filter(has_text="Not recalibrated")).to_be_visible()
 
