@@ -50,38 +50,40 @@ OPEN = Caller(DEFAULT_PROJECT, None)
 
 @dataclass(frozen=True)
 class Needs:
-    """A dependency that lets only callers with a scope pass; with None, everybody with a key."""
+    """A dependency that lets only callers with one of some scopes pass; without any, every key."""
 
-    scope: Scope | None
+    scopes: tuple[Scope, ...]
 
     async def __call__(self, request: Request) -> Caller:
         """The caller whom the door let in.
 
         Raises:
-            Problem: 401 where the door knows nobody, 403 without the scope.
+            Problem: 401 where the door knows nobody, 403 without any of the scopes.
         """
         caller = known_caller(request)
         if caller is None:
             raise unauthenticated()
-        if self.scope is not None and not caller.may(self.scope):
-            raise lacks(self.scope)
+        if self.scopes and not any(caller.may(scope) for scope in self.scopes):
+            raise lacks(*self.scopes)
         return caller
 
 
-def needs(scope: Scope | None) -> Needs:
-    """A dependency that lets only callers with `scope` pass."""
-    return Needs(scope)
+def needs(*scopes: Scope) -> Needs:
+    """A dependency that lets callers pass who have one of `scopes`; without any, every key."""
+    return Needs(scopes)
 
 
 async def anyone() -> None:
     """Lets everybody pass, strangers too."""
 
 
-AnyKey = Annotated[Caller, Depends(needs(None))]
+AnyKey = Annotated[Caller, Depends(needs())]
 JobsReader = Annotated[Caller, Depends(needs("jobs:read"))]
 JobsWriter = Annotated[Caller, Depends(needs("jobs:write"))]
 ModelsReader = Annotated[Caller, Depends(needs("models:read"))]
 Predicting = Annotated[Caller, Depends(needs("predict"))]
+Asking = Annotated[Caller, Depends(needs("models:read", "predict"))]
+"""Whoever may ask a model may know which there are."""
 Admin = Annotated[Caller, Depends(needs("admin"))]
 Anyone = Depends(anyone)
 
@@ -104,10 +106,10 @@ def unauthenticated(detail: str = "", *, wrong: bool = False) -> Problem:
     return Problem(401, "unauthenticated", detail, headers={"WWW-Authenticate": challenge})
 
 
-def lacks(scope: Scope) -> Problem:
-    """The answer to a key that may not do this."""
-    challenge = f'Bearer realm="carot", error="insufficient_scope", scope="{scope}"'
-    detail = f"this key lacks the scope {scope}"
+def lacks(*scopes: Scope) -> Problem:
+    """The answer to a key that may not do this; one of `scopes` would be enough."""
+    challenge = f'Bearer realm="carot", error="insufficient_scope", scope="{scopes[0]}"'
+    detail = f"this key lacks the scope {' or '.join(scopes)}"
     return Problem(403, "forbidden", detail, headers={"WWW-Authenticate": challenge})
 
 
@@ -149,11 +151,11 @@ def is_open(route: RouteContext) -> bool:
     return anyone in found
 
 
-def declared_scopes(route: RouteContext) -> set[Scope | None]:
-    """The scopes that a route needs; empty when anyone may use it."""
+def declared_scopes(route: RouteContext) -> set[Scope]:
+    """The scopes of which a route needs one; empty when any key, or anyone, may use it."""
     dependant: Dependant | None = getattr(route, "dependant", None)
     found = [] if dependant is None else _declared(dependant)
-    return {each.scope for each in found if isinstance(each, Needs)}
+    return {scope for each in found if isinstance(each, Needs) for scope in each.scopes}
 
 
 def _declared(dependant: Dependant) -> Iterator[Any]:

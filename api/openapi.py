@@ -117,6 +117,9 @@ def _say_who_may(app: FastAPI, schema: dict[str, Any]) -> None:
                 reference = {"$ref": f"#/components/responses/{NAMES[status]}"}
                 operation["responses"].setdefault(status, reference)
             if not is_open(route):
-                # Only OAuth knows scopes here; other schemes may name roles (OpenAPI 3.1).
-                scopes = sorted(scope for scope in declared_scopes(route) if scope is not None)
-                operation["security"] = [{scheme: scopes} for scheme in SCHEMES]
+                # Only OAuth knows scopes here; other schemes may name roles (OpenAPI 3.1). One of
+                # several is enough.
+                alternatives = [[scope] for scope in sorted(declared_scopes(route))] or [[]]
+                operation["security"] = [
+                    {scheme: scopes} for scopes in alternatives for scheme in SCHEMES
+                ]

@@ -37,21 +37,34 @@ class Ready(BaseModel):
     models: dict[str, int] = Field(description="Checkpoints in memory: `loaded` and `loading`.")
 
 
+class Most(BaseModel):
+    """How much one request to `/predict` may hold."""
+
+    images: int
+    image_bytes: int = Field(description="Of one encoded image; a larger one gets an `error`.")
+    body_bytes: int = Field(description="Of all of it.")
+
+
 class Index(BaseModel):
     """Where to go from here."""
 
     name: str = "carot"
     version: str
     links: dict[str, str]
+    predict: Most
 
 
 @router.get("/index", summary="Index")
-async def index(caller: AnyKey) -> Index:
+async def index(context: Ctx, caller: AnyKey) -> Index:
     """Where to go from here."""
     nouns = ("datasets", "jobs", "checkpoints", "reports", "models", "predict")
     more = ("keys", "session", "metrics", "v2")
     links = {noun: f"/{noun}" for noun in (*nouns, *more)}
-    return Index(version=version(), links=links | {"openapi": "/openapi.json"})
+    known = context.settings
+    most = Most(
+        images=known.max_images, image_bytes=known.max_image_bytes, body_bytes=known.max_body_bytes
+    )
+    return Index(version=version(), links=links | {"openapi": "/openapi.json"}, predict=most)
 
 
 @router.get("/health/live", dependencies=[Anyone])

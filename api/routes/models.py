@@ -7,7 +7,7 @@ import re
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
-from api.callers import JobsWriter, ModelsReader
+from api.callers import Asking, JobsWriter, ModelsReader
 from api.context import Context, Ctx, known_shape
 from api.problems import invalid
 from api.recorder import Pointing
@@ -66,7 +66,7 @@ def patch_alias(alias: str, body: LoggingRequest, context: Ctx, caller: JobsWrit
 
 @router.get("")
 def list_aliases(
-    context: Ctx, caller: ModelsReader, cursor: Cursor = None, limit: Limit = 50
+    context: Ctx, caller: Asking, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[AliasView]:
     """Aliases by name."""
     with context.database.reading() as session:
@@ -75,7 +75,7 @@ def list_aliases(
 
 
 @router.get("/{alias}")
-def get_alias(alias: str, context: Ctx, caller: ModelsReader) -> AliasView:
+def get_alias(alias: str, context: Ctx, caller: Asking) -> AliasView:
     """Where an alias points."""
     with context.database.reading() as session:
         return view(store.get_alias(session, caller.project, known_alias(alias)))

@@ -144,9 +144,15 @@ def test_alive(client: TestClient) -> None:
 
 
 def test_the_index_leads_on(client: TestClient) -> None:
-    links = client.get("/index").json()["links"]
-    assert links["openapi"] == "/openapi.json"
+    index = client.get("/index").json()
+    assert index["links"]["openapi"] == "/openapi.json"
     assert client.get("/docs").status_code == 404
+
+
+def test_the_index_says_how_much_a_prediction_may_hold(start: Start) -> None:
+    client = start(max_images=3, max_image_bytes=5000, max_body_bytes=10_000)
+    most = client.get("/index").json()["predict"]
+    assert most == {"images": 3, "image_bytes": 5000, "body_bytes": 10_000}
 
 
 def test_the_document_has_problems_and_examples(client: TestClient) -> None:

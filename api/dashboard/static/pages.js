@@ -25,7 +25,7 @@
  * @property {() => Promise<{open(context: Context): View | Promise<View>}>} load
  */
 
-/** @type {Page[]} the first is where one arrives */
+/** @type {Page[]} one arrives at the first that one may see */
 export const PAGES = [
   { name: "jobs", path: "/jobs", nav: "Jobs", scope: "jobs:read", load: () => import("./pages/jobs.js") },
   { name: "job", path: "/jobs/{id}", within: "jobs", load: () => import("./pages/job.js") },

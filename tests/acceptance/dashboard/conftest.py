@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.acceptance.dashboard.site import Site
+from tests.acceptance.dashboard.site import Site, running
 from tests.programs import VARIABLES, Unavailable, find_programs
 
 FLAGS = [
@@ -87,26 +88,27 @@ class Window:
             self.elsewhere.append(url)
 
 
-NewWindow = Callable[..., Window]
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A server without keys and without jobs."""
-    served = Site(tmp_path)
-    served.start()
-    yield served
-    served.close()
+    with running(tmp_path) as served:
+        yield served
+
+
+@contextmanager
+def new_window(browser: Browser, url: str) -> Iterator[Window]:
+    """A window at a server; at the end nothing bad has happened in it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    made = Window(context, urlsplit(url).netloc)
+    yield made
+    context.close()
+    made.check()
 
 
 @pytest.fixture
 def window(browser: Browser, site: Site) -> Iterator[Window]:
-    """A window at the site; at the end nothing bad has happened in it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    made = Window(context, urlsplit(site.url).netloc)
-    yield made
-    context.close()
-    made.check()
+    with new_window(browser, site.url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,14 @@ class Site:
         with self.database.session() as session:
             given = scopes or ("admin",)
             return create_key(session, DEFAULT_PROJECT, given, name="Ada")[1]
+
+
+@contextmanager
+def running(folder: Path, **settings: Any) -> Iterator[Site]:
+    """A server without keys and without jobs, for a while."""
+    site = Site(folder, **settings)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.close()

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from store.jobs import cancel_job
 from store.tables import DEFAULT_PROJECT
+from tests.acceptance.dashboard import steady
 from tests.acceptance.dashboard.conftest import Window
 from tests.acceptance.dashboard.fill import HOSTILE, everything, finish, many, new_job, start, train
 from tests.acceptance.dashboard.site import Site
@@ -151,16 +152,11 @@ def test_five_thousand_jobs(site: Site, page: Page) -> None:
     page.get_by_label("Search jobs").fill("")
     expect(names).to_have_count(50)
     train(site.database, held, 200)
-    page.evaluate("""() => {
-        window.shifts = 0;
-        new PerformanceObserver((list) => {
-            for (const each of list.getEntries()) window.shifts += each.value;
-        }).observe({ type: "layout-shift", buffered: false });
-    }""")
+    steady.watch(page)
     for step in (240, 280, 320):
         train(site.database, held, step, step - 39)
         expect(row(page, "on top")).to_contain_text(f"step {step} of 400")
-    assert page.evaluate("window.shifts") < 0.01, "nothing jumps while it is polled"
+    assert steady.jumps(page) == []
 
 
 def test_hostile_names_are_text(site: Site, window: Window) -> None:

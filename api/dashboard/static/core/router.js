@@ -4,6 +4,7 @@
  */
 
 import { PAGES } from "../pages.js";
+import { session } from "./session.js";
 
 /**
  * @typedef {object} Place
@@ -13,9 +14,14 @@ import { PAGES } from "../pages.js";
  * @property {string} path
  */
 
+/** Where one arrives: the first page that whoever looks may see. */
+export function home() {
+  return PAGES.find((page) => page.scope && session.may(page.scope)) ?? PAGES[0];
+}
+
 /** Where the browser is. @returns {Place} */
 export function here() {
-  const text = location.hash.replace(/^#/, "") || PAGES[0].path;
+  const text = location.hash.replace(/^#/, "") || home().path;
   const [path, query = ""] = split(text, "?");
   for (const page of PAGES) {
     const params = match(page.path, path);

@@ -46,7 +46,7 @@ export function header(toContent) {
 
   update();
   const skip = h("button", { type: "button", class: "skip", on: { click: toContent } }, "Skip to content");
-  const brand = h("a", { class: "brand", href: link(PAGES[0].name) }, logo(), "CaRot");
+  const brand = h("a", { class: "brand", href: "#" }, logo(), "CaRot");
   const element = h("header", { class: "top" }, h("div", { class: "top-inner" }, brand, nav, account));
   return { element, skip, mark, update };
 }

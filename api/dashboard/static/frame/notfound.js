@@ -1,8 +1,7 @@
 /** An address that means no page. */
 
 import { h } from "../core/h.js";
-import { link } from "../core/router.js";
-import { PAGES } from "../pages.js";
+import { home, link } from "../core/router.js";
 
 /** @param {string} path @returns {import("../pages.js").View} */
 export function notFound(path) {
@@ -13,7 +12,7 @@ export function notFound(path) {
       { class: "page" },
       h("h1", {}, "There is no such page"),
       h("p", {}, h("code", {}, path.slice(0, 200)), " leads nowhere."),
-      h("p", {}, h("a", { href: link(PAGES[0].name) }, `Go to ${PAGES[0].nav}`)),
+      h("p", {}, h("a", { href: link(home().name) }, `Go to ${home().nav}`)),
     ),
   };
 }

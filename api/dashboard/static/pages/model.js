@@ -84,7 +84,7 @@ export async function open({ params, query, signal }) {
     { every: EVERY_MS, signal },
   );
 
-  show();
+  await show(); // a page is opened whole
   return {
     title: alias,
     element: h(

@@ -29,7 +29,7 @@ const COLUMNS = [
   { title: "Checkpoint", value: (row) => row.checkpoint_id, render: (id, row) => (row.made ? checkpointCell(row.made) : h("span", { class: "mono" }, id)) },
   ...figureColumns((/** @type {any} */ row) => row.made),
   {
-    title: "Live", hint: "Whether its confidences hold, by the labels given", value: (row) => row.found && verdict(row.found),
+    title: "Live", kind: "wide", hint: "Whether its confidences hold, by the labels given", value: (row) => row.found && verdict(row.found),
     render: (said) => said && badge(said.label, said.tone), csv: (said) => said?.label ?? "",
   },
   {
@@ -57,6 +57,7 @@ export function open({ query, signal }) {
         loaded = true;
         setText(summary, `${counted(rows.length, "model")}${next || cursor ? " on this page" : ""}`);
         pages.update(cursor, next);
+        if (form) form.hidden = false;
         list.update(rows);
         if (rows.length === 0) replace(place, nothing());
         else if (list.element.parentElement !== place) replace(place, list.element);
@@ -148,7 +149,7 @@ function naming(signal) {
 
   return h(
     "section",
-    { class: "card stack-gap" },
+    { class: "card stack-gap", hidden: true }, // until it is known how long the list is
     h("h2", {}, "A new model"),
     h("form", { class: "stack-gap", novalidate: true, on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(making, make); } } },
       h("div", { class: "form-line" }, fields.alias.element, fields.checkpoint.element), wrong.element, h("div", { class: "actions" }, making)),

@@ -1,41 +1,68 @@
-/** Show a model an image: what it says, how sure it is, and what that is worth. */
+/** Show a model images: what it says, how sure it is, and what that is worth. */
 
 import { command, empty } from "../components/empty.js";
-import { errorBox, errorCard } from "../components/errorbox.js";
+import { errorBox, errorCard, sentence } from "../components/errorbox.js";
 import { failFields } from "../components/labelled.js";
 import { post } from "../core/api.js";
-import { number } from "../core/format.js";
+import { counted, number } from "../core/format.js";
 import { h, replace } from "../core/h.js";
 import { link } from "../core/router.js";
+import { session } from "../core/session.js";
 import { checkpoint } from "./models/data.js";
 import { answer } from "./try/answer.js";
 import { labelForm } from "./try/label.js";
+import { most as greatest, refusal } from "./try/limits.js";
 import { question } from "./try/question.js";
+import { strip } from "./try/strip.js";
 
 /** @param {import("../pages.js").Context} context @returns {Promise<import("../pages.js").View>} */
 export async function open({ query, signal }) {
-  /** @type {File | null} */
-  let image = null;
-  /** @type {any} what was answered first; other limits change parts of it */
+  /** @type {import("./try/strip.js").Shown[]} */
+  let images = [];
+  let chosen = 0;
+  /** @type {any} what was answered; other limits change parts of it */
   let told = null;
+  /** @type {import("./try/limits.js").Most} */
+  let most;
   let asking = new AbortController();
 
   const asked = question(query, signal, {
-    onImage: (file) => {
-      image = file;
-      asked.show(file);
-      look();
-    },
+    onImages: take,
     onTarget: () => look(),
     onLimits: () => (told === null ? look() : again()),
   });
+  const all = strip(choose);
   const says = answer();
   const truth = labelForm(signal);
   const wrong = errorBox("No answer");
   const took = h("p", { class: "muted" });
-  const nothing = empty("No image yet.", "Drop one at the left, or paste one that you copied.");
+  const nothing = empty("No image yet.", "Drop some at the left, or paste what you copied.");
   const place = h("div", { class: "list-place" }, nothing);
   const shown = h("div", { class: "stack-gap" }, h("section", { class: "card" }, says.element, took), truth.element);
+  const release = () => images.forEach((each) => URL.revokeObjectURL(each.address));
+  signal.addEventListener("abort", release);
+
+  /** Other images; those that cannot be asked at once change nothing. @param {File[]} files */
+  function take(files) {
+    const why = refusal(files, most);
+    if (why !== null) {
+      wrong.show(new Error(why));
+      return;
+    }
+    release();
+    images = files.map((file) => ({ file, address: URL.createObjectURL(file) }));
+    chosen = 0;
+    all.show(images, chosen);
+    asked.show(images[chosen]);
+    look();
+  }
+
+  /** @param {number} which of the images to look at */
+  function choose(which) {
+    chosen = which;
+    asked.show(images[chosen]);
+    if (told !== null) describe();
+  }
 
   /** @param {Record<string, string>} of @returns {Promise<any>} the answer; null where there is none, undefined when another question came meanwhile */
   async function ask(of) {
@@ -43,7 +70,7 @@ export async function open({ query, signal }) {
     asking = new AbortController();
     const mine = asking.signal;
     const form = new FormData();
-    form.append("images", /** @type {File} */ (image));
+    for (const { file } of images) form.append("images", file);
     for (const [name, value] of Object.entries(of)) if (value !== "") form.append(name, value);
     place.setAttribute("aria-busy", "true");
     try {
@@ -60,48 +87,64 @@ export async function open({ query, signal }) {
     }
   }
 
-  /** Another image or model: an answer that may be remembered. */
+  /** Other images or another model: answers that may be remembered. */
   async function look() {
     told = null;
-    if (image === null) return;
+    if (images.length === 0) return;
+    all.tell(null);
     const { kind, id, coverage, max_risk } = asked.asked();
     const data = await ask({ [kind]: id, top_k: "10", coverage, max_risk });
     if (data === null) replace(place, nothing);
     if (!data) return;
-    told = data;
-    const one = data.predictions[0];
-    const made = await checkpoint(data.checkpoint, signal).catch(() => null);
-    truth.update(one.id, made?.classes ?? one.top.map((/** @type {any} */ each) => each.label), kind === "model");
-    replace(place, shown);
-    show(data, one);
+    const mine = asking;
+    const classes = await classesOf(data.checkpoint, signal);
+    if (mine !== asking) return;
+    told = { ...data, classes, asModel: kind === "model" };
+    all.tell(told.predictions);
+    describe();
   }
 
   /**
-   * The same image with other limits. It is asked of the checkpoint, so that it is not remembered
-   * once more for each move of the slider; sets and risks rest on raw confidences, which are the same.
+   * The same images with other limits. They are asked of the checkpoint, so that they are not
+   * remembered once more for each move of the slider; sets and risks rest on raw confidences, which
+   * are the same.
    */
   async function again() {
     const first = told;
     const { coverage, max_risk } = asked.asked();
     const data = await ask({ checkpoint: first.checkpoint, top_k: "10", coverage, max_risk });
     if (!data || told !== first) return;
-    const { set, abstain, abstain_reasons, missing } = data.predictions[0];
-    show({ ...first, limits: data.limits }, { ...first.predictions[0], set, abstain, abstain_reasons, missing });
+    const predictions = data.predictions.map(({ set, abstain, abstain_reasons, missing }, /** @type {number} */ i) => ({ ...first.predictions[i], set, abstain, abstain_reasons, missing }));
+    told = { ...first, limits: data.limits, predictions };
+    show();
   }
 
-  /** @param {any} body @param {any} one */
-  function show(body, one) {
-    says.update(body, one);
-    replace(took, `Answered in ${number(told.milliseconds)} ms by `, h("span", { class: "mono" }, body.checkpoint), ".");
+  /** What was said of the image that is looked at, and a place for the truth. */
+  function describe() {
+    const one = told.predictions[chosen];
+    truth.update(one.id, told.classes ?? one.top.map((/** @type {any} */ each) => each.label), told.asModel);
+    show();
+  }
+
+  function show() {
+    const one = told.predictions[chosen];
+    if (one.error) {
+      replace(place, empty("This image has no answer.", h("bdi", {}, one.name), ": ", sentence(one.error.message)));
+      return;
+    }
+    says.update(told, one);
+    replace(took, images.length > 1 && `${counted(images.length, "image")}: `, `Answered in ${number(told.milliseconds)} ms by `, h("span", { class: "mono" }, told.checkpoint), ".");
+    replace(place, shown);
   }
 
   const element = h(
     "div",
     { class: "page" },
-    h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Try it"), h("p", { class: "muted" }, "Show a model an image. It goes to this server alone."))),
+    h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "Try it"), h("p", { class: "muted" }, "Show a model images. They go to this server alone."))),
   );
   try {
-    if (await asked.load()) element.append(h("div", { class: "try-columns" }, asked.element, h("div", { class: "stack-gap" }, wrong.element, place)));
+    most = await greatest(signal);
+    if (await asked.load()) element.append(h("div", { class: "try-columns" }, asked.element, h("div", { class: "stack-gap" }, wrong.element, all.element, place)));
     else element.append(nobody());
   } catch (error) {
     if (signal.aborted) throw error;
@@ -110,7 +153,14 @@ export async function open({ query, signal }) {
   return { title: "Try it", element };
 }
 
+/** Every class of a checkpoint, for labels; null where whoever looks may not see it. @param {string} id @param {AbortSignal} signal @returns {Promise<string[] | null>} */
+async function classesOf(id, signal) {
+  if (!session.may("models:read")) return null;
+  return checkpoint(id, signal).then((made) => made.classes, () => null);
+}
+
 function nobody() {
+  if (!session.may("jobs:read")) return empty("There is nothing to ask yet.", "No checkpoint of this project has been given a name.");
   const address = link("new") ?? link("jobs");
   return empty("There is nothing to ask yet.", h("p", {}, "A job that fine-tunes makes a checkpoint, which can be asked at once:"), command("carot run --dataset builtin:digits --preset carot"), h("p", {}, h("a", { href: address }, "Jobs")));
 }

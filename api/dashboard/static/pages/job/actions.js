@@ -44,7 +44,7 @@ function question(job) {
 
 /** @param {(job: any) => void} onChange */
 export function actions(onChange) {
-  const element = h("div", { class: "actions" });
+  const element = h("div", { class: "actions job-actions" });
   let before = "";
   /** @type {any} */
   let job = null;

@@ -10,6 +10,7 @@ import { h, replace } from "../../core/h.js";
 import { link } from "../../core/router.js";
 
 const HELD = ["running", "pausing", "cancelling"];
+const ENDED = ["succeeded", "failed", "cancelled"];
 
 export function head() {
   const title = h("h1", {});
@@ -18,6 +19,8 @@ export function head() {
   const shown = facts();
   let named = "";
   let moved = "";
+  /** @type {boolean | null} whether its training is shown: what was there once stays, so that nothing jumps */
+  let followed = null;
   return {
     element: h(
       "div",
@@ -26,7 +29,7 @@ export function head() {
       title,
       under,
     ),
-    facts: h("section", { class: "card facts-card", "aria-label": "Progress" }, progress, shown.element),
+    facts: h("section", { class: "card facts-card job-facts", "aria-label": "Progress" }, progress, shown.element),
     /** @param {any} job */
     update(job) {
       const name = JSON.stringify([job.name, job.state, job.not_responding_since]);
@@ -39,32 +42,37 @@ export function head() {
       if (move !== moved) {
         moved = move;
         const active = HELD.includes(job.state) || job.state === "paused";
-        progress.hidden = !active;
-        replace(progress, bar(share(job), "Progress"), h("span", {}, capital(doing(job) || job.state)));
+        followed ??= !ENDED.includes(job.state);
+        progress.hidden = !followed;
+        replace(progress, bar(job.state === "succeeded" ? 1 : share(job) ?? (active ? null : 0), "Progress"), h("span", {}, capital((active && doing(job)) || job.state)));
       }
-      shown.update(told(job));
+      shown.update(told(job, followed === true));
     },
   };
 }
 
-/** @param {any} job @returns {import("../../components/facts.js").Fact[]} */
-function told(job) {
-  const { progress } = job;
-  const held = HELD.includes(job.state);
-  const training = held && progress?.loss != null;
+/** @param {any} job @param {boolean} followed @returns {import("../../components/facts.js").Fact[]} */
+function told(job, followed) {
+  const progress = HELD.includes(job.state) ? job.progress : null;
+  const trains = followed && job.kind === "finetune";
   /** @type {(import("../../components/facts.js").Fact | false)[]} */
   const all = [
-    job.state === "queued" && { name: "Place in line", value: job.queue_position ? `number ${number(job.queue_position)}` : NONE, note: `queue ${job.queue}, priority ${job.priority}` },
-    held && { name: "Time left", value: duration(progress?.eta_seconds), hint: "Of the phase that it is in, as fast as it goes now" },
-    training && { name: "Loss", value: figure(progress.loss) },
-    training && { name: "Speed", value: `${figure(progress.rate)} steps/s`, note: progress.epoch == null ? "" : `epoch ${number(progress.epoch, 1)}` },
-    held && { name: "Heartbeat", value: time(job.heartbeat_at), mark: job.heartbeat_at, note: job.worker && h("bdi", {}, job.worker) },
-    { name: "Kind", value: words(job.kind), note: job.method && words(job.method) },
+    stands(job),
+    trains && { name: "Loss", value: figure(progress?.loss) },
+    trains && { name: "Speed", value: progress?.rate == null ? NONE : `${figure(progress.rate)} steps/s`, note: progress?.epoch == null ? "" : `epoch ${number(progress.epoch, 1)}` },
+    followed && { name: "Heartbeat", value: progress ? time(job.heartbeat_at) : NONE, mark: [progress && job.heartbeat_at, job.worker], note: job.worker && h("bdi", { title: job.worker }, job.worker) },
+    { name: "Kind", value: words(job.kind), note: job.method ? words(job.method) : NONE },
     { name: "Data set", value: h("bdi", {}, job.dataset), mark: job.dataset },
     { name: "Attempts", value: `${job.attempts} of ${job.max_attempts}`, note: job.retries ? `retried ${job.retries === 1 ? "once" : `${job.retries} times`}` : "" },
     { name: "Running for", value: duration(job.seconds_spent), hint: "All attempts since the last retry", note: job.max_seconds ? `of at most ${duration(job.max_seconds)}` : "" },
     { name: "Made", value: time(job.created_at), mark: job.created_at },
-    job.finished_at && { name: "Ended", value: time(job.finished_at), mark: job.finished_at },
   ];
   return /** @type {any} */ (all.filter(Boolean));
+}
+
+/** When it begins, ends or ended: one fact at a time. @param {any} job @returns {import("../../components/facts.js").Fact | false} */
+function stands(job) {
+  if (job.state === "queued") return { name: "Place in line", value: job.queue_position ? `number ${number(job.queue_position)}` : NONE, note: `queue ${job.queue}, priority ${job.priority}` };
+  if (job.finished_at) return { name: "Ended", value: time(job.finished_at), mark: job.finished_at };
+  return { name: "Time left", value: HELD.includes(job.state) ? duration(job.progress?.eta_seconds) : NONE, hint: "Of the phase that it is in, as fast as it goes now" };
 }

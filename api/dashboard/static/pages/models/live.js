@@ -4,7 +4,7 @@ import { empty } from "../../components/empty.js";
 import { facts } from "../../components/facts.js";
 import { choice } from "../../components/labelled.js";
 import { time } from "../../components/time.js";
-import { figure, number, percent, percentInterval } from "../../core/format.js";
+import { NONE, figure, number, percent, percentInterval } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
 import { link } from "../../core/router.js";
 import { evidence } from "./evidence.js";
@@ -89,7 +89,12 @@ function nothing(alias) {
 function measured(of, reported, now) {
   const was = (/** @type {string} */ text) => (reported ? `${text} reported` : "nothing reported");
   if (of === null) {
-    return [{ name: "Labels", value: `none of ${number(now.predictions)}`, note: "give some: POST /predictions/{id}/label" }];
+    return [
+      { name: "Accuracy", value: NONE, note: was(percent(reported?.accuracy)) },
+      { name: "ECE", value: NONE, note: was(percent(reported?.ece, 2)) },
+      ...["ECE by chance", "Debiased error", "Mean confidence"].map((name) => ({ name, value: NONE })),
+      { name: "Labels", value: `none of ${number(now.predictions)}`, note: "give some: POST /predictions/{id}/label" },
+    ];
   }
   const [low, high] = of.accuracy_interval;
   const telling = of.ece > of.ece_null_p95;

@@ -1,10 +1,11 @@
-/** What is asked: which model, how sure it has to be, and the image. */
+/** What is asked: which model, how sure it has to be, and the images. */
 
 import { button } from "../../components/button.js";
 import { choice, labelled } from "../../components/labelled.js";
 import { get } from "../../core/api.js";
 import { percent } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
+import { session } from "../../core/session.js";
 import { checkpointName } from "../models/data.js";
 
 const COVERAGE = 90;
@@ -12,9 +13,9 @@ const WAIT_MS = 250;
 
 /**
  * @param {URLSearchParams} query @param {AbortSignal} signal
- * @param {{onImage(file: File): void, onTarget(): void, onLimits(): void}} events
+ * @param {{onImages(files: File[]): void, onTarget(): void, onLimits(): void}} events
  */
-export function question(query, signal, { onImage, onTarget, onLimits }) {
+export function question(query, signal, { onImages, onTarget, onLimits }) {
   const target = choice("Model or checkpoint", [["", "Loading…"]], onTarget);
   const risk = choice("Most wrong answers", [["", "any"], ["0.01", "1 %"], ["0.02", "2 %"], ["0.05", "5 %"], ["0.1", "10 %"], ["0.2", "20 %"]], onLimits);
   const shown = h("output", {}, percent(COVERAGE / 100, 0));
@@ -41,16 +42,21 @@ export function question(query, signal, { onImage, onTarget, onLimits }) {
     max_risk: labelled("Abstain so that at most so many answers are wrong", risk, { hint: "Among the answers that are not abstained from, proved on calibration images." }),
   };
   const file = /** @type {HTMLInputElement} */ (
-    h("input", { type: "file", accept: "image/*", class: "visually-hidden", "aria-label": "Image file", tabindex: -1, on: { change: () => { if (file.files?.[0]) onImage(file.files[0]); file.value = ""; } } })
+    h("input", { type: "file", accept: "image/*", multiple: true, class: "visually-hidden", "aria-label": "Image files", tabindex: -1, on: { change: chosen } })
   );
-  const place = dropPlace(file, onImage);
+  function chosen() {
+    const files = [...(file.files ?? [])];
+    file.value = "";
+    if (files.length > 0) onImages(files);
+  }
+  const place = dropPlace(file, onImages);
   document.addEventListener(
     "paste",
     (event) => {
-      const pasted = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
-      if (!pasted) return;
+      const pasted = [...(event.clipboardData?.files ?? [])].filter((each) => each.type.startsWith("image/"));
+      if (pasted.length === 0) return;
       event.preventDefault();
-      onImage(pasted);
+      onImages(pasted);
     },
     { signal },
   );
@@ -59,7 +65,7 @@ export function question(query, signal, { onImage, onTarget, onLimits }) {
     element: h("section", { class: "card stack-gap" }, fields.model.element, place.element, fields.coverage.element, fields.max_risk.element),
     fields,
     show: place.show,
-    /** What is asked besides the image. */
+    /** What is asked besides the images. */
     asked() {
       const [kind, id] = target.value.split(":");
       return { kind, id, coverage: moved ? String(Number(coverage.value) / 100) : "", max_risk: risk.value };
@@ -68,7 +74,7 @@ export function question(query, signal, { onImage, onTarget, onLimits }) {
     async load() {
       const [models, checkpoints] = await Promise.all([
         get("/models", { query: { limit: 200 }, signal }),
-        get("/checkpoints", { query: { limit: 100 }, signal }),
+        session.may("models:read") ? get("/checkpoints", { query: { limit: 100 }, signal }) : { data: { data: [] } },
       ]);
       replace(
         target,
@@ -87,15 +93,15 @@ function group(name, options) {
   return options.length > 0 && h("optgroup", { label: name }, options.map(([value, text]) => h("option", { value }, text)));
 }
 
-/** Where an image is dropped. @param {HTMLInputElement} file @param {(file: File) => void} onImage */
-function dropPlace(file, onImage) {
+/** Where images are dropped. @param {HTMLInputElement} file @param {(files: File[]) => void} onImages */
+function dropPlace(file, onImages) {
   const picture = /** @type {HTMLImageElement} */ (h("img", { class: "preview", alt: "", hidden: true }));
   const name = h("p", { class: "muted preview-name" });
-  const words = h("p", { class: "muted" }, "Drop an image here, paste one, or");
+  const words = h("p", { class: "muted" }, "Drop images here, paste some, or");
   const element = h(
     "div",
     { class: "drop" },
-    picture, name, words, button("Choose an image", () => file.click()), file,
+    picture, name, words, button("Choose images", () => file.click()), file,
   );
   element.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -105,21 +111,23 @@ function dropPlace(file, onImage) {
   element.addEventListener("drop", (event) => {
     event.preventDefault();
     element.classList.remove("over");
-    const dropped = event.dataTransfer?.files[0];
-    if (dropped) onImage(dropped);
+    onImages(dropped(event.dataTransfer));
   });
-  let address = "";
   return {
     element,
-    /** @param {File} image */
-    show(image) {
-      URL.revokeObjectURL(address);
-      address = URL.createObjectURL(image);
+    /** @param {import("./strip.js").Shown} image */
+    show({ file: image, address }) {
       picture.src = address;
       picture.hidden = false;
       picture.onerror = () => (picture.hidden = true); // a format that only the server reads
       replace(name, h("bdi", {}, image.name));
-      replace(words, "Another one: drop it, paste it, or");
+      replace(words, "Others: drop them, paste them, or");
     },
   };
+}
+
+/** The files among what was dropped; a folder is none. @param {DataTransfer | null} transfer @returns {File[]} */
+function dropped(transfer) {
+  const items = [...(transfer?.items ?? [])].filter((each) => each.kind === "file" && !each.webkitGetAsEntry()?.isDirectory);
+  return items.flatMap((each) => each.getAsFile() ?? []);
 }
