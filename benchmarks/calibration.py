@@ -190,7 +190,7 @@ def allocated(contender: Contender, data: Data) -> int:
     events = [each for each in seen.kineto_results.events() if each.name() == "[memory]"]
     events.sort(key=lambda each: each.start_ns())
     sizes = itertools.accumulate((each.nbytes() for each in events), initial=0)
-    return max(sizes) + peak - before
+    return int(max(sizes)) + peak - before
 
 
 def resident(field: str) -> int:
@@ -258,16 +258,16 @@ def versions() -> dict[str, str | None]:
 
 
 def show(rows: Sequence[Mapping[str, Any]], reached: Mapping[str, Any]) -> None:
-    print(
-        f"{'':13}{'':38}{'wall s':>9}{'cpu s':>9}{'extra MiB':>11}{'resident':>10}{'value':>14}{'error':>10}"
-    )
+    titles = f"{'wall s':>9}{'cpu s':>9}{'extra MiB':>11}{'resident':>10}{'value':>14}{'error':>10}"
+    print(f"{'':51}{titles}")
     for each in rows:
         head = f"{each['task']:13}{each['name']:38}"
         if "wall_s" not in each:
             print(f"{head}  {each['missing']}")
             continue
-        print(f"{head}{each['wall_s']:9.3f}{each['processor_s']:9.3f}{each['extra_mib']:11.2f}"
-              f"{each['resident_mib']:10.2f}{each['value']:14.9f}{each['error']:10.1e}")  # fmt: skip
+        times = f"{each['wall_s']:9.3f}{each['processor_s']:9.3f}"
+        memory = f"{each['extra_mib']:11.2f}{each['resident_mib']:10.2f}"
+        print(f"{head}{times}{memory}{each['value']:14.9f}{each['error']:10.1e}")
     for name, value in reached.items():
         print(f"{name}: {value if value is None or isinstance(value, str) else f'{value:.4g}'}")
 
