@@ -24,8 +24,8 @@ PAPER_BINS = 10
 PAPER_BATCH = 512
 BLOCK = 512
 """Images whose confidences are binned at once."""
-SUMMED_ELEMENTS = 1 << 14
-"""Logits whose exponentials are there at once: 128 KiB of float64. Fewer would take longer."""
+SUMMED_ELEMENTS = 3 << 13
+"""Logits whose exponentials are there at once: 192 KiB of float64. Fewer would take longer."""
 
 
 @torch.no_grad()
@@ -97,10 +97,12 @@ def _top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
             room_NC = torch.empty_like(chunk_NC, dtype=torch.float64, requires_grad=False)
         power_NC = room_NC[: len(chunk_NC)].copy_(chunk_NC).sub_(highest_N1[part]).exp_()
         torch.sum(power_NC, dim=1, out=sum_N[part])
-    assert room_NC is not None
-    # Of equal logits the first counts. Where there are two that are highest, the sum has exp(0)
-    # twice; to ask where the maximum is takes long, and so only such rows are asked.
-    for tied_n in (right_N & (sum_N >= 2)).nonzero().squeeze(1).split(len(room_NC)):
+    # Of equal logits the first counts. Where two are highest the sum has exp(0) twice; to ask where
+    # the maximum is takes long, and so only such rows are asked.
+    room_NC = power_NC = None
+    tied_M = (right_N & (sum_N >= 2)).nonzero().squeeze(1)
+    for part in slices(logits_NC[: len(tied_M)], SUMMED_ELEMENTS):
+        tied_n = tied_M[part]
         right_N[tied_n] = logits_NC[tied_n].argmax(dim=1) == labels_N[tied_n]
     # At most 1 by construction: one of the summands is exp(0).
     return sum_N.reciprocal_(), right_N
