@@ -99,7 +99,7 @@ def _top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
         torch.sum(power_NC, dim=1, out=sum_N[part])
     # Of equal logits the first counts. Where two are highest the sum has exp(0) twice; to ask where
     # the maximum is takes long, and so only such rows are asked.
-    room_NC = power_NC = None
+    del room_NC, power_NC
     tied_M = (right_N & (sum_N >= 2)).nonzero().squeeze(1)
     for part in slices(logits_NC[: len(tied_M)], SUMMED_ELEMENTS):
         tied_n = tied_M[part]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -203,12 +204,12 @@ class Context:
     ) -> None:
         folder = self.folder / LOGITS_NAME
         folder.mkdir(exist_ok=True)
-        calibrated = {} if served_NK is None else {"calibrated": served_NK.float().numpy()}
-        np.savez(
-            folder / f"{index}.npz",
-            logits=opened.label_space.project(outputs.logits_NC).numpy(),
-            labels=outputs.labels_N.numpy(),
-            keys=np.array(outputs.keys),
-            classes=np.array(opened.label_space.classes),
-            **calibrated,
-        )
+        arrays: dict[str, Any] = {
+            "logits": opened.label_space.project(outputs.logits_NC).numpy(),
+            "labels": outputs.labels_N.numpy(),
+            "keys": np.array(outputs.keys),
+            "classes": np.array(opened.label_space.classes),
+        }
+        if served_NK is not None:
+            arrays["calibrated"] = served_NK.float().numpy()
+        np.savez(folder / f"{index}.npz", **arrays)
