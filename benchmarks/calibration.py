@@ -4,8 +4,11 @@
 
 torchmetrics, netcal, scikit-learn and probmetrics, on the same float32 logits in one run. Rounds go
 through all contenders in turn, so that what else the machine does meets all alike; times are
-medians over the rounds. Extra memory is what the resident set of a fresh process grows by at its
-peak, above the loaded data, after a small warm-up. Errors are against sums in float64 by numpy
+medians over the rounds. Extra memory is the most that torch's CPU allocator gave out at a time,
+and the most that Python and numpy did (tracemalloc), above the loaded data, in a fresh process
+after a small warm-up; what other libraries ask of the system themselves is not in it. Beside it
+stands by how much the resident set grew at its peak, which has that as well, in whole pages and
+with what allocators keep for later. Errors are against sums in float64 by numpy
 alone. Libraries that are not installed (`pip install 'carot[bench]'`) are named in the table as
 such.
 
@@ -17,12 +20,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")  # of the libraries that are compared
     torch.set_num_threads(options.threads)
     if options.memory_of:
-        print(json.dumps({"extra": extra_memory(options.memory_of, options.folder)}))
+        print(json.dumps(extra_memory(options.memory_of, options.folder)))
         return
     images, classes = (4_000, 100) if options.quick else (50_000, 1_000)
     data = draw(images, classes)
@@ -148,16 +153,17 @@ def rounds(data: Data, repeats: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def memory_in_child(key: str, folder: Path, threads: int) -> int:
-    """Bytes, from a process of its own."""
+def memory_in_child(key: str, folder: Path, threads: int) -> dict[str, int]:
+    """Bytes allocated and resident, from a process of its own."""
     program = [sys.executable, "-m", "benchmarks.calibration", "--memory-of", key]
     program += ["--folder", str(folder), "--threads", str(threads)]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(json.loads(done.stdout.splitlines()[-1])["extra"])
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def extra_memory(key: str, folder: Path) -> int:
-    """Bytes by which this process' resident set grows while the contender runs."""
+def extra_memory(key: str, folder: Path) -> dict[str, int]:
+    """Bytes that are allocated at most while the contender runs, and come to be resident."""
     contender = next(each for each in CONTENDERS if each.key == key)
     with np.load(folder / "data.npz", allow_pickle=False) as stored:
         data = Data(stored["logits"], stored["labels"])
@@ -165,7 +171,26 @@ def extra_memory(key: str, folder: Path) -> int:
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text(CLEAR_PEAK, encoding="ascii")
     contender.run(data)
-    return max(0, resident("VmHWM") - before)
+    resident_bytes = max(0, resident("VmHWM") - before)
+    return {"allocated": allocated(contender, data), "resident": resident_bytes}
+
+
+def allocated(contender: Contender, data: Data) -> int:
+    """Most bytes at a time of torch's CPU allocator, and of Python with numpy, together.
+
+    The two may have their peaks at different times: at most so much.
+    """
+    tracemalloc.start()
+    with torch.autograd.profiler.profile(profile_memory=True) as seen:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        contender.run(data)
+        _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    events = [each for each in seen.kineto_results.events() if each.name() == "[memory]"]
+    events.sort(key=lambda each: each.start_ns())
+    sizes = itertools.accumulate((each.nbytes() for each in events), initial=0)
+    return int(max(sizes)) + peak - before
 
 
 def resident(field: str) -> int:
@@ -176,7 +201,10 @@ def resident(field: str) -> int:
 
 
 def row(
-    contender: Contender, measured: Mapping[str, Any] | None, memory: int | None, exact: float
+    contender: Contender,
+    measured: Mapping[str, Any] | None,
+    memory: Mapping[str, int] | None,
+    exact: float,
 ) -> dict[str, Any]:
     """One line of the table."""
     head = {"task": contender.task, "name": contender.name}
@@ -187,7 +215,8 @@ def row(
         "wall_s": statistics.median(measured["wall"]),
         "processor_s": statistics.median(measured["processor"]),
         "rounds": len(measured["wall"]),
-        "extra_mib": memory / MIB,
+        "extra_mib": memory["allocated"] / MIB,
+        "resident_mib": memory["resident"] / MIB,
         "value": measured["value"],
         "error": abs(measured["value"] - exact),
     }
@@ -229,14 +258,16 @@ def versions() -> dict[str, str | None]:
 
 
 def show(rows: Sequence[Mapping[str, Any]], reached: Mapping[str, Any]) -> None:
-    print(f"{'':13}{'':38}{'wall s':>9}{'cpu s':>9}{'extra MiB':>11}{'value':>14}{'error':>10}")
+    titles = f"{'wall s':>9}{'cpu s':>9}{'extra MiB':>11}{'resident':>10}{'value':>14}{'error':>10}"
+    print(f"{'':51}{titles}")
     for each in rows:
         head = f"{each['task']:13}{each['name']:38}"
         if "wall_s" not in each:
             print(f"{head}  {each['missing']}")
             continue
-        print(f"{head}{each['wall_s']:9.3f}{each['processor_s']:9.3f}{each['extra_mib']:11.1f}"
-              f"{each['value']:14.9f}{each['error']:10.1e}")  # fmt: skip
+        times = f"{each['wall_s']:9.3f}{each['processor_s']:9.3f}"
+        memory = f"{each['extra_mib']:11.2f}{each['resident_mib']:10.2f}"
+        print(f"{head}{times}{memory}{each['value']:14.9f}{each['error']:10.1e}")
     for name, value in reached.items():
         print(f"{name}: {value if value is None or isinstance(value, str) else f'{value:.4g}'}")
 

@@ -97,9 +97,26 @@ class Answering:
         Raises:
             SpecError: too many, or there is no text tower; `field` is `classes`.
         """
-        if self.vocabularies is None:
-            raise SpecError("there is no text tower to read them", field="classes")
-        return self.vocabularies.of(names, templates)
+        return self._readers().of(names, templates)
+
+    def check(
+        self,
+        asked: Asked,
+        names: Sequence[str] | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> None:
+        """Refuse, before any image is looked at, what `vocabulary` or `answers` would.
+
+        Args:
+            asked: without vocabulary.
+            names, templates: what one would be made of; None for the classifier's own classes.
+
+        Raises:
+            SpecError, CalibrationError: see there.
+        """
+        if names is not None:
+            self._readers().check(names, templates)
+        self._promised(asked, own_classes=names is not None)
 
     def limits(self, asked: Asked) -> Limits:
         """By what sets are made and images abstained from.
@@ -107,7 +124,7 @@ class Answering:
         Raises:
             CalibrationError: see `answers`.
         """
-        return self._promised(asked).limits
+        return self._promised(asked, own_classes=asked.vocabulary is not None).limits
 
     @torch.no_grad()
     def answers(
@@ -119,7 +136,7 @@ class Answering:
             CalibrationError: what was asked for cannot be promised; `field` is that of `Asked`.
         """
         asked = asked or Asked()
-        promised = self._promised(asked)
+        promised = self._promised(asked, own_classes=asked.vocabulary is not None)
         if not scored:
             return []
         logits_NC, features_ND = (np.stack(part) for part in zip(*scored, strict=True))
@@ -164,11 +181,19 @@ class Answering:
             temperature=carried_temperature(self.calibrator, vocabulary, asked.domain),
         )
 
-    def _promised(self, asked: Asked) -> Promised:
+    def _readers(self) -> Vocabularies:
+        if self.vocabularies is None:
+            raise SpecError("there is no text tower to read them", field="classes")
+        return self.vocabularies
+
+    def _promised(self, asked: Asked, *, own_classes: bool) -> Promised:
         keeps_ranking = self.calibrator is None or self.calibrator.keeps_ranking
         has_shift_score = self._shift_score is not None
         return self._promises.of(
-            asked, keeps_ranking=keeps_ranking, has_shift_score=has_shift_score
+            asked,
+            own_classes=own_classes,
+            keeps_ranking=keeps_ranking,
+            has_shift_score=has_shift_score,
         )
 
     def _answers(

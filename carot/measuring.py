@@ -13,7 +13,7 @@ from torch import Tensor
 
 from carot.bound import smallest_singular_value
 from carot.calibration.calibration import Calibration
-from carot.calibration.calibrator import AnyCalibrator, DomainCalibrator
+from carot.calibration.calibrator import AnyCalibrator, DomainCalibrator, TemperatureCalibrator
 from carot.calibration.metrics import compute_metrics
 from carot.calibration.numbers import Bin, Metrics
 from carot.calibration.reliability import reliability
@@ -85,6 +85,26 @@ def measure(
         sets=() if found is None else found.sets,
         risks=() if found is None else found.risks,
     )
+
+
+@torch.no_grad()
+def calibrated_outputs(
+    row: EvaluationDataset,
+    logits_NC: Tensor,
+    calibration: Calibration | None,
+    space: LabelSpace,
+) -> Tensor | None:
+    """Log-probabilities (N, K) after the calibrator that is served, as they are measured.
+
+    None without one, and where they follow from the logits among the data set's classes: those of a
+    temperature always do; those of others that see all classes, where these are all.
+    """
+    if calibration is None or isinstance(calibration.calibrator, TemperatureCalibrator):
+        return None
+    served = calibration.calibrator
+    if space.members is None and not isinstance(served, DomainCalibrator):
+        return None
+    return space.project(_log_probabilities(served, logits_NC, _domain(row, calibration)))
 
 
 def with_shift(

@@ -63,10 +63,13 @@ class Promises:
         self._risks: OrderedDict[float, RiskThreshold | CalibrationError] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, asked: Asked, *, keeps_ranking: bool, has_shift_score: bool) -> Promised:
+    def of(
+        self, asked: Asked, *, own_classes: bool, keeps_ranking: bool, has_shift_score: bool
+    ) -> Promised:
         """What can be promised of answers to this.
 
         Args:
+            own_classes: whether the request brings classes of its own.
             keeps_ranking: whether the calibrator does.
 
         Raises:
@@ -80,9 +83,9 @@ class Promises:
             missing["shift"] = NO_IMAGES
             if asked.max_shift is not None and max_shift < 1:
                 raise CalibrationError("the checkpoint has no shift score", field="max_shift")
-        grounds = None if asked.vocabulary is not None else self._grounds
+        grounds = None if own_classes else self._grounds
         if grounds is None:
-            why = NO_IMAGES if asked.vocabulary is None else OTHER_CLASSES
+            why = OTHER_CLASSES if own_classes else NO_IMAGES
             for name in ("coverage", "max_risk"):
                 if getattr(asked, name) is not None:
                     raise CalibrationError(f"cannot be promised: {why.message}", field=name)

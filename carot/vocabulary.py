@@ -72,13 +72,8 @@ class Vocabularies:
         Raises:
             SpecError: names and templates make too many captions; `field` is `classes`.
         """
-        used = self._card.templates if templates is None else tuple(templates)
-        if len(names) * len(used) > MOST_CAPTIONS:
-            raise SpecError(
-                f"{len(names)} classes in {len(used)} templates are {len(names) * len(used)} "
-                f"captions, more than {MOST_CAPTIONS}; send fewer classes or templates",
-                field="classes",
-            )
+        self.check(names, templates)
+        used = self._used(templates)
         # Ids of ImageNet's classes become its names only where all are; each stands for itself.
         called = caption_names(names, PromptSpec())
         known = self._known(used, called)
@@ -89,6 +84,19 @@ class Vocabularies:
         head_KD = scale * torch.stack([known[name] for name in called])
         is_text = self._card.head == "text"
         return Vocabulary(tuple(names), used, head_KD, scale, "text" if is_text else "trained")
+
+    def check(self, names: Sequence[str], templates: Sequence[str] | None = None) -> None:
+        """What `of` raises, at no cost."""
+        used = self._used(templates)
+        if len(names) * len(used) > MOST_CAPTIONS:
+            raise SpecError(
+                f"{len(names)} classes in {len(used)} templates are {len(names) * len(used)} "
+                f"captions, more than {MOST_CAPTIONS}; send fewer classes or templates",
+                field="classes",
+            )
+
+    def _used(self, templates: Sequence[str] | None) -> tuple[str, ...]:
+        return self._card.templates if templates is None else tuple(templates)
 
     def _known(self, templates: tuple[str, ...], names: Sequence[str]) -> dict[str, Tensor]:
         with self._lock:

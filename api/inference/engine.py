@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -152,6 +152,7 @@ class Engine:
         calibrator: str | None = None,
         alias: Hashable | None = None,
         deadline: float | None = None,
+        admit: Callable[[Predictor, Target], Awaitable[None]] | None = None,
     ) -> Outcome:
         """Classify images. To be called from the event loop's thread.
 
@@ -162,6 +163,8 @@ class Engine:
             alias: the alias that points there, if one was asked for (see `Swaps`).
             deadline: when the answer is wanted at the latest, by `time.monotonic`; at most
                 `deadline_seconds` from now.
+            admit: asked once the model is there and before any image is looked at; what it raises
+                is raised.
 
         Raises:
             Busy: too many images are waiting already.
@@ -176,6 +179,8 @@ class Engine:
         try:
             async with asyncio.timeout_at(deadline):
                 predictor = await self._loaded(resident)
+                if admit is not None:
+                    await admit(predictor, target)
                 if self._closed:
                     raise Busy
                 for ticket, image in zip(tickets, images, strict=True):

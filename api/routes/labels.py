@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -22,9 +23,13 @@ from api.schemas.records import (
     StoredLabel,
 )
 from store.errors import NotFound, StoreError
+from store.ids import age_seconds
 from store.labels import Given, Status, give_labels
 
 router = APIRouter(tags=["predictions"])
+WRITTEN_SECONDS = 1.0
+"""How old a prediction may be that another API process has not written yet; see `api.recorder`."""
+PAUSE_SECONDS = 0.02
 EXAMPLE = {"id": f"pred_{26 * '0'}", "label": "seven"}
 TEXT = {"schema": {"type": "string"}}
 BODY: dict[str, Any] = {
@@ -93,13 +98,33 @@ def _give(context: Context, caller: Caller, given: list[Given]) -> list[Status |
     """Store labels; ids that cannot exist are not looked up, whatever characters they have."""
     possible = [each for each in given if ID.fullmatch(each.prediction_id)]
     context.recorder.flush()
-    with context.database.session() as session:
-        outcomes = iter(give_labels(session, caller.project, possible, key_id=caller.key_id))
+    outcomes = _stored(context, caller, possible)
+    deadline = time.monotonic() + WRITTEN_SECONDS
+    while (early := _early(possible, outcomes)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+        again = _stored(context, caller, [possible[i] for i in early])
+        for i, outcome in zip(early, again, strict=True):
+            outcomes[i] = outcome
+    told = iter(outcomes)
     return [
-        next(outcomes)
+        next(told)
         if ID.fullmatch(each.prediction_id)
         else NotFound("prediction", ascii(each.prediction_id)[1:-1])
         for each in given
+    ]
+
+
+def _stored(context: Context, caller: Caller, given: list[Given]) -> list[Status | StoreError]:
+    with context.database.session() as session:
+        return give_labels(session, caller.project, given, key_id=caller.key_id)
+
+
+def _early(given: list[Given], outcomes: list[Status | StoreError]) -> list[int]:
+    """Which labels came when another process may not have written their predictions yet."""
+    return [
+        i
+        for i, (each, outcome) in enumerate(zip(given, outcomes, strict=True))
+        if isinstance(outcome, NotFound) and age_seconds(each.prediction_id) < WRITTEN_SECONDS
     ]
 
 

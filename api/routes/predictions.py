@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from api.callers import Caller, Predicting
 from api.context import Context, Ctx, RequestId, known_shape
 from api.deadlines import Deadline, refusing, while_connected
 from api.inference.answer import predictions_of, whole_answer
-from api.inference.engine import Encoded, Outcome, Scored
+from api.inference.engine import Encoded, Outcome, Predictor, Scored
+from api.inference.swaps import Target
 from api.prediction_bodies import BODY, Body, TooLarge, read_body
 from api.problems import Problem
 from api.recorder import Pointing, Said
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["predictions"])
 
+REFUSABLE = frozenset(("coverage", "max_risk", "max_shift", "classes"))
+"""Fields that ask for what a model may be unable to keep."""
 MOST_VOCABULARIES = 8
 """Requests with classes of their own that may wait for a text tower."""
 
@@ -77,10 +80,7 @@ async def answered(
     checkpoint, version = outcome.target
     # For a while after an alias has moved, that is what it pointed to before.
     pointing = pointing._replace(checkpoint_id=checkpoint, calibrator_id=version)
-    answering = outcome.predictor.answering
-    if version is not None:
-        calibrator = await to_thread.run_sync(context.versions.calibrators.get, version)
-        answering = answering.with_calibrator(calibrator)
+    answering = await _answering(context, outcome.predictor, outcome.target)
     wanted = await _wanted(context, answering, asked)
     predictions = await to_thread.run_sync(predictions_of, answering, wanted, body.names, rows)
     _check_any(context, predictions, sum(isinstance(row, UnreadableImage) for row in rows))
@@ -164,6 +164,7 @@ async def _scored(
         calibrator=pointing.calibrator_id,
         alias=None if body.asked.model is None else (pointing.project, body.asked.model),
         deadline=deadline,
+        admit=_admission(context, body.asked),
     )
     with refusing(refused, len(good)):
         outcome = await while_connected(request, work)
@@ -174,6 +175,28 @@ async def _scored(
     if len(broken) == len(rows):
         raise _none_answered(broken)
     return outcome, rows
+
+
+async def _answering(context: Context, predictor: Predictor, target: Target) -> Answering:
+    """What makes answers, with the version of the calibrator that is served."""
+    if target.calibrator is None:
+        return predictor.answering
+    calibrator = await to_thread.run_sync(context.versions.calibrators.get, target.calibrator)
+    return predictor.answering.with_calibrator(calibrator)
+
+
+def _admission(
+    context: Context, asked: PredictRequest
+) -> Callable[[Predictor, Target], Awaitable[None]] | None:
+    """What refuses, before the model sees an image, what it cannot keep; defaults it always can."""
+    if not asked.model_fields_set & REFUSABLE:
+        return None
+
+    async def admit(predictor: Predictor, target: Target) -> None:
+        answering = await _answering(context, predictor, target)
+        await to_thread.run_sync(answering.check, asked.asked(), asked.classes, asked.templates)
+
+    return admit
 
 
 async def _wanted(context: Context, answering: Answering, asked: PredictRequest) -> Asked:

@@ -79,9 +79,10 @@ def chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor
         yield logits_NC[part].detach().double(), labels_N[part].long()
 
 
-def slices(logits_NC: Tensor) -> Iterator[slice]:
-    """Which rows each chunk has."""
-    elements = CHUNK_ELEMENTS if logits_NC.device.type == "cpu" else CHUNK_ELEMENTS * LARGER
+def slices(logits_NC: Tensor, elements: int | None = None) -> Iterator[slice]:
+    """Which rows each chunk has: those of so many logits, by default `CHUNK_ELEMENTS`."""
+    elements = elements or CHUNK_ELEMENTS
+    elements = elements if logits_NC.device.type == "cpu" else elements * LARGER
     rows = max(1, elements // logits_NC.shape[1])
     for start in range(0, len(logits_NC), rows):
         yield slice(start, start + rows)

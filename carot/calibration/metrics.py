@@ -22,8 +22,10 @@ from carot.calibration.smooth_ece import smooth_ece
 
 PAPER_BINS = 10
 PAPER_BATCH = 512
-BLOCK = 4096
+BLOCK = 512
 """Images whose confidences are binned at once."""
+SUMMED_ELEMENTS = 3 << 13
+"""Logits whose exponentials are there at once: 192 KiB of float64. Fewer would take longer."""
 
 
 @torch.no_grad()
@@ -82,27 +84,28 @@ def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
-    confidence_N = torch.empty(len(labels_N), dtype=torch.float64, device=logits_NC.device)
-    correct_N = torch.empty(len(labels_N), dtype=torch.bool, device=logits_NC.device)
+    labels_N = labels_N.long()
+    highest_N = logits_NC.amax(dim=1)
+    right_N = logits_NC.gather(1, labels_N[:, None]).squeeze(1) == highest_N
+    highest_N1 = highest_N.double()[:, None]
+    sum_N = torch.empty(len(labels_N), dtype=torch.float64, device=logits_NC.device)
     room_NC: Tensor | None = None
-    for part in slices(logits_NC):
-        chunk_NC, label_N1 = logits_NC[part], labels_N[part].long()[:, None]
+    for part in slices(logits_NC, SUMMED_ELEMENTS):
+        chunk_NC = logits_NC[part]
         if room_NC is None:
             # One matrix for all chunks: to ask for new memory each time would cost as much again.
             room_NC = torch.empty_like(chunk_NC, dtype=torch.float64, requires_grad=False)
-        power_NC = room_NC[: len(chunk_NC)].copy_(chunk_NC)
-        # The label against the best of the others: faster than to ask where the maximum is.
-        target_N1 = power_NC.gather(1, label_N1)
-        other_N1 = power_NC.scatter_(1, label_N1, -torch.inf).amax(dim=1, keepdim=True)
-        right_N1 = target_N1 > other_N1
-        # Of equal logits the first counts.
-        tied_n = (target_N1 == other_N1).squeeze(1).nonzero().squeeze(1)
-        right_N1[tied_n] = chunk_NC[tied_n].argmax(dim=1, keepdim=True) == label_N1[tied_n]
-        correct_N[part] = right_N1[:, 0]
-        power_NC.scatter_(1, label_N1, target_N1).sub_(target_N1.maximum(other_N1)).exp_()
-        # At most 1 by construction: one of the summands is exp(0).
-        confidence_N[part] = 1.0 / power_NC.sum(dim=1)
-    return confidence_N, correct_N
+        power_NC = room_NC[: len(chunk_NC)].copy_(chunk_NC).sub_(highest_N1[part]).exp_()
+        torch.sum(power_NC, dim=1, out=sum_N[part])
+    # Of equal logits the first counts. Where two are highest the sum has exp(0) twice; to ask where
+    # the maximum is takes long, and so only such rows are asked.
+    del room_NC, power_NC
+    tied_M = (right_N & (sum_N >= 2)).nonzero().squeeze(1)
+    for part in slices(logits_NC[: len(tied_M)], SUMMED_ELEMENTS):
+        tied_n = tied_M[part]
+        right_N[tied_n] = logits_NC[tied_n].argmax(dim=1) == labels_N[tied_n]
+    # At most 1 by construction: one of the summands is exp(0).
+    return sum_N.reciprocal_(), right_N
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -23,7 +24,7 @@ from carot.events import (
     ReportSaved,
     Warning,
 )
-from carot.measuring import measure, with_shift
+from carot.measuring import calibrated_outputs, measure, with_shift
 from carot.reports import Candidate, DatasetReport, Report, build_report
 from carot.run.calibrate import brought, calibrate
 from carot.run.calibration_images import open_domains
@@ -143,7 +144,10 @@ class Context:
         for index, (row, opened) in enumerate(rows):
             outputs = self.outputs(judge, opened.source, row.name)
             if keep:
-                self._keep_logits(index, outputs, opened)
+                served_NK = calibrated_outputs(
+                    row, outputs.logits_NC, judge.calibration, opened.label_space
+                )
+                self._keep_logits(index, outputs, opened, served_NK)
             measured.append(
                 measure(
                     row,
@@ -195,13 +199,17 @@ class Context:
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
 
-    def _keep_logits(self, index: int, outputs: Outputs, opened: Opened) -> None:
+    def _keep_logits(
+        self, index: int, outputs: Outputs, opened: Opened, served_NK: Tensor | None
+    ) -> None:
         folder = self.folder / LOGITS_NAME
         folder.mkdir(exist_ok=True)
-        np.savez(
-            folder / f"{index}.npz",
-            logits=opened.label_space.project(outputs.logits_NC).numpy(),
-            labels=outputs.labels_N.numpy(),
-            keys=np.array(outputs.keys),
-            classes=np.array(opened.label_space.classes),
-        )
+        arrays: dict[str, Any] = {
+            "logits": opened.label_space.project(outputs.logits_NC).numpy(),
+            "labels": outputs.labels_N.numpy(),
+            "keys": np.array(outputs.keys),
+            "classes": np.array(opened.label_space.classes),
+        }
+        if served_NK is not None:
+            arrays["calibrated"] = served_NK.float().numpy()
+        np.savez(folder / f"{index}.npz", **arrays)

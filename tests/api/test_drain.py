@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.context import Context
 from api.settings import ApiSettings
 from store.aliases import set_alias
 from store.bundles import pack
@@ -41,8 +42,9 @@ class Api:
 
     def __init__(self, data_dir: Path, checkpoint: Path | None, drain_seconds: float) -> None:
         settings = ApiSettings(data_dir=data_dir, database_url=f"sqlite:///{data_dir / FILE}")
+        self.settings = settings
         if checkpoint is not None:
-            context = create_app(settings).state.context
+            context = context_on(settings)
             identity = add_checkpoint(context, b"".join(pack(checkpoint)), CLASSES)
             with context.database.session() as session:
                 set_alias(session, DEFAULT_PROJECT, "digits", identity)
@@ -76,8 +78,18 @@ class Api:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
+Start = Callable[..., Api]
+
+
+def context_on(settings: ApiSettings) -> Context:
+    """The parts of an application on the same data, to be closed."""
+    context = create_app(settings).state.context
+    assert isinstance(context, Context)
+    return context
+
+
 @pytest.fixture
-def start(tmp_path: Path, migrated: Path) -> Iterator[Callable[..., Api]]:
+def start(tmp_path: Path, migrated: Path) -> Iterator[Start]:
     running: list[Api] = []
     data_dir = tmp_path / "data"
     data_dir.mkdir()

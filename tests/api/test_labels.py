@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from api import recorder
+from api.routes import labels
 from api.schemas.records import MAX_LABELS
+from store.ids import new_id
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.rows import add_checkpoint, add_prediction
 from tests.api.test_predict import Service, png
@@ -240,3 +243,28 @@ def test_a_predicting_key_may_label_and_not_read(service: Service) -> None:
         from store.tables import Label
 
         assert session.get_one(Label, id).key_id == token.partition(".")[0]
+
+
+def test_a_label_that_overtakes_its_prediction(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LINGER_SECONDS", 0.3)
+    service, other = Service(start()), start()
+    first, second, third = predict(service, 0, 0, 0)
+    answer = other.post(f"/predictions/{first}/label", json={"label": "bright"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["truth"]["label"] == "bright"
+    [fourth] = predict(service, 0)
+    unknown = new_id("pred")
+    items = [{"id": id, "label": "dark"} for id in (second, unknown, fourth, third, UNKNOWN)]
+    body = other.post("/labels", json=items).json()
+    assert [each["code"] for each in body["data"]] == [None, "not_found", None, None, "not_found"]
+    test = service.client.get("/models/digits/calibration").json()["test"]
+    assert test["labels"] == 4
+
+
+def test_who_labels_what_is_long_gone_does_not_wait(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "PAUSE_SECONDS", 3600.0)
+    assert label(service, UNKNOWN, label="dark").status_code == 404

@@ -96,7 +96,13 @@ class Service:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
-        self.context.engine = Engine(self._load, capacity=8, wait_seconds=0.0)
+        self.passes: list[int] = []
+        self.context.engine = Engine(
+            self._load,
+            capacity=8,
+            wait_seconds=0.0,
+            on_batch=lambda images, seconds: self.passes.append(images),
+        )
         self.checkpoint = add_checkpoint(self.context, b"unused", ("dark", "bright"))
         client.put("/models/digits", json={"checkpoint": self.checkpoint})
 
@@ -236,14 +242,19 @@ def test_a_form_and_json_are_answered_alike(service: Service) -> None:
         ({"classes": ["a", "b"]}, "classes", "text tower"),
     ],
 )
+@pytest.mark.parametrize("loaded", [True, False])
 def test_what_cannot_be_promised_is_refused(
-    service: Service, asked: dict[str, Any], field: str, words: str
+    service: Service, asked: dict[str, Any], field: str, words: str, loaded: bool
 ) -> None:
+    if loaded:
+        assert service.form(png(255)).status_code == 200
+    passes = len(service.passes)
     answer = service.json(images=[OK], model="digits", **asked)
     assert answer.status_code == 422, answer.text
     error = answer.json()["errors"][0]
     assert error["field"] == field
     assert words in error["message"]
+    assert len(service.passes) == passes  # the model was never asked
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1e400", "-0.5"])

@@ -14,32 +14,50 @@ from numpy.typing import NDArray
 from api.inference.engine import Engine
 from api.routes.predictions import MOST_VOCABULARIES
 from carot.answering import Answering
-from carot.vocabulary import Vocabulary
+from carot.vocabulary import Vocabularies, Vocabulary
 from tests.api.test_predict import CLASSES, OK, Brightness, Service, calibration, png, service
 
 __all__ = ["service"]
 
 
-class Reading(Brightness):
-    """Its text tower is slow, and makes class weights of the length of names."""
+class Slow(Vocabularies):
+    """A text tower that takes its time, and makes class weights of the length of names."""
 
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def check(self, names: Sequence[str], templates: Sequence[str] | None = None) -> None:
+        pass
+
+    def of(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Vocabulary:
+        self._service.entered.set()
+        assert self._service.gate.wait(20)
+        head_KD = torch.tensor([[len(name), 0.0] for name in names])
+        return Vocabulary(tuple(names), tuple(templates or ()), head_KD, 1.0, "text")
+
+
+class Reading(Brightness):
     def __init__(self, service: Service) -> None:
         self._service = service
 
     @property
     def answering(self) -> Answering:
-        service = self._service
+        return Answering(CLASSES, calibration(), Slow(self._service))
 
-        class Slow(Answering):
-            def vocabulary(
-                self, names: Sequence[str], templates: Sequence[str] | None = None
-            ) -> Vocabulary:
-                service.entered.set()
-                assert service.gate.wait(20)
-                head_KD = torch.tensor([[len(name), 0.0] for name in names])
-                return Vocabulary(tuple(names), tuple(templates or ()), head_KD, 1.0, "text")
 
-        return Slow(CLASSES, calibration())
+def test_promises_are_not_for_classes_of_a_requests_own(service: Service) -> None:
+    service.context.engine.close()
+    service.context.engine = Engine(
+        lambda _: Reading(service), on_batch=lambda images, seconds: service.passes.append(images)
+    )
+    for field in ("coverage", "max_risk"):
+        answer = service.json(images=[OK], model="digits", classes=["a", "b"], **{field: 0.5})
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error["field"] == field
+        assert "request's own" in error["message"]
+    assert not service.entered.is_set()  # neither tower was asked
+    assert service.passes == []
 
 
 def test_who_reads_class_names_holds_up_nobody_else(service: Service) -> None:

@@ -144,6 +144,9 @@ def test_neither_chunks_nor_the_order_show(monkeypatch: pytest.MonkeyPatch) -> N
     logits, labels = drawn(1000, 3, temperature=2.0)
     whole = compute_metrics(logits, labels)
     monkeypatch.setattr(inputs, "CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr(metrics, "SUMMED_ELEMENTS", 10)
+    monkeypatch.setattr(metrics, "BLOCK", 30)
+    assert expected_calibration_error(logits, labels) == pytest.approx(whole.ece, rel=1e-9)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
     shuffled = compute_metrics(logits[order], labels[order])
     for name in type(whole).model_fields:
