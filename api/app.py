@@ -18,7 +18,7 @@ from api.door import Door, DoorCheck
 from api.doorbell import Doorbell
 from api.hosts import Hosts
 from api.inference.cache import CheckpointCache
-from api.inference.defaults import best_batch, models_share
+from api.inference.defaults import best_batch, best_wait, models_share
 from api.inference.engine import Engine
 from api.live import Live
 from api.measures import Measures
@@ -140,11 +140,15 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     def batch() -> int:
         return settings.predict_batch or best_batch(settings.device)
 
+    def wait_seconds() -> float:
+        chosen = settings.predict_wait_seconds
+        return best_wait(settings.device) if chosen is None else chosen
+
     engine = Engine(
         cache.load,
         memory_bytes=memory_bytes,
         batch=batch,
-        wait_seconds=settings.predict_wait_seconds,
+        wait_seconds=wait_seconds,
         capacity=settings.predict_queue,
         deadline_seconds=settings.predict_deadline_seconds,
         decoders=settings.decode_processes,

@@ -73,7 +73,7 @@ class Door:
         self._has_keys = False
         # Of its own: requests that are under way for long must not keep others at the door.
         self._threads = CapacityLimiter(MOST_THREADS)
-        self._keys = Lookups(self._proven, "door")
+        self._keys = Lookups(self._proven, "door", at_once=database.is_sqlite)
         self.open_routes: OpenRoutes | None = None
 
     def look(self) -> bool:

@@ -21,16 +21,23 @@ class Lookups(Generic[K, V]):
     Args:
         ask: keys, each of them once, to what is known of them.
         name: of the thread.
+        at_once: ask in the event loop's thread: for a database that answers sooner than a thread
+            wakes up.
     """
 
-    def __init__(self, ask: Callable[[Sequence[K]], Mapping[K, V]], name: str) -> None:
+    def __init__(
+        self, ask: Callable[[Sequence[K]], Mapping[K, V]], name: str, *, at_once: bool = False
+    ) -> None:
         self._ask = ask
+        self._at_once = at_once
         self._lock = threading.Lock()
         self._waiting: dict[K, Future[V | None]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def get(self, key: K) -> V | None:
         """What is known of `key`; None where that is nothing. Raises what `ask` raises."""
+        if self._at_once:
+            return self._ask([key]).get(key)
         with self._lock:
             first = not self._waiting
             future = self._waiting.setdefault(key, Future())

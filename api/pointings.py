@@ -22,8 +22,12 @@ class Pointings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._aliases: Lookups[Name, Found] = Lookups(self._of_aliases, "aliases")
-        self._checkpoints: Lookups[Name, bool] = Lookups(self._deleted, "checkpoints")
+        self._aliases: Lookups[Name, Found] = Lookups(
+            self._of_aliases, "aliases", at_once=database.is_sqlite
+        )
+        self._checkpoints: Lookups[Name, bool] = Lookups(
+            self._deleted, "checkpoints", at_once=database.is_sqlite
+        )
 
     async def of_alias(self, project: str, alias: str) -> Pointing:
         """Where an alias points, and what is remembered of its answers.

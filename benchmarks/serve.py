@@ -10,7 +10,8 @@ number of clients; PYTHON is an interpreter that has LitServe and this project. 
 same number of threads, and the clients run on the same machine as the servers.
 
 Ways take turns, and what is reported is the median over rounds of ratios within a round, so that
-whatever else the machine does hits all of them alike.
+whatever else the machine does hits all of them alike. Servers are stopped while it is not their
+turn (SIGSTOP), since LitServe's are busy also when nobody asks them.
 """
 
 from __future__ import annotations
@@ -78,17 +79,24 @@ def measure(name: str, images: list[bytes], options: argparse.Namespace) -> list
                 return alone(lambda content: bare.answer([content]), images, count)
             return together(bare.answer, images, min(clients, BATCH), count)
 
-        def over_http(port: int, fields: dict[str, str], headers: dict[str, str]) -> Way:
-            requests = [form(image, "images", fields, headers) for image in images]
-            return lambda clients, count: run(port, requests, clients, count)
+        def over_http(server: contenders.Server) -> Way:
+            requests = [form(image, "images", server.fields, server.headers) for image in images]
 
-        port, headers = stack.enter_context(
-            contenders.service(folder, Path(temporary) / "data", options.threads)
-        )
-        ways = {"bare": loop, "service": over_http(port, {"model": contenders.ALIAS}, headers)}
+            def way(clients: int, count: int) -> Figures:
+                with server.awake():
+                    return run(server.port, requests, clients, count)
+
+            way(1, 3)  # loaded, warm
+            way(8, 16)
+            return way
+
+        data = Path(temporary) / "data"
+        own = stack.enter_context(contenders.service(folder, data, options.threads))
+        loop(8, 16)
+        ways = {"bare": loop, "service": over_http(own)}
         if options.litserve:
             for label, batch in (("litserve", 1), ("litserve, batched", BATCH)):
-                port = stack.enter_context(
+                other = stack.enter_context(
                     contenders.litserve(
                         options.litserve,
                         folder,
@@ -98,10 +106,7 @@ def measure(name: str, images: list[bytes], options: argparse.Namespace) -> list
                         WAIT_SECONDS,
                     )
                 )
-                ways[label] = over_http(port, {}, {})
-        for way in ways.values():  # loaded, warm
-            way(1, 3)
-            way(8, 16)
+                ways[label] = over_http(other)
         return [
             row(name, clients, ways, options.rounds, COUNTS[name][clients])
             for clients in options.clients

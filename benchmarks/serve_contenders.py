@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import open_clip
@@ -83,9 +84,32 @@ def _listener() -> socket.socket:
     return listener
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that runs only while it is asked: some are busy while they wait.
+
+    Attributes:
+        fields, headers: what its requests need besides an image.
+    """
+
+    port: int
+    process: subprocess.Popen[bytes]
+    fields: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it run, and stop it afterwards, with all of its processes."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGSTOP)
+
+
 @contextmanager
-def service(folder: Path, data_dir: Path, threads: int) -> Iterator[tuple[int, dict[str, str]]]:
-    """`python -m api` with the checkpoint under an alias; its port and the headers it wants."""
+def service(folder: Path, data_dir: Path, threads: int) -> Iterator[Server]:
+    """`python -m api` with the checkpoint under an alias."""
     settings = ApiSettings(data_dir=data_dir, database_url=f"sqlite:///{data_dir / 'carot.db'}")
     data_dir.mkdir()
     database = Database(settings.database_url)
@@ -109,29 +133,30 @@ def service(folder: Path, data_dir: Path, threads: int) -> Iterator[tuple[int, d
             "CAROT_LOG_FORMAT": "json",
         }
         arguments = [sys.executable, "-m", "api", "--fd", str(listener.fileno())]
-        with _process(arguments, environment, data_dir / "log", listener.fileno()):
-            yield listener.getsockname()[1], {"Authorization": f"Bearer {key}"}
+        with _process(arguments, environment, data_dir / "log", listener.fileno()) as process:
+            headers = {"Authorization": f"Bearer {key}"}
+            yield Server(listener.getsockname()[1], process, {"model": ALIAS}, headers)
 
 
 @contextmanager
 def litserve(
     python: Path, folder: Path, log: Path, threads: int, batch: int, wait_seconds: float
-) -> Iterator[int]:
-    """The same checkpoint behind LitServe, in an environment that has it; its port."""
+) -> Iterator[Server]:
+    """The same checkpoint behind LitServe, in an environment that has it."""
     with _listener() as listener:
         port: int = listener.getsockname()[1]  # LitServe binds it itself, a moment later
     script = ROOT / "benchmarks" / "serve_litserve.py"
     arguments = [str(python), str(script), str(folder), str(port), str(batch), str(wait_seconds)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    with _process(arguments, environment, log):
+    with _process(arguments, environment, log) as process:
         _wait_for(port, log)
-        yield port
+        yield Server(port, process)
 
 
 @contextmanager
 def _process(
     arguments: list[str], environment: dict[str, str], log: Path, *descriptors: int
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             arguments,
@@ -143,8 +168,9 @@ def _process(
             start_new_session=True,
         )
     try:
-        yield
+        yield process
     finally:
+        os.killpg(process.pid, signal.SIGCONT)
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 BOUNDARY = "carot-benchmark-boundary"
@@ -31,7 +31,7 @@ def figures(seconds: Sequence[float], whole: float) -> Figures:
     return Figures(len(ordered) / whole, 1000 * statistics.median(ordered), 1000 * p99)
 
 
-def form(image: bytes, field: str, fields: dict[str, str], headers: dict[str, str]) -> bytes:
+def form(image: bytes, field: str, fields: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
     """A whole HTTP request with one image in a form."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()

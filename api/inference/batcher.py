@@ -86,7 +86,8 @@ class Batcher(Generic[T, R]):
     Args:
         run: items to as many results, in order.
         batch: most items in one call; asked once there are any.
-        wait_seconds: how long the first item of a batch waits for those that are on their way.
+        wait_seconds: how long the first item of a batch waits for those that are on their way;
+            asked once there are any.
         capacity: most items on their way or waiting; beyond it `tickets` raises `Busy`.
         on_wait: told for each item how many seconds it has waited when its batch begins.
     """
@@ -97,7 +98,7 @@ class Batcher(Generic[T, R]):
         run: Callable[[Sequence[T]], Sequence[R]],
         *,
         batch: Callable[[], int],
-        wait_seconds: float,
+        wait_seconds: Callable[[], float],
         capacity: int,
         on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
@@ -140,7 +141,10 @@ class Batcher(Generic[T, R]):
                 ticket.state = _State.WAITING
                 self._coming -= 1
                 self._waiting[ticket] = None
-                self._owner.enlist(self)
+                if len(self._waiting) == 1:
+                    self._owner.enlist(self)
+                elif self._coming == 0 or len(self._waiting) >= self._batch():
+                    self._owner.changed.notify()  # which waits for more of them
             return True
 
     def leave(self, ticket: Ticket[T, R]) -> None:
@@ -158,7 +162,7 @@ class Batcher(Generic[T, R]):
             return None
         if self._coming == 0 or len(self._waiting) >= self._batch():
             return 0.0
-        return next(iter(self._waiting)).since + self._wait_seconds
+        return next(iter(self._waiting)).since + self._wait_seconds()
 
     def take(self) -> Callable[[], None]:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""How much memory models take, and how many images a pass, when nobody says."""
+"""How much memory models take, and how many images a pass and for how long, if nobody says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ SHARE_OF_RAM = 1 / 3
 """The rest is for training on the same machine, for images, and for the passes themselves."""
 SHARE_OF_GPU = 0.6
 BATCH_OF_GPU, BATCH_OF_CPU = 64, 16
+WAIT_OF_GPU, WAIT_OF_CPU = 0.003, 0.03
+"""Seconds. A pass of a few images takes about as long there."""
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -35,6 +37,17 @@ def best_batch(device: str) -> int:
     from carot.classifier import pick_device
 
     return BATCH_OF_GPU if pick_device(device).type == "cuda" else BATCH_OF_CPU
+
+
+@cache
+def best_wait(device: str) -> float:
+    """Seconds for which images that are still being decoded are worth waiting for. Imports torch.
+
+    On a CPU they use the processors meanwhile that a smaller pass would waste.
+    """
+    from carot.classifier import pick_device
+
+    return WAIT_OF_GPU if pick_device(device).type == "cuda" else WAIT_OF_CPU
 
 
 def ram() -> int:

@@ -100,7 +100,7 @@ class Engine:
             memory, may take seconds.
         memory_bytes: see `Residents`.
         batch: most images in one pass; a function is asked once a model is loaded.
-        wait_seconds: see `Batcher`.
+        wait_seconds: see `Batcher`; a function is asked once a model is loaded.
         capacity: images of one model being decoded or waiting; beyond it `predict` raises `Busy`.
         deadline_seconds: the longest that a request may take.
         decoders: images decoded at the same time, each in a process of its own.
@@ -116,7 +116,7 @@ class Engine:
         *,
         memory_bytes: Callable[[], int] = lambda: 4 << 30,
         batch: int | Callable[[], int] = 64,
-        wait_seconds: float = 0.003,
+        wait_seconds: float | Callable[[], float] = 0.003,
         capacity: int = 512,
         deadline_seconds: float = 30.0,
         decoders: int = 2,
@@ -126,7 +126,7 @@ class Engine:
         on_load: Callable[[float | None], None] = lambda seconds: None,
     ) -> None:
         self._batch = batch if callable(batch) else lambda: batch
-        self._wait_seconds = wait_seconds
+        self._wait_seconds = wait_seconds if callable(wait_seconds) else lambda: wait_seconds
         self._capacity = capacity
         self._deadline_seconds = deadline_seconds
         self._closed = False

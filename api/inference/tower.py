@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from api.inference.traced import traced
 from carot.models import ClipModel
 
 FIRST_SIZES = (1, 2)
@@ -23,8 +24,8 @@ class Tower:
     On a GPU the tower runs in bfloat16 (sums, norms and the head stay float32), and batches are
     padded to powers of two: its kernels are chosen anew for each shape, so only shapes that were
     warmed may occur. A CPU computes in float32 what it is given: padding would cost it as much as
-    images do. There, convolutional towers are kept channels-last, which their kernels want; a
-    vision transformer has a single convolution and gains nothing.
+    images do. There the tower is traced, and convolutional ones are kept channels-last, which their
+    kernels want; a vision transformer has a single convolution and gains nothing.
     """
 
     def __init__(self, model: ClipModel, head_CD: Tensor) -> None:
@@ -35,6 +36,7 @@ class Tower:
         if model.device.type == "cpu" and is_convolutional(model.module.get_submodule("visual")):
             self._format = torch.channels_last
             model.module.get_submodule("visual").to(memory_format=torch.channels_last)
+        self._encode = model.encode_images if self._half else traced(model, self._format)
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -44,7 +46,7 @@ class Tower:
             images_NCHW = pad(images_NCHW)
         images_NCHW = images_NCHW.to(self._model.device, memory_format=self._format)
         with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
-            features_ND = self._model.encode_images(images_NCHW)
+            features_ND = self._encode(images_NCHW)
         # Outside: a product of 1000 classes in bfloat16 would leave logits two or three digits.
         features_ND = features_ND[: len(images)].float()
         return (features_ND @ self._head_DC).cpu(), features_ND.cpu()

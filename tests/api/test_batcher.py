@@ -65,7 +65,7 @@ def queue(
     owner: ModelOwner, recorder: Recorder, name: str = "a", wait_seconds: float = LONG
 ) -> Batcher[int, int]:
     return Batcher(
-        owner, recorder.model(name), batch=lambda: 4, wait_seconds=wait_seconds, capacity=10
+        owner, recorder.model(name), batch=lambda: 4, wait_seconds=lambda: wait_seconds, capacity=10
     )
 
 
