@@ -34,7 +34,7 @@ from benchmarks.serve_load import Figures, alone, form, run, together
 
 IMAGES = 16
 CLIENTS = (1, 8, 64)
-BATCH, WAIT_SECONDS = 64, 0.003
+BATCH, WAIT_SECONDS = 64, 0.01
 COUNTS = {
     "carot-mini": {1: 40, 8: 160, 64: 256},
     "ViT-B-32": {1: 8, 8: 16, 64: 64},

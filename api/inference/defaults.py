@@ -10,7 +10,7 @@ SHARE_OF_RAM = 1 / 3
 """The rest is for training on the same machine, for images, and for the passes themselves."""
 SHARE_OF_GPU = 0.6
 BATCH_OF_GPU, BATCH_OF_CPU = 64, 16
-WAIT_OF_GPU, WAIT_OF_CPU = 0.003, 0.03
+WAIT_OF_GPU, WAIT_OF_CPU = 0.003, 0.01
 """Seconds. A pass of a few images takes about as long there."""
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
