@@ -153,10 +153,15 @@ def clone(page: Page, job: str, name: str, epochs: int) -> str:
     return queue(page)
 
 
+def pick(page: Page, label: str, checkpoint: str) -> None:
+    page.get_by_role("combobox", name=label, exact=True).click()
+    page.get_by_role("option", name=checkpoint).click()
+
+
 def compare(page: Page, first: str, second: str) -> None:
     page.get_by_role("link", name="Compare", exact=True).click()
-    for each in (first, second):
-        page.get_by_role("checkbox", name=re.compile(each)).check()
+    for i, each in enumerate((first, second), start=1):
+        pick(page, f"Checkpoint {i}", each)
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.locator(".legend li").first).to_contain_text("first")
     rows = page.get_by_role("table", name="Differences").locator("tbody tr")
@@ -166,7 +171,7 @@ def compare(page: Page, first: str, second: str) -> None:
 def name_a_model(page: Page, alias: str, checkpoint: str) -> None:
     page.get_by_role("link", name="Models").click()
     page.get_by_label("Name", exact=True).fill(alias)
-    page.get_by_label("Checkpoint", exact=True).select_option(checkpoint)
+    pick(page, "Checkpoint", checkpoint)
     page.get_by_role("button", name="Make it a model").click()
     expect(page.get_by_role("heading", level=1, name=alias)).to_be_visible()
     expect(page.locator(".target")).to_contain_text(checkpoint)
