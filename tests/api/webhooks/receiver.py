@@ -93,6 +93,7 @@ def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # some tests deliver more at once than the usual 5
 
     def handle_error(self, request: object, client_address: object) -> None:
         return None
