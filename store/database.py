@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, create_engine, event, inspect, text
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.expression import ColumnElement
@@ -17,7 +17,6 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 READING = "carot_reading"
-ASKING = "carot_asking"
 BUSY_MILLISECONDS = 30_000
 
 
@@ -84,9 +83,16 @@ class Database:
         self._read = sessionmaker(
             self.engine.execution_options(**{READING: True}), expire_on_commit=False
         )
-        # SQLite's driver is in this mode already (below) and would be taken out of it again.
-        asking: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        self._ask = self.engine.execution_options(**{ASKING: True}, **asking)
+        self._ask = self._asking_engine()
+
+    def _asking_engine(self) -> Engine:
+        if not self.is_sqlite:
+            return self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # A pool of its own, so that the event loop never waits for connections that writers hold.
+        # Without a transaction is how the driver is set up anyway (below).
+        engine = create_engine(self.url, hide_parameters=True)
+        event.listen(engine, "connect", _configure_sqlite)
+        return engine
 
     @property
     def is_sqlite(self) -> bool:
@@ -137,6 +143,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._ask.dispose()
         self.engine.dispose()
 
 
@@ -166,7 +173,5 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that may write takes the write lock first: one that reads and then writes would
     # fail at once, without waiting, when another wrote in between.
-    options = connection.get_execution_options()
-    if options.get(ASKING, False):
-        return
-    connection.exec_driver_sql("BEGIN" if options.get(READING, False) else "BEGIN IMMEDIATE")
+    reading = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -5,6 +5,7 @@ Shape suffixes: N images, D embedding width.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -19,6 +20,8 @@ SIZES = (1, 2, 5)
 TRACED_SIZE = 3
 """A batch of one would be taken for something that never changes."""
 TOLERANCE = 1e-6
+ONE_AT_A_TIME = threading.Lock()
+"""What tracing notes is one for the whole process, and so are filters of warnings."""
 log = structlog.get_logger("api.inference")
 Encode = Callable[[Tensor], Tensor]
 
@@ -38,8 +41,9 @@ def traced(model: ClipModel, form: torch.memory_format = torch.contiguous_format
 
     Python's lock is taken once for a pass and not, as in the model itself, after each of some
     hundred operations: with requests to parse in other threads, most of a pass of a small model was
-    waiting for that lock. It shares the model's weights. `torch.compile`, which PyTorch would
-    rather have people use, wants a compiler on the machine and a minute for each model.
+    waiting for that lock (`benchmarks/traced.py`). It shares the model's weights. `torch.compile`,
+    which PyTorch would rather have people use, wants a compiler on the machine and a minute for
+    each model.
 
     Args:
         form: in which images come.
@@ -48,7 +52,7 @@ def traced(model: ClipModel, form: torch.memory_format = torch.contiguous_format
         The model's own method where it cannot be traced, or where its trace says something else.
     """
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with ONE_AT_A_TIME, torch.no_grad(), warnings.catch_warnings():
             # That tracing is deprecated, and that checks of shapes are not traced.
             warnings.simplefilter("ignore")
             trace: Encode = torch.jit.trace(

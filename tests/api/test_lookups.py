@@ -102,3 +102,16 @@ async def test_an_error_belongs_to_those_who_waited_for_it(
     source.broken = False
     source.leave.release()
     assert await lookups.get("a") == 2
+
+
+async def test_a_database_that_is_quick_is_asked_without_another_thread() -> None:
+    asked: list[tuple[int, list[str]]] = []
+
+    def ask(keys: Sequence[str]) -> dict[str, int]:
+        asked.append((threading.get_ident(), list(keys)))
+        return {"a": 1}
+
+    lookups = Lookups(ask, "lookups", at_once=True)
+    assert [await lookups.get("a"), await lookups.get("b")] == [1, None]
+    assert asked == [(threading.get_ident(), ["a"]), (threading.get_ident(), ["b"])]
+    lookups.close()

@@ -24,26 +24,29 @@ from tests.api.rows import add_checkpoint
 CLASSES = ("zero", "one", "two")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model as a classifier of three digits."""
+def write_classifier(path: Path, scale: float) -> Path:
+    """The bundled model as a classifier of three digits, its logits `scale` times its cosines."""
     import torch
 
     model = load_model(ModelSpec(architecture="carot-mini"), torch.device("cpu"))
     templates = ("the digit {}",)
-    head_CD = zero_shot_head(model, Captions(model, CLASSES, templates))
+    head_CD = scale * zero_shot_head(model, Captions(model, CLASSES, templates))
     card = ClassifierCard(
         architecture="carot-mini",
         method="zero_shot",
         classes=CLASSES,
         caption_names=CLASSES,
         templates=templates,
-        logit_scale=1.0,
+        logit_scale=scale,
         head="text",
     )
-    path = tmp_path_factory.mktemp("checkpoint") / "checkpoint"
     save_checkpoint(path, model, head_CD, card, None)
     return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_classifier(tmp_path_factory.mktemp("checkpoint") / "checkpoint", 1.0)
 
 
 def test_the_service_answers_as_the_library_does(client: TestClient, folder: Path) -> None:

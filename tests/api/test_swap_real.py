@@ -8,15 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from carot.checkpoints import ClassifierCard, save_checkpoint
-from carot.models import load_model
-from carot.prompts import Captions, zero_shot_head
-from carot.specs import ModelSpec
 from store.bundles import pack
 from tests.acceptance.harness import digit_png
 from tests.api.rows import add_checkpoint
 from tests.api.test_drain import PATIENCE_SECONDS, Api, Start, context_on, start, until
-from tests.api.test_predict_real import CLASSES, folder
+from tests.api.test_predict_real import CLASSES, folder, write_classifier
 
 __all__ = ["folder", "start"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -27,23 +23,7 @@ SCALE = 3.0
 @pytest.fixture(scope="module")
 def sharper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The classifier of `folder` with logits `SCALE` times as large."""
-    import torch
-
-    model = load_model(ModelSpec(architecture="carot-mini"), torch.device("cpu"))
-    templates = ("the digit {}",)
-    head_CD = SCALE * zero_shot_head(model, Captions(model, CLASSES, templates))
-    card = ClassifierCard(
-        architecture="carot-mini",
-        method="zero_shot",
-        classes=CLASSES,
-        caption_names=CLASSES,
-        templates=templates,
-        logit_scale=SCALE,
-        head="text",
-    )
-    path = tmp_path_factory.mktemp("sharper") / "checkpoint"
-    save_checkpoint(path, model, head_CD, card, None)
-    return path
+    return write_classifier(tmp_path_factory.mktemp("sharper") / "checkpoint", SCALE)
 
 
 class Load:

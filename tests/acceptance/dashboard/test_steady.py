@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from store.claims import mark_not_responding
+from store.claims import Claim, mark_not_responding
 from tests.acceptance.dashboard import steady
 from tests.acceptance.dashboard.fill import everything, finish, new_job, snapshot, start, train
 from tests.acceptance.dashboard.reports import add_fine_tuned, add_zero_shot
@@ -32,6 +32,14 @@ def settled(page: Page) -> None:
     steady.watch(page)
 
 
+def train_in_sight(site: Site, held: Claim, shown: Locator) -> None:
+    """Steps of training, each of them told before the next is made."""
+    for since, step in zip((0, *STEPS), STEPS, strict=False):
+        train(site.database, held, step, since + 1)
+        steady.ask_now(shown.page)
+        expect(shown).to_contain_text(f"step {step} of 400")
+
+
 def test_jobs_from_line_to_end(site: Site, page: Page) -> None:
     everything(site.database)
     job = new_job(site.database, "followed")
@@ -41,10 +49,7 @@ def test_jobs_from_line_to_end(site: Site, page: Page) -> None:
     page.wait_for_timeout(LATER_MS)
     steady.watch(page)
     held = start(site.database, job)
-    for since, step in zip((0, *STEPS), STEPS, strict=False):
-        train(site.database, held, step, since + 1)
-        steady.ask_now(page)
-        expect(row).to_contain_text(f"step {step} of 400")
+    train_in_sight(site, held, row)
     finish(site.database, held)
     steady.ask_now(page)
     expect(row).to_contain_text("succeeded")
@@ -59,10 +64,7 @@ def test_a_job_from_line_to_end(site: Site, page: Page) -> None:
     page.wait_for_timeout(LATER_MS)
     steady.watch(page)
     held = start(site.database, job)
-    for since, step in zip((0, *STEPS), STEPS, strict=False):
-        train(site.database, held, step, since + 1)
-        steady.ask_now(page)
-        expect(page.get_by_text(f"Training, step {step} of 400")).to_be_visible()
+    train_in_sight(site, held, page.locator("#main"))
     expect(page.locator(".chart svg.main-svg").first).to_be_visible()
     snapshot(site.database, held, STEPS[-1])
     with site.database.session() as session:
