@@ -140,9 +140,9 @@ def _context(settings: ApiSettings, measures: Measures) -> Context:
     def batch() -> int:
         return settings.predict_batch or best_batch(settings.device)
 
-    def wait_seconds() -> float:
+    def wait_seconds(pass_seconds: float) -> float:
         chosen = settings.predict_wait_seconds
-        return best_wait(settings.device) if chosen is None else chosen
+        return best_wait(settings.device, pass_seconds) if chosen is None else chosen
 
     engine = Engine(
         cache.load,

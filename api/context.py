@@ -120,13 +120,23 @@ class Context:
         return self.settings.data_dir / "scratch"
 
 
-# Not in threads, where FastAPI runs what is not async.
-async def _context(request: Request) -> Context:
+def context_of(request: Request) -> Context:
+    """What a request shares with others. A route that has no time for dependencies asks this."""
     return cast(Context, request.app.state.context)
 
 
-async def _request_id(request: Request) -> str:
+def request_id_of(request: Request) -> str:
+    """The id that a request has come with, or was given."""
     return cast(str, request.state.request_id)
+
+
+# Not in threads, where FastAPI runs what is not async.
+async def _context(request: Request) -> Context:
+    return context_of(request)
+
+
+async def _request_id(request: Request) -> str:
+    return request_id_of(request)
 
 
 Ctx = Annotated[Context, Depends(_context)]

@@ -5,8 +5,8 @@ bodies. Everything is closed but the routes that say that anyone may use them (`
 
 While no key was ever made, the server belongs to whoever sits at its machine: it answers under
 the names of that machine, to its own addresses. From the first key on, a key or a session is
-needed everywhere. The database is asked each time: what is revoked is refused at once, in every
-process.
+needed everywhere. The database is asked each time, if only whether it has changed: what is revoked
+is refused at once, in every process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from api.lookups import Lookups
 from api.problems import Problem, response_of
 from api.rates import Rates, Standing, address_of, peer
 from store.database import Database
-from store.keys import ProvenKey, any_keys, authenticate_all, is_noted, note_use
+from store.keys import ProvenKey, any_keys, authenticate_all, has_expired, is_noted, note_use
 from store.sign_ins import find_sign_in, proves_origin
 from store.tables import ApiKey
 
@@ -73,7 +73,8 @@ class Door:
         self._has_keys = False
         # Of its own: requests that are under way for long must not keep others at the door.
         self._threads = CapacityLimiter(MOST_THREADS)
-        self._keys = Lookups(self._proven, "door", at_once=database.is_sqlite)
+        version = database.version if database.is_sqlite else None
+        self._keys = Lookups(self._proven, "door", version)
         self.open_routes: OpenRoutes | None = None
 
     def look(self) -> bool:
@@ -138,7 +139,7 @@ class Door:
     async def _with_key(self, token: str, address: str) -> Caller:
         self._rates.refuse_guessing(address)
         key = await self._keys.get(token)
-        if key is None:
+        if key is None or has_expired(key):
             self._rates.note_failure(address)
             raise unauthenticated(wrong=True)
         if not is_noted(key):

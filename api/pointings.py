@@ -22,12 +22,9 @@ class Pointings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._aliases: Lookups[Name, Found] = Lookups(
-            self._of_aliases, "aliases", at_once=database.is_sqlite
-        )
-        self._checkpoints: Lookups[Name, bool] = Lookups(
-            self._deleted, "checkpoints", at_once=database.is_sqlite
-        )
+        version = database.version if database.is_sqlite else None
+        self._aliases: Lookups[Name, Found] = Lookups(self._of_aliases, "aliases", version)
+        self._checkpoints: Lookups[Name, bool] = Lookups(self._deleted, "checkpoints", version)
 
     async def of_alias(self, project: str, alias: str) -> Pointing:
         """Where an alias points, and what is remembered of its answers.

@@ -12,6 +12,7 @@ from sqlalchemy import DateTime, Dialect, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
@@ -84,6 +85,7 @@ class Database:
             self.engine.execution_options(**{READING: True}), expire_on_commit=False
         )
         self._ask = self._asking_engine()
+        self._watching: PoolProxiedConnection | None = None
 
     def _asking_engine(self) -> Engine:
         if not self.is_sqlite:
@@ -117,6 +119,21 @@ class Database:
         with self._ask.connect() as connection:
             yield connection
 
+    def version(self) -> int:
+        """Of SQLite: a number that is another after every change that anybody has committed.
+
+        To be called by one thread at a time; it takes a hundredth of a millisecond.
+        """
+        assert self.is_sqlite
+        if self._watching is None:
+            # Kept, since connections number changes each for itself, and never written with, since
+            # its own it would not count.
+            self._watching = self._ask.raw_connection()
+        cursor = self._watching.cursor()
+        cursor.execute("PRAGMA data_version")
+        found: tuple[int] = cursor.fetchone()  # type: ignore[assignment]
+        return found[0]
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """One transaction that only reads, and sees everything as it was at one moment."""
@@ -143,6 +160,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._watching is not None:
+            self._watching.invalidate()
+            self._watching = None
         self._ask.dispose()
         self.engine.dispose()
 

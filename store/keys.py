@@ -38,6 +38,7 @@ class ProvenKey(NamedTuple):
     project_id: str
     scopes: frozenset[str]
     last_used_at: datetime | None
+    expires_at: datetime | None
 
 
 def any_keys(session: Session) -> bool:
@@ -129,12 +130,22 @@ def _proven(known: Mapping[str, Any], parts: re.Match[str] | None) -> ProvenKey 
     proven = hmac.compare_digest(sha256(parts[2]), expected)
     if row is None or not proven:
         return None
-    return ProvenKey(row.id, row.project_id, frozenset(row.scopes), row.last_used_at)
+    return ProvenKey(
+        row.id, row.project_id, frozenset(row.scopes), row.last_used_at, row.expires_at
+    )
 
 
 def is_valid(session: Session, key_id: str) -> bool:
     """Whether a key that was proven before still holds."""
     return session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *valid())) is not None
+
+
+def has_expired(key: ProvenKey) -> bool:
+    """Whether a key that was proven a while ago has expired since, as far as this clock can tell.
+
+    On SQLite, where keys are kept, it is the database's clock.
+    """
+    return key.expires_at is not None and key.expires_at <= datetime.now(UTC)
 
 
 def is_noted(key: ApiKey | ProvenKey) -> bool:
@@ -163,6 +174,11 @@ def sha256(text: str) -> str:
 
 
 PROVABLE = select(
-    ApiKey.id, ApiKey.project_id, ApiKey.secret_sha256, ApiKey.scopes, ApiKey.last_used_at
+    ApiKey.id,
+    ApiKey.project_id,
+    ApiKey.secret_sha256,
+    ApiKey.scopes,
+    ApiKey.last_used_at,
+    ApiKey.expires_at,
 ).where(ApiKey.id.in_(bindparam("ids", expanding=True)), *valid())
 """Asked with nearly every request, so it is made once."""

@@ -86,8 +86,8 @@ class Batcher(Generic[T, R]):
     Args:
         run: items to as many results, in order.
         batch: most items in one call; asked once there are any.
-        wait_seconds: how long the first item of a batch waits for those that are on their way;
-            asked once there are any.
+        wait_seconds: the seconds that the last batch took to how long the first item of the next
+            one waits for those that are on their way; asked once there are any.
         capacity: most items on their way or waiting; beyond it `tickets` raises `Busy`.
         on_wait: told for each item how many seconds it has waited when its batch begins.
     """
@@ -98,7 +98,7 @@ class Batcher(Generic[T, R]):
         run: Callable[[Sequence[T]], Sequence[R]],
         *,
         batch: Callable[[], int],
-        wait_seconds: Callable[[], float],
+        wait_seconds: Callable[[float], float],
         capacity: int,
         on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
@@ -108,6 +108,7 @@ class Batcher(Generic[T, R]):
         self._wait_seconds = wait_seconds
         self._capacity = capacity
         self._on_wait = on_wait
+        self._took = 0.0
         self._coming = 0
         self._waiting: dict[Ticket[T, R], None] = {}
 
@@ -162,7 +163,7 @@ class Batcher(Generic[T, R]):
             return None
         if self._coming == 0 or len(self._waiting) >= self._batch():
             return 0.0
-        return next(iter(self._waiting)).since + self._wait_seconds()
+        return next(iter(self._waiting)).since + self._wait_seconds(self._took)
 
     def take(self) -> Callable[[], None]:
         now = time.monotonic()
@@ -186,8 +187,10 @@ class Batcher(Generic[T, R]):
             return
         for ticket in live:
             self._on_wait(now - ticket.since)
+        began = time.monotonic()
         try:
             results = self._run([ticket.item for ticket in live])  # type: ignore[misc]
+            self._took = time.monotonic() - began
         # Whatever the model raises belongs to the requests, not to this thread.
         except Exception as error:  # noqa: BLE001
             for ticket in live:

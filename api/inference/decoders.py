@@ -1,64 +1,76 @@
-"""Images decoded in child processes, each with a thread of its own."""
+"""Images decoded in child processes, some at a time. Belongs to one event loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
 
-from PIL import Image
-
-from api.children import Children
-from carot.data.decoding import DecodeLimits, Decoder
+from carot.data.decoding import DecodeLimits, Decoder, Pixels
 from carot.data.fitting import Fit
-from carot.errors import UnreadableImage
-
-T = TypeVar("T")
 
 
 class Decoders:
     """Decodes images in children.
+
+    The event loop talks to them itself: it writes an image and is woken by the answer, where a
+    thread in between would have to be woken twice.
 
     Args:
         processes: images decoded at the same time.
     """
 
     def __init__(self, processes: int, limits: DecodeLimits) -> None:
-        self._children = Children(lambda: Decoder(limits), processes, "image-decoder")
+        self._children = [Decoder(limits) for _ in range(processes)]
+        self._idle = [*self._children]
+        self._turns = asyncio.Semaphore(processes)
+        self._starting: set[asyncio.Task[None]] = set()
 
-    def submit(
+    async def decode(
         self,
         content: bytes,
         name: str,
-        fit: Fit | None,
-        then: Callable[[Image.Image], T],
+        fit: Fit | None = None,
         wanted: Callable[[], bool] = lambda: True,
-    ) -> Future[T | UnreadableImage | None]:
-        """What `then` makes of the decoded image, or why it cannot be read.
+    ) -> Pixels | None:
+        """An image's pixels; None for one that is not wanted any more when its turn comes.
 
-        Args:
-            wanted: asked when it is the image's turn; if it says no, the result is None.
+        Raises:
+            UnreadableImage, DecoderFailure: see `Decoder.decode`.
         """
-
-        def work(own: Callable[[], Decoder]) -> T | UnreadableImage | None:
+        async with self._turns:
             if not wanted():
                 return None
+            child = self._idle.pop()  # the one that worked last, whose memory is still at hand
             try:
-                return then(own().decode(content, name, fit))
-            except UnreadableImage as error:
-                return error
-
-        return self._children.submit(work)
+                return await child.decode(content, name, fit)
+            finally:
+                self._idle.append(child)
 
     def warm(self) -> None:
         """Start the children, so that the first images do not wait for them. Returns at once."""
-        for _ in range(self._children.count):
-            self._children.submit(lambda own: own().start())
+        if not self._starting:
+            task = asyncio.ensure_future(self._start())
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
 
     def pids(self) -> list[int]:
-        """The processes that are there."""
-        return self._children.pids()
+        """The processes that are there. Any thread may ask."""
+        return [pid for child in self._children if (pid := child.pid) is not None]
 
     def close(self) -> None:
-        """End children and threads, also those at work."""
-        self._children.close()
+        """End the children, also those at work. Any thread may."""
+        for child in self._children:
+            child.retire()
+        for child in self._children:
+            child.close()
+
+    async def _start(self) -> None:
+        async def start() -> None:
+            async with self._turns:
+                child = self._idle.pop()
+                try:
+                    await child.start()
+                finally:
+                    self._idle.append(child)
+
+        await asyncio.gather(*(start() for _ in self._children), return_exceptions=True)

@@ -10,8 +10,9 @@ SHARE_OF_RAM = 1 / 3
 """The rest is for training on the same machine, for images, and for the passes themselves."""
 SHARE_OF_GPU = 0.6
 BATCH_OF_GPU, BATCH_OF_CPU = 64, 16
-WAIT_OF_GPU, WAIT_OF_CPU = 0.003, 0.01
-"""Seconds. A pass of a few images takes about as long there."""
+LEAST_WAIT_OF_GPU, LEAST_WAIT_OF_CPU, MOST_WAIT = 0.003, 0.01, 0.2
+"""Seconds."""
+SHARE_OF_PASS = 0.2
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -39,15 +40,21 @@ def best_batch(device: str) -> int:
     return BATCH_OF_GPU if pick_device(device).type == "cuda" else BATCH_OF_CPU
 
 
-@cache
-def best_wait(device: str) -> float:
+def best_wait(device: str, pass_seconds: float) -> float:
     """Seconds for which images that are still being decoded are worth waiting for. Imports torch.
 
-    On a CPU they use the processors meanwhile that a smaller pass would waste.
+    A share of what the pass takes that they would otherwise have to wait for, and that takes
+    longer without them than they add to it; on a CPU at least as long as a pass of a small model,
+    since they use the processors meanwhile that it would waste.
     """
+    return min(max(_least_wait(device), SHARE_OF_PASS * pass_seconds), MOST_WAIT)
+
+
+@cache
+def _least_wait(device: str) -> float:
     from carot.classifier import pick_device
 
-    return WAIT_OF_GPU if pick_device(device).type == "cuda" else WAIT_OF_CPU
+    return LEAST_WAIT_OF_GPU if pick_device(device).type == "cuda" else LEAST_WAIT_OF_CPU
 
 
 def ram() -> int:

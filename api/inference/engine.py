@@ -1,8 +1,7 @@
 """Images in, logits and features out.
 
-A request takes its places in its model's queue, its images are decoded in child processes, put
-into the queue by the threads that decoded them, and run in batches by the one thread that owns the
-models; the event loop hears of them once, when the answer is there.
+A request takes its places in its model's queue, its images are decoded in child processes, which
+the event loop talks to, and run in batches by the one thread that owns the models.
 
 Shape suffixes: N images, C classes, D embedding width.
 """
@@ -12,20 +11,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from api.inference.batcher import Batcher, DeadlinePassed, Ticket
 from api.inference.decoders import Decoders
 from api.inference.owner import Busy, ModelOwner
 from api.inference.residents import Model, Resident, Residents
 from api.inference.swaps import Swaps, Target
-from carot.data.decoding import DecodeLimits
+from carot.data.decoding import DecodeLimits, DecoderFailure, Pixels
 from carot.data.fitting import Fit
 from carot.errors import UnreadableImage
 
@@ -58,10 +56,10 @@ class Predictor(Model, Protocol):
 
     @property
     def fit(self) -> Fit | None:
-        """How far the decoder may bring an image before `prepare`, which must not notice."""
+        """To what size the decoder brings images; None: they come as large as they are."""
 
-    def prepare(self, image: Image.Image) -> Any:
-        """One RGB image as what `outputs` takes; safe in any thread."""
+    def prepare(self, pixels: Pixels) -> Any:
+        """One image as what `outputs` takes; at once if there is a `fit`, else in any thread."""
 
     def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (N, C) and unit features (N, D) of prepared images."""
@@ -100,7 +98,7 @@ class Engine:
             memory, may take seconds.
         memory_bytes: see `Residents`.
         batch: most images in one pass; a function is asked once a model is loaded.
-        wait_seconds: see `Batcher`; a function is asked once a model is loaded.
+        wait_seconds: see `Batcher`; a number is the same whatever a batch took.
         capacity: images of one model being decoded or waiting; beyond it `predict` raises `Busy`.
         deadline_seconds: the longest that a request may take.
         decoders: images decoded at the same time, each in a process of its own.
@@ -116,7 +114,7 @@ class Engine:
         *,
         memory_bytes: Callable[[], int] = lambda: 4 << 30,
         batch: int | Callable[[], int] = 64,
-        wait_seconds: float | Callable[[], float] = 0.003,
+        wait_seconds: float | Callable[[float], float] = 0.003,
         capacity: int = 512,
         deadline_seconds: float = 30.0,
         decoders: int = 2,
@@ -126,10 +124,11 @@ class Engine:
         on_load: Callable[[float | None], None] = lambda seconds: None,
     ) -> None:
         self._batch = batch if callable(batch) else lambda: batch
-        self._wait_seconds = wait_seconds if callable(wait_seconds) else lambda: wait_seconds
+        self._wait_seconds = wait_seconds if callable(wait_seconds) else lambda _: wait_seconds
         self._capacity = capacity
         self._deadline_seconds = deadline_seconds
         self._closed = False
+        self._bringing: set[asyncio.Task[None]] = set()
         self._on_batch = on_batch
         self._on_wait = on_wait
         self.decoders = Decoders(decoders, decoding or DecodeLimits())
@@ -175,7 +174,6 @@ class Engine:
         deadline = latest if deadline is None else min(deadline, latest)
         resident, target = self._swaps.choose(Target(checkpoint_id, calibrator), alias)
         tickets: list[Ticket[Any, Row]] = resident.batcher.tickets(len(images), deadline)
-        decoding: list[Future[Any]] = []
         try:
             async with asyncio.timeout_at(deadline):
                 predictor = await self._loaded(resident)
@@ -184,7 +182,10 @@ class Engine:
                 if self._closed:
                     raise Busy
                 for ticket, image in zip(tickets, images, strict=True):
-                    decoding.append(self._decode(predictor, image, ticket))
+                    # Of its own: a child is not ended because the client of its image has gone.
+                    task = asyncio.create_task(self._bring(predictor, image, ticket))
+                    self._bringing.add(task)
+                    task.add_done_callback(self._bringing.discard)
                 answers = [asyncio.wrap_future(ticket.future) for ticket in tickets]
                 rows = await asyncio.gather(*answers)
         except TimeoutError:
@@ -192,8 +193,6 @@ class Engine:
         finally:
             for ticket in tickets:
                 ticket.drop()
-            for each in decoding:
-                each.cancel()
         return Outcome(predictor, target, rows)
 
     @property
@@ -223,28 +222,25 @@ class Engine:
             await asyncio.shield(asyncio.wrap_future(resident.loading))
         return resident.loading.result()
 
-    def _decode(
-        self, predictor: Predictor, image: Encoded, ticket: Ticket[Any, Row]
-    ) -> Future[Any]:
-        def decoded(done: Future[Any]) -> None:  # in the thread that decoded it
-            try:
-                prepared = done.result()
-            except CancelledError:  # by the request, which dropped its tickets, or by `close`
-                ticket.fail(Busy())
-            # Whatever it is, it belongs to the request.
-            except Exception as error:  # noqa: BLE001
-                ticket.fail(error)
+    async def _bring(self, predictor: Predictor, image: Encoded, ticket: Ticket[Any, Row]) -> None:
+        try:
+            pixels = await self.decoders.decode(
+                image.content, image.name, predictor.fit, ticket.wanted
+            )
+            if pixels is None:
+                return
+            if predictor.fit is None:
+                ticket.put(await asyncio.to_thread(predictor.prepare, pixels))
             else:
-                if isinstance(prepared, UnreadableImage):
-                    ticket.settle(prepared)
-                elif prepared is not None:
-                    ticket.put(prepared)
-
-        future = self.decoders.submit(
-            image.content, image.name, predictor.fit, predictor.prepare, ticket.wanted
-        )
-        future.add_done_callback(decoded)
-        return future
+                ticket.put(predictor.prepare(pixels))
+        except UnreadableImage as error:
+            ticket.settle(error)
+        # Whatever it is, it belongs to the request.
+        except BaseException as error:
+            gone = self._closed and isinstance(error, DecoderFailure)
+            ticket.fail(Busy() if gone else error)
+            if not isinstance(error, Exception):
+                raise
 
     def _queue(self, loading: Future[Predictor]) -> Batcher[Any, Row]:
         def run(prepared: Sequence[Any]) -> Sequence[Row]:

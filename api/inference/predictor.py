@@ -16,13 +16,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from api.inference.normalisation import Normalisation
 from api.inference.tower import Tower
 from carot.answering import Answering
 from carot.classifier import Classifier
+from carot.data.decoding import Pixels
 from carot.data.fitting import Fit
 
 PROBES = ((37, 61), (300, 200), (64, 500))
 """Widths and heights of the noise on which a model's transform is compared with its fit."""
+Prepared = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class TorchPredictor:
@@ -36,17 +39,23 @@ class TorchPredictor:
         self._tower = Tower(self._classifier.model, self._classifier.head_CD)
         self.classes = self._classifier.classes
         self.answering = Answering.of(self._classifier)
+        self._normalised = Normalisation(self._classifier.model.preprocess_cfg, self._tower.device)
         self.fit = self._checked_fit()
 
-    def prepare(self, image: Image.Image) -> torch.Tensor:
-        """One image as the model's input; safe in any thread."""
-        return self._classifier.preprocess(image)
+    def prepare(self, pixels: Pixels) -> Prepared:
+        """One image: as it is (H, W, 3) if it has its size already, else transformed (3, H, W)."""
+        if self.fit is None:
+            return self._classifier.preprocess(pixels.image()).numpy()
+        return _array(pixels)
 
     def outputs(
-        self, prepared: Sequence[torch.Tensor]
+        self, prepared: Sequence[Prepared]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (N, C) and unit features (N, D) of prepared images."""
-        logits_NC, features_ND = self._tower(prepared)
+        images = torch.from_numpy(np.stack(prepared)).to(self._tower.device)
+        logits_NC, features_ND = self._tower(
+            images if self.fit is None else self._normalised(images)
+        )
         return logits_NC.numpy(), features_ND.numpy()
 
     @property
@@ -64,6 +73,15 @@ class TorchPredictor:
         for width, height in PROBES:
             noise = Random(width).randbytes(3 * width * height)  # noqa: S311
             image = Image.frombytes("RGB", (width, height), noise)
-            if not torch.equal(self.prepare(fit(image)), self.prepare(image)):
+            fitted = fit(image)
+            pixels = Pixels(*fitted.size, fitted.tobytes())
+            pixels_1HW3 = torch.from_numpy(_array(pixels)[None].copy()).to(self._tower.device)
+            normalised = self._normalised(pixels_1HW3)[0].cpu()
+            if not torch.equal(normalised, self._classifier.preprocess(image)):
                 return None
         return fit
+
+
+def _array(pixels: Pixels) -> NDArray[np.uint8]:
+    """(H, W, 3), 0 to 255."""
+    return np.frombuffer(pixels.content, np.uint8).reshape(pixels.height, pixels.width, 3)

@@ -19,7 +19,7 @@ single image other ones than for several."""
 
 
 class Tower:
-    """Runs batches of preprocessed images.
+    """Runs batches of normalised images.
 
     On a GPU the tower runs in bfloat16 (sums, norms and the head stay float32), and batches are
     padded to powers of two: its kernels are chosen anew for each shape, so only shapes that were
@@ -38,17 +38,22 @@ class Tower:
             model.module.get_submodule("visual").to(memory_format=torch.channels_last)
         self._encode = model.encode_images if self._half else traced(model, self._format)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs, and wants its images."""
+        return self._model.device
+
     @torch.inference_mode()
-    def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (N, C) and unit features (N, D) of images (3, H, W); float32, on the CPU."""
-        images_NCHW = torch.stack([*images])
+    def __call__(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) and unit features (N, D), float32, on the CPU."""
+        count = len(images_NCHW)
         if self._padded:
             images_NCHW = pad(images_NCHW)
-        images_NCHW = images_NCHW.to(self._model.device, memory_format=self._format)
+        images_NCHW = images_NCHW.contiguous(memory_format=self._format)
         with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
             features_ND = self._encode(images_NCHW)
         # Outside: a product of 1000 classes in bfloat16 would leave logits two or three digits.
-        features_ND = features_ND[: len(images)].float()
+        features_ND = features_ND[:count].float()
         return (features_ND @ self._head_DC).cpu(), features_ND.cpu()
 
     @property
@@ -64,7 +69,7 @@ class Tower:
         return [lambda size=size: self._blank(size) for size in sizes]  # type: ignore[misc]
 
     def _blank(self, size: int) -> None:
-        self([torch.zeros(3, *self._model.image_size)] * size)
+        self(torch.zeros(size, 3, *self._model.image_size, device=self.device))
 
 
 def pad(images_NCHW: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 
 from api.callers import Caller, Predicting
-from api.context import Context, Ctx, RequestId, known_shape
+from api.context import Context, context_of, known_shape, request_id_of
 from api.deadlines import Deadline, refusing, while_connected
 from api.inference.answer import predictions_of, whole_answer
 from api.inference.engine import Encoded, Outcome, Predictor, Scored
@@ -40,9 +40,7 @@ MOST_VOCABULARIES = 8
 @router.post("/predict", openapi_extra=BODY)
 async def predict(
     request: Request,
-    context: Ctx,
     caller: Predicting,
-    request_id: RequestId,
     deadline: Deadline = None,
 ) -> Predictions:
     """Classify images with a model (an alias) or a checkpoint.
@@ -51,7 +49,9 @@ async def predict(
     gets an `error` in its place; if none can be read, the request is refused.
     """
     started = time.perf_counter()
+    context = context_of(request)
     body = await read_body(request, context)
+    request_id = request_id_of(request)
     return await answered(request, context, caller, body, request_id, started, deadline)
 
 

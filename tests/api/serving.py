@@ -48,13 +48,14 @@ def listening(client: TestClient) -> Iterator[int]:
         client.app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off"
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    assert client.portal is not None
+    # In the same event loop: an application has one.
+    serving = client.portal.start_task_soon(server.serve)
     while not server.started:
         time.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
-    thread.join(30)
+    serving.result(30)
 
 
 def replace_engine(client: TestClient, load: Callable[[str], Any], **settings: Any) -> Context:

@@ -65,7 +65,11 @@ def queue(
     owner: ModelOwner, recorder: Recorder, name: str = "a", wait_seconds: float = LONG
 ) -> Batcher[int, int]:
     return Batcher(
-        owner, recorder.model(name), batch=lambda: 4, wait_seconds=lambda: wait_seconds, capacity=10
+        owner,
+        recorder.model(name),
+        batch=lambda: 4,
+        wait_seconds=lambda _: wait_seconds,
+        capacity=10,
     )
 
 
@@ -133,6 +137,27 @@ def test_a_batch_waits_no_longer_than_it_may(owner: ModelOwner, recorder: Record
     first, _ = queue(owner, recorder, wait_seconds=0.01).tickets(2)
     first.put(1)
     assert first.future.result(10) == 2
+
+
+def test_how_long_a_batch_waits_may_depend_on_what_the_last_one_took(owner: ModelOwner) -> None:
+    def run(items: Sequence[float]) -> Sequence[float]:
+        time.sleep(items[0])
+        return items
+
+    told: list[float] = []
+
+    def wait_seconds(took: float) -> float:
+        told.append(took)
+        return 0.01
+
+    batcher = Batcher(owner, run, batch=lambda: 4, wait_seconds=wait_seconds, capacity=10)
+    for seconds in (0.2, 0.0):
+        first, other = batcher.tickets(2)
+        first.put(seconds)
+        first.future.result(10)
+        other.drop()
+    assert told[0] == 0.0
+    assert 0.2 <= told[-1] < 10
 
 
 def test_a_full_batch_waits_for_nobody(recorder: Recorder, batcher: Batcher[int, int]) -> None:

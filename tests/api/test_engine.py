@@ -22,7 +22,7 @@ from api.inference.batcher import DeadlinePassed
 from api.inference.engine import Encoded, Engine, Scored
 from api.inference.owner import Busy
 from carot.answering import Answering
-from carot.data.decoding import DecodeLimits, DecoderFailure
+from carot.data.decoding import DecodeLimits, DecoderFailure, Pixels
 from carot.errors import CheckpointError, UnreadableImage
 
 
@@ -37,8 +37,8 @@ class Brightness:
     def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:
         return ()
 
-    def prepare(self, image: Image.Image) -> Any:
-        return float(np.asarray(image).mean())
+    def prepare(self, pixels: Pixels) -> Any:
+        return float(np.asarray(pixels.image()).mean())
 
     def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         means = np.array(prepared, dtype=np.float32)

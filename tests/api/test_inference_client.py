@@ -5,43 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-import uvicorn
 from tritonclient.utils import InferenceServerException
 
 from tests.api.conftest import FILE
 from tests.api.helpers import Start, bearer, new_key
+from tests.api.serving import listening
 from tests.api.test_drain import Api
 from tests.api.test_predict import Service, png
 from tests.api.test_predict_real import CLASSES, folder
 
 __all__ = ["folder"]
-
-
-@contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """The application behind a socket; its lifespan is somebody else's."""
-    config = uvicorn.Config(app, "127.0.0.1", 0, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        thread.join(0.01)
-    try:
-        yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -51,8 +31,10 @@ def service(start: Start) -> Service:
 
 @pytest.fixture
 def client(service: Service) -> Iterator[triton.InferenceServerClient]:
-    with listening(service.client.app) as url, triton.InferenceServerClient(url) as client:
-        yield client
+    with listening(service.client) as port:
+        url = f"127.0.0.1:{port}"
+        with triton.InferenceServerClient(url) as client:
+            yield client
 
 
 def images(*content: bytes, binary: bool = True) -> triton.InferInput:

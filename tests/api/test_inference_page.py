@@ -11,8 +11,8 @@ import pytest
 from api.protocol_v2.outputs import BY_DEFAULT, metadata
 from api.protocol_v2.requests import ASKED, MOST_PROBABILITIES
 from tests.api.helpers import Start
+from tests.api.serving import listening
 from tests.api.test_inference import PATH, values
-from tests.api.test_inference_client import listening
 from tests.api.test_predict import Service, png
 
 PAGE = (Path(__file__).parents[2] / "docs" / "inference-protocol.md").read_text(encoding="utf-8")
@@ -38,7 +38,8 @@ def test_the_program_runs(
         (tmp_path / name).write_bytes(png(level))
     monkeypatch.chdir(tmp_path)
     program = example("python").replace("0.05", "0.2").replace("open(name, ", "open_file(name, ")
-    with listening(service.client.app) as url:
+    with listening(service.client) as port:
+        url = f"127.0.0.1:{port}"
         exec(program.replace("localhost:8000", url), {"open_file": _Read})
     assert "[b'bright' b'dark']" in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from api.lookups import Lookups
+from api.lookups import MOST_KEPT, Lookups
 
 pytestmark = pytest.mark.anyio
 LIMIT_SECONDS = 60
@@ -104,14 +104,49 @@ async def test_an_error_belongs_to_those_who_waited_for_it(
     assert await lookups.get("a") == 2
 
 
-async def test_a_database_that_is_quick_is_asked_without_another_thread() -> None:
-    asked: list[tuple[int, list[str]]] = []
+class Versioned:
+    """Answers with its version, at once."""
 
-    def ask(keys: Sequence[str]) -> dict[str, int]:
-        asked.append((threading.get_ident(), list(keys)))
-        return {"a": 1}
+    def __init__(self) -> None:
+        self.version = 1
+        self.asked: list[tuple[int, str]] = []
 
-    lookups = Lookups(ask, "lookups", at_once=True)
-    assert [await lookups.get("a"), await lookups.get("b")] == [1, None]
-    assert asked == [(threading.get_ident(), ["a"]), (threading.get_ident(), ["b"])]
+    def __call__(self, keys: Sequence[str]) -> dict[str, int]:
+        self.asked += [(threading.get_ident(), key) for key in keys]
+        return {key: self.version for key in keys if not key.startswith("nobody")}
+
+
+async def test_a_database_that_tells_its_version_is_asked_again_when_it_has_changed() -> None:
+    source = Versioned()
+    lookups = Lookups(source, "lookups", lambda: source.version)
+    assert [await lookups.get(key) for key in ("a", "b", "a", "a")] == [1, 1, 1, 1]
+    source.version = 2
+    assert [await lookups.get(key) for key in ("a", "a")] == [2, 2]
+    here = threading.get_ident()  # no other thread was woken
+    assert source.asked == [(here, "a"), (here, "b"), (here, "a")]
+    lookups.close()
+
+
+async def test_what_is_not_there_is_asked_for_each_time_and_kept_by_nobody() -> None:
+    source = Versioned()
+    lookups = Lookups(source, "lookups", lambda: source.version)
+    assert [await lookups.get("nobody") for _ in range(2)] == [None, None]
+    assert len(source.asked) == 2
+    for number in range(3 * MOST_KEPT):
+        await lookups.get(f"key {number}")
+        assert len(lookups._kept) <= MOST_KEPT
+    lookups.close()
+
+
+async def test_a_change_while_a_question_is_under_way_is_asked_for_again() -> None:
+    version, now = 1, "before"
+
+    def ask(keys: Sequence[str]) -> dict[str, str]:
+        nonlocal version, now
+        found = dict.fromkeys(keys, now)
+        version, now = 2, "after"  # committed by somebody else a moment later
+        return found
+
+    lookups = Lookups(ask, "lookups", lambda: version)
+    assert [await lookups.get("a") for _ in range(2)] == ["before", "after"]
     lookups.close()

@@ -25,6 +25,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.grounds import fit_grounds
 from carot.calibration.shift_score import fit_shift_score
 from carot.calibration.temperature import fit_temperature
+from carot.data.decoding import Pixels
 from carot.errors import CheckpointError
 from store.tables import Checkpoint
 from tests.api.helpers import Start, context_of
@@ -70,8 +71,8 @@ class Brightness:
     def answering(self) -> Answering:
         return Answering(CLASSES, calibration())
 
-    def prepare(self, image: Image.Image) -> Any:
-        return float(np.asarray(image).mean()) / 255
+    def prepare(self, pixels: Pixels) -> Any:
+        return float(np.asarray(pixels.image()).mean()) / 255
 
     def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return seen(np.array(prepared, dtype=np.float32))

@@ -40,7 +40,7 @@ def test_a_tower_says_what_the_model_says(model: ClipModel, head: torch.Tensor) 
     with torch.no_grad():
         expected_ND = model.encode_images(images).double()
     tower = Tower(model, head)
-    logits_NC, features_ND = tower(list(images))
+    logits_NC, features_ND = tower(images)
     assert features_ND.dtype == logits_NC.dtype == torch.float32
     assert torch.allclose(features_ND.double(), expected_ND, atol=1e-5)
     assert torch.allclose(logits_NC.double(), expected_ND @ head.double().t(), atol=1e-4)
@@ -48,7 +48,7 @@ def test_a_tower_says_what_the_model_says(model: ClipModel, head: torch.Tensor) 
 
 
 def test_padding_changes_nothing_but_the_shape(model: ClipModel, head: torch.Tensor) -> None:
-    images = list(torch.rand(5, 3, *model.image_size))
+    images = torch.rand(5, 3, *model.image_size)
     tower = Tower(model, head)
     plain = tower(images)
     tower._padded = True  # as on a GPU
@@ -102,3 +102,8 @@ def test_models_have_a_share_of_the_memory(tmp_path: Path, monkeypatch: pytest.M
     assert defaults.ram() == 3_000_000
     assert defaults.models_share("cpu") == 1_000_000
     assert defaults.best_batch("cpu") == 16
+
+
+def test_a_long_pass_is_worth_a_longer_wait() -> None:
+    waits = [defaults.best_wait("cpu", seconds) for seconds in (0.0, 0.002, 0.4, 60.0)]
+    assert waits == pytest.approx([0.01, 0.01, 0.08, 0.2])

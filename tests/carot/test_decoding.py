@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -39,25 +40,51 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
+class Blocking:
+    """A decoder with an event loop of its own."""
+
+    def __init__(self, limits: DecodeLimits) -> None:
+        self._loop = asyncio.Runner()
+        self._decoder = Decoder(limits)
+
+    @property
+    def pid(self) -> int | None:
+        return self._decoder.pid
+
+    def start(self) -> None:
+        self._loop.run(self._decoder.start())
+
+    def decode(self, content: bytes, name: str, fit: Fit | None = None) -> Image.Image:
+        return self._loop.run(self._decoder.decode(content, name, fit)).image()
+
+    def shut(self) -> None:
+        self._decoder.close()
+
+    def close(self) -> None:
+        self._decoder.close()
+        self._loop.run(asyncio.sleep(0))  # what it told the loop to close
+        self._loop.close()
+
+
 @pytest.fixture
-def decoder() -> Iterator[Decoder]:
-    decoder = Decoder(DecodeLimits(memory_bytes=400 << 20, seconds=20))
+def decoder() -> Iterator[Blocking]:
+    decoder = Blocking(DecodeLimits(memory_bytes=400 << 20, seconds=20))
     yield decoder
     decoder.close()
 
 
-def status_of(decoder: Decoder, name: str) -> str:
+def status_of(decoder: Blocking, name: str) -> str:
     lines = Path(f"/proc/{decoder.pid}/status").read_text(encoding="ascii").splitlines()
     return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(name + ":"))
 
 
-def limit_of(decoder: Decoder, name: str) -> str:
+def limit_of(decoder: Blocking, name: str) -> str:
     lines = Path(f"/proc/{decoder.pid}/limits").read_text(encoding="ascii").splitlines()
     return next(line[26:].split()[1] for line in lines if line.startswith(name))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
-def test_pixels_are_those_of_decoding_here(decoder: Decoder, kind: str) -> None:
+def test_pixels_are_those_of_decoding_here(decoder: Blocking, kind: str) -> None:
     for width, height in SIZES:
         content = encoded(noise(width, height), kind)
         ours, theirs = decode_image(content, "x"), decoder.decode(content, "x")
@@ -69,7 +96,7 @@ def test_pixels_are_those_of_decoding_here(decoder: Decoder, kind: str) -> None:
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [32, 224])
 def test_a_fitted_image_is_what_open_clip_makes_of_the_whole(
-    decoder: Decoder, mode: str, interpolation: str, size: int
+    decoder: Blocking, mode: str, interpolation: str, size: int
 ) -> None:
     import torch
     from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -100,7 +127,7 @@ def test_what_cannot_be_fitted_without_torch(asked: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", encoded(noise(40, 40))[:200]])
-def test_reasons_are_those_of_decoding_here(decoder: Decoder, content: bytes) -> None:
+def test_reasons_are_those_of_decoding_here(decoder: Blocking, content: bytes) -> None:
     with pytest.raises(UnreadableImage) as here:
         decode_image(content, "x")
     with pytest.raises(UnreadableImage) as there:
@@ -123,7 +150,7 @@ def blank_png(width: int, height: int) -> bytes:
 
 def test_memory_is_bounded_and_the_child_goes_on() -> None:
     bomb = blank_png(6000, 6000)
-    small = Decoder(DecodeLimits(memory_bytes=100 << 20))
+    small = Blocking(DecodeLimits(memory_bytes=100 << 20))
     try:
         with pytest.raises(UnreadableImage, match="more memory"):
             small.decode(bomb, "x")
@@ -135,7 +162,7 @@ def test_memory_is_bounded_and_the_child_goes_on() -> None:
 
 
 def test_the_largest_image_fits_into_what_is_given_by_default() -> None:
-    decoder = Decoder(DecodeLimits(seconds=60))
+    decoder = Blocking(DecodeLimits(seconds=60))
     try:
         fitted = decoder.decode(blank_png(8000, 5000), "x", Fit(8, 8, "shortest", "bicubic"))
         assert fitted.size == (8, 8)
@@ -144,7 +171,7 @@ def test_the_largest_image_fits_into_what_is_given_by_default() -> None:
 
 
 def test_an_image_that_takes_too_long_is_given_up() -> None:
-    hasty = Decoder(DecodeLimits(seconds=0.3))
+    hasty = Blocking(DecodeLimits(seconds=0.3))
     hasty.start()
     pid = hasty.pid
     assert pid is not None
@@ -156,7 +183,7 @@ def test_an_image_that_takes_too_long_is_given_up() -> None:
     hasty.close()
 
 
-def test_a_child_that_dies_at_work_costs_one_image(decoder: Decoder) -> None:
+def test_a_child_that_dies_at_work_costs_one_image(decoder: Blocking) -> None:
     decoder.start()
     pid = decoder.pid
     assert pid is not None
@@ -170,7 +197,7 @@ def test_a_child_that_dies_at_work_costs_one_image(decoder: Decoder) -> None:
     assert decoder.pid != pid
 
 
-def test_a_child_that_dies_idle_costs_nothing(decoder: Decoder) -> None:
+def test_a_child_that_dies_idle_costs_nothing(decoder: Blocking) -> None:
     decoder.start()
     pid = decoder.pid
     assert pid is not None
@@ -180,7 +207,7 @@ def test_a_child_that_dies_idle_costs_nothing(decoder: Decoder) -> None:
 
 
 def test_a_child_has_neither_secrets_nor_files_nor_torch(
-    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+    decoder: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAROT_DATABASE_URL", "postgresql://user:secret@host/db")
     decoder.start()
@@ -201,7 +228,8 @@ def test_a_child_ends_with_whoever_started_it(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "from carot.data.decoding import DecodeLimits, Decoder\n"
-        "d = Decoder(DecodeLimits()); d.start(); print(d.pid, flush=True)\n"
+        "import asyncio; d = Decoder(DecodeLimits()); loop = asyncio.Runner()\n"
+        "loop.run(d.start()); print(d.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -221,14 +249,14 @@ def _gone(pid: int) -> bool:
     return False
 
 
-def test_a_closed_decoder_starts_nothing(decoder: Decoder) -> None:
-    decoder.close()
+def test_a_closed_decoder_starts_nothing(decoder: Blocking) -> None:
+    decoder.shut()
     with pytest.raises(DecoderFailure):
         decoder.decode(encoded(noise(8, 8)), "x")
 
 
 @pytest.mark.parametrize("size", [(1, 201), (20_100, 100)])
-def test_a_strip_is_refused_before_it_is_scaled(decoder: Decoder, size: tuple[int, int]) -> None:
+def test_a_strip_is_refused_before_it_is_scaled(decoder: Blocking, size: tuple[int, int]) -> None:
     with pytest.raises(UnreadableImage, match="more than 200 times"):
         decoder.decode(encoded(Image.new("RGB", size)), "x", Fit(224, 224, "shortest", "bicubic"))
 

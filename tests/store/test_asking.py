@@ -31,3 +31,19 @@ def test_it_sees_at_once_what_was_committed(database: Database) -> None:
         with database.session() as session:
             ensure_project(session, "another")
         assert connection.execute(count).scalar_one() == before + 1
+
+
+def test_a_version_is_another_after_every_change_of_anybody(tmp_path: Path) -> None:
+    ours, theirs = (Database(f"sqlite:///{tmp_path / 'carot.db'}") for _ in range(2))
+    ours.upgrade()
+    for number, database in enumerate((ours, theirs, ours)):
+        before = ours.version()
+        with ours.asking() as connection:
+            connection.execute(text("SELECT count(*) FROM projects")).scalar_one()
+        assert ours.version() == before
+        with database.session() as session:
+            ensure_project(session, f"project-{number}")
+            assert ours.version() == before  # nobody sees it yet
+        assert ours.version() != before
+    ours.close()
+    theirs.close()

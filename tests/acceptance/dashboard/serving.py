@@ -24,6 +24,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.grounds import fit_grounds
 from carot.calibration.shift_score import fit_shift_score
 from carot.calibration.temperature import fit_temperature
+from carot.data.decoding import Pixels
 from carot.data.digits import handwritten_digits
 from store.aliases import set_alias
 from store.tables import DEFAULT_PROJECT, Checkpoint, Report
@@ -93,8 +94,8 @@ class ClassMeans:
     def answering(self) -> Answering:
         return Answering(self.classes, calibration())
 
-    def prepare(self, image: Image.Image) -> Any:
-        return feature(image)
+    def prepare(self, pixels: Pixels) -> Any:
+        return feature(pixels.image())
 
     def outputs(self, prepared: Sequence[Any]) -> tuple[Floats, Floats]:
         features_ND = np.stack(prepared)
