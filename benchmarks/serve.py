@@ -4,7 +4,9 @@
 
 From JPEG files of 500 x 375 pixels to answers, decoding included, with 1, 8 and 64 clients that
 ask without a pause. The bare loop decodes, transforms and classifies in one process, one image
-after the other against one client, in batches of as many images against more. LitServe runs twice,
+after the other against one client, in batches of as many images against more. Against one client
+the same loop behind a single FastAPI route runs as well, for the least that HTTP costs. LitServe
+runs twice,
 without batches and with batches like the service's, and the better of the two counts for each
 number of clients; PYTHON is an interpreter that has LitServe and this project. All of them use the
 same number of threads, and the clients run on the same machine as the servers.
@@ -37,7 +39,7 @@ CLIENTS = (1, 8, 64)
 BATCH, WAIT_SECONDS = 64, 0.01
 COUNTS = {
     "carot-mini": {1: 40, 8: 160, 64: 256},
-    "ViT-B-32": {1: 8, 8: 16, 64: 64},
+    "ViT-B-32": {1: 12, 8: 48, 64: 64},
 }
 """Requests in a round, by clients."""
 Way = Callable[[int, int], Figures]
@@ -107,9 +109,11 @@ def measure(name: str, images: list[bytes], options: argparse.Namespace) -> list
                     )
                 )
                 ways[label] = over_http(other)
+        least = contenders.endpoint(folder, Path(temporary) / "endpoint.log", options.threads)
+        single = ways | {"endpoint": over_http(stack.enter_context(least))}
         return [
-            row(name, clients, ways, options.rounds, COUNTS[name][clients])
-            for clients in options.clients
+            row(name, n, single if n == 1 else ways, options.rounds, COUNTS[name][n])
+            for n in options.clients
         ]
 
 
@@ -132,12 +136,9 @@ def row(name: str, clients: int, ways: dict[str, Way], rounds: int, count: int) 
     }
     result: dict[str, Any] = {"clients": clients, "requests": count, "medians": medians}
     result["throughput_to_bare"] = median_ratio(found["service"], found["bare"])
-    result["added_p50_milliseconds"] = round(
-        statistics.median(
-            mine.p50 - bare.p50 for mine, bare in zip(found["service"], found["bare"], strict=True)
-        ),
-        2,
-    )
+    result["added_p50_milliseconds"] = added(found["service"], found["bare"])
+    if "endpoint" in found:
+        result["endpoint_added_p50_milliseconds"] = added(found["endpoint"], found["bare"])
     others = [label for label in ways if label.startswith("litserve")]
     if others:
         best = max(others, key=lambda label: medians[label]["images_per_second"])
@@ -148,6 +149,12 @@ def row(name: str, clients: int, ways: dict[str, Way], rounds: int, count: int) 
             "p99": median_ratio(found["service"], found[best], "p99"),
         }
     return result
+
+
+def added(mine: list[Figures], bare: list[Figures]) -> float:
+    """The median over rounds of how much longer the median request takes, in milliseconds."""
+    pairs = zip(mine, bare, strict=True)
+    return round(statistics.median(a.p50 - b.p50 for a, b in pairs), 2)
 
 
 def median_ratio(
@@ -169,6 +176,9 @@ def show(name: str, rows: list[dict[str, Any]]) -> None:
             )
         print(f"{'':8}{'to bare':>20}{each['throughput_to_bare']:10.3f}", end="")
         print(f"{each['added_p50_milliseconds']:+10.2f}")
+        if "endpoint_added_p50_milliseconds" in each:
+            least = each["endpoint_added_p50_milliseconds"]
+            print(f"{'':8}{'HTTP alone':>20}{'':10}{least:+10.2f}")
         if "litserve" in each:
             ratios = [each["litserve"][key] for key in ("throughput", "p50", "p99")]
             print(f"{'':8}{'to LitServe':>20}" + "".join(f"{n:10.3f}" for n in ratios))

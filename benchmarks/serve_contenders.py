@@ -1,4 +1,4 @@
-"""The same checkpoint three ways: in a loop, behind this service, behind LitServe."""
+"""The same checkpoint in a loop, behind one route, behind this service, behind LitServe."""
 
 from __future__ import annotations
 
@@ -136,6 +136,17 @@ def service(folder: Path, data_dir: Path, threads: int) -> Iterator[Server]:
         with _process(arguments, environment, data_dir / "log", listener.fileno()) as process:
             headers = {"Authorization": f"Bearer {key}"}
             yield Server(listener.getsockname()[1], process, {"model": ALIAS}, headers)
+
+
+@contextmanager
+def endpoint(folder: Path, log: Path, threads: int) -> Iterator[Server]:
+    """The bare loop behind one route of FastAPI."""
+    script = ROOT / "benchmarks" / "serve_endpoint.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    with _listener() as listener:
+        arguments = [sys.executable, str(script), str(listener.fileno()), str(folder)]
+        with _process(arguments, environment, log, listener.fileno()) as process:
+            yield Server(listener.getsockname()[1], process, {"model": ALIAS})
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from api.inference.engine import Predictor
@@ -33,6 +36,7 @@ class CheckpointCache:
         folder = self.folder(checkpoint_id)
         from api.inference.predictor import TorchPredictor
 
+        _stay()
         return TorchPredictor(folder, self._device)
 
     def folder(self, checkpoint_id: str) -> Path:
@@ -55,3 +59,14 @@ class CheckpointCache:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return target
+
+
+@cache
+def _stay() -> None:
+    """Spare the garbage collector what was imported, torch above all.
+
+    A full collection would look through it each time, with everybody waiting for 0.2 s and more.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else libraries report all that is theirs as leaks
