@@ -16,7 +16,7 @@ import io
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from api.inference.decoders import Decoders
+from api.inference.normalisation import Normalisation
+from api.inference.predictor import array_of
 from benchmarks.provenance import RESULTS, write_results
 from carot.data.decoding import DecodeLimits
 from carot.data.fitting import Fit
@@ -41,6 +43,7 @@ CASES = (
 """Format, width, height, and by how much noise is enlarged to make something like a photograph."""
 WAYS = ("thread", "child, whole", "child, fitted")
 FEWER_FOR = 1_000_000
+Way = Callable[[bytes], Awaitable[Any]]
 
 
 def main() -> None:
@@ -50,44 +53,53 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="of the model's input, in pixels")
     parser.add_argument("--json", type=Path, default=RESULTS / "decoding.json")
     options = parser.parse_args()
-    transform = image_transform_v2(PreprocessCfg(size=options.size), is_train=False)
-    fit = Fit.of({"size": options.size})
-    assert fit is not None
-    decoders, threads = Decoders(1, DecodeLimits(seconds=60)), ThreadPoolExecutor(1)
-    loop = asyncio.Runner()
-
-    def in_thread(content: bytes) -> Any:
-        return threads.submit(lambda: transform(decode_image(content, "image"))).result()
-
-    def in_child(content: bytes, fit: Fit | None) -> Any:
-        pixels = loop.run(decoders.decode(content, "image", fit))
-        assert pixels is not None
-        return transform(pixels.image())
-
-    ways: dict[str, Callable[[bytes], Any]] = {
-        "thread": in_thread,
-        "child, whole": lambda content: in_child(content, None),
-        "child, fitted": lambda content: in_child(content, fit),
-    }
-    try:
-        rows = [measure(case, ways, options.rounds) for case in CASES]
-    finally:
-        decoders.close()
-        loop.close()
-        threads.shutdown()
+    rows = asyncio.run(measure_all(options.size, options.rounds))
     show(rows)
     write_results(options.json, {"rounds": options.rounds, "size": options.size, "images": rows})
 
 
-def measure(
-    case: tuple[str, int, int, int], ways: dict[str, Callable[[bytes], Any]], rounds: int
+async def measure_all(size: int, rounds: int) -> list[dict[str, Any]]:
+    """Rows of all images, in the event loop that waits for threads and children."""
+    transform = image_transform_v2(PreprocessCfg(size=size), is_train=False)
+    fit = Fit.of({"size": size})
+    assert fit is not None
+    cfg = PreprocessCfg(size=size)
+    normalised = Normalisation({"mean": cfg.mean, "std": cfg.std}, torch.device("cpu"))
+    decoders, threads = Decoders(1, DecodeLimits(seconds=60)), ThreadPoolExecutor(1)
+    loop = asyncio.get_running_loop()
+
+    async def in_thread(content: bytes) -> Any:
+        return await loop.run_in_executor(
+            threads, lambda: transform(decode_image(content, "image"))
+        )
+
+    async def whole(content: bytes) -> Any:
+        pixels = await decoders.decode(content, "image")
+        assert pixels is not None
+        return transform(pixels.image())
+
+    async def fitted(content: bytes) -> Any:
+        pixels = await decoders.decode(content, "image", fit)
+        assert pixels is not None
+        return normalised(torch.from_numpy(array_of(pixels)[None].copy()))[0]
+
+    ways: dict[str, Way] = {"thread": in_thread, "child, whole": whole, "child, fitted": fitted}
+    try:
+        return [await measure(case, ways, rounds) for case in CASES]
+    finally:
+        decoders.close()
+        threads.shutdown()
+
+
+async def measure(
+    case: tuple[str, int, int, int], ways: dict[str, Way], rounds: int
 ) -> dict[str, Any]:
     """Median milliseconds of each way for one image, the ways taking turns."""
     kind, width, height, scale = case
     content = photograph(kind, width, height, scale)
-    expected = ways["thread"](content)
+    expected = await ways["thread"](content)
     for way, decode in ways.items():
-        result = decode(content)  # also the warm-up
+        result = await decode(content)  # also the warm-up
         if not torch.equal(result, expected):
             raise SystemExit(f"{way}: another tensor than in a thread")
     if width * height > FEWER_FOR:
@@ -96,7 +108,7 @@ def measure(
     for _ in range(rounds):
         for way, decode in ways.items():
             started = time.perf_counter()
-            decode(content)
+            await decode(content)
             seconds[way].append(time.perf_counter() - started)
     medians = {way: round(1000 * statistics.median(times), 3) for way, times in seconds.items()}
     return {

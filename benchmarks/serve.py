@@ -6,10 +6,9 @@ From JPEG files of 500 x 375 pixels to answers, decoding included, with 1, 8 and
 ask without a pause. The bare loop decodes, transforms and classifies in one process, one image
 after the other against one client, in batches of as many images against more. Against one client
 the same loop behind a single FastAPI route runs as well, for the least that HTTP costs. LitServe
-runs twice,
-without batches and with batches like the service's, and the better of the two counts for each
-number of clients; PYTHON is an interpreter that has LitServe and this project. All of them use the
-same number of threads, and the clients run on the same machine as the servers.
+runs twice, without batches and with batches like the service's, and the better of the two counts
+for each number of clients; PYTHON is an interpreter that has LitServe and this project. All of them
+use the same number of threads, and the clients run on the same machine as the servers.
 
 Ways take turns, and what is reported is the median over rounds of ratios within a round, so that
 whatever else the machine does hits all of them alike. Servers are stopped while it is not their

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -34,6 +35,12 @@ def test_it_prints_a_table_and_writes_it(tmp_path: Path) -> None:
 
 
 def test_ways_that_differ_are_no_benchmark() -> None:
-    ways = {"thread": lambda _: torch.zeros(3), "child, fitted": lambda _: torch.ones(3)}
+    async def zeros(_: bytes) -> torch.Tensor:
+        return torch.zeros(3)
+
+    async def ones(_: bytes) -> torch.Tensor:
+        return torch.ones(3)
+
+    ways: dict[str, decoding.Way] = {"thread": zeros, "child, fitted": ones}
     with pytest.raises(SystemExit, match="another tensor"):
-        decoding.measure(("PNG", 8, 8, 1), ways, 1)
+        asyncio.run(decoding.measure(("PNG", 8, 8, 1), ways, 1))
