@@ -5,22 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-
-class Child(Protocol):
-    """What starts a process when it is first used."""
-
-    @property
-    def pid(self) -> int | None:
-        """The process, if there is one."""
-
-    def retire(self) -> None:
-        """End the process, also in the middle of its work, and start no other. Any thread may."""
-
-    def close(self) -> None:
-        """Wait for its end."""
-
+from carot.data.child import Child
 
 C = TypeVar("C", bound=Child)
 T = TypeVar("T")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from store.database import Database
 from store.errors import NotFound
 from store.keys import list_keys, revoke_key
 from tests.api.helpers import Start, bearer, context_of, new_key
@@ -153,3 +155,26 @@ def test_the_store_agrees_that_keys_have_projects(client: TestClient) -> None:
     token = new_key(client, "admin", project="pets")
     with context_of(client).database.session() as session, pytest.raises(NotFound):
         revoke_key(session, "proj_other", token.partition(".")[0])
+
+
+def test_a_key_that_was_known_a_moment_ago_is_refused_once_it_is_revoked(
+    client: TestClient,
+) -> None:
+    token = new_key(client, "admin")
+    elsewhere = Database(context_of(client).settings.database_url)
+    for _ in range(3):
+        assert client.get("/keys", headers=bearer(token)).status_code == 200
+    with elsewhere.session() as session:
+        revoke_key(session, None, token.partition(".")[0])
+    assert client.get("/keys", headers=bearer(token)).status_code == 401
+    elsewhere.close()
+
+
+def test_a_key_that_was_just_let_in_expires_all_the_same(client: TestClient) -> None:
+    token = new_key(client, "admin", expires=1.5)
+    for _ in range(2):
+        assert client.get("/keys", headers=bearer(token)).status_code == 200
+    version = context_of(client).database.version()
+    time.sleep(1.6)
+    assert client.get("/keys", headers=bearer(token)).status_code == 401
+    assert context_of(client).database.version() == version  # nothing else has told it

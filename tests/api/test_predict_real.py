@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import re
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from api.inference.cache import CheckpointCache, _stay
+from api.inference.predictor import TorchPredictor
 from carot.checkpoints import ClassifierCard, save_checkpoint
 from carot.classifier import Classifier
+from carot.data.decoding import Pixels
 from carot.models import load_model
 from carot.prompts import Captions, zero_shot_head
 from carot.specs import ModelSpec
@@ -73,6 +77,35 @@ def test_the_service_answers_as_the_library_does(client: TestClient, folder: Pat
     unpacked = list((context.settings.data_dir / "cache").iterdir())
     assert len(unpacked) == 1
     assert not unpacked[0].name.startswith(".")
+
+
+def test_an_image_that_comes_fitted_is_scored_as_one_that_comes_whole(folder: Path) -> None:
+    predictor = TorchPredictor(folder, "cpu")
+    assert predictor.fit is not None
+    noise = np.random.default_rng(0).integers(0, 255, (4, 50, 81, 3), dtype=np.uint8)
+    images = [Image.fromarray(each) for each in noise]
+    fitted = [predictor.fit(image) for image in images]
+    found = predictor.outputs([predictor.prepare(pixels_of(image)) for image in fitted])
+    predictor.fit = None
+    expected = predictor.outputs([predictor.prepare(pixels_of(image)) for image in images])
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert np.array_equal(one, other)
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    return Pixels(*image.size, image.tobytes())
+
+
+def test_the_garbage_collector_is_spared_what_was_imported(
+    client: TestClient, folder: Path
+) -> None:
+    context = context_of(client)
+    checkpoint = add_checkpoint(context, b"".join(pack(folder)), CLASSES)
+    gc.unfreeze()
+    _stay.cache_clear()
+    CheckpointCache(context.settings, context.database, context.artifacts).load(checkpoint)
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_damaged_bytes_are_not_served(client: TestClient, folder: Path) -> None:

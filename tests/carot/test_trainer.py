@@ -106,6 +106,12 @@ def test_training_lowers_the_loss(method: Any, tmp_path: Path) -> None:
     assert sum(terms[-5:]) < sum(terms[:5])
 
 
+def assert_same_gradient(one: Any, other: Any) -> None:
+    """But for rounding: its sums come in another order, which differs between processors."""
+    scale = float(one.abs().max())
+    torch.testing.assert_close(one, other, atol=max(1e-6, 2e-4 * scale), rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", [CAROT, ANCHORED], ids=label)
 def test_accumulation_gives_the_gradient_of_the_whole_batch(method: Any, tmp_path: Path) -> None:
     gradients = []
@@ -120,7 +126,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(method: Any, tmp_pat
         loss.total.backward()
         gradients.append({n: p.grad for n, p in run.method.parameters()})
     for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4)
+        assert_same_gradient(gradient, gradients[1][name])
 
 
 @pytest.mark.parametrize("method", [LinearProbeMethod(), LpFtMethod(), LipsumMethod()])
@@ -146,7 +152,7 @@ def test_unique_captions_give_the_gradient_of_all_captions(tmp_path: Path) -> No
     encoder.text = tokens_UL[position_B], torch.arange(len(position_B))
     run.method.loss(encoder(run.model), None).total.backward()
     for name, parameter in run.method.parameters():
-        torch.testing.assert_close(parameter.grad, unique[name], atol=1e-6, rtol=1e-4)
+        assert_same_gradient(parameter.grad, unique[name])
 
 
 @pytest.mark.parametrize("method", [CAROT, ANCHORED], ids=label)
