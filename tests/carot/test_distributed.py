@@ -27,7 +27,7 @@ from tests.carot import ranked
 from tests.carot.ranked import ANCHORED, CASES, float64_gradient, gradients, on_ranks
 from tests.carot.run.listener import finetune
 from tests.carot.tiny import CONFIG, save_tiny, write_images
-from tests.carot.training import Run
+from tests.carot.training import Run, assert_same_gradient
 
 slow = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_one_process(gathered, name: str) -> None:
         mine = of_case(each, name)
         assert mine.keys() == expected.keys()
         for key, value in expected.items():
-            torch.testing.assert_close(mine[key], value, atol=1e-6, rtol=1e-4, msg=key)
+            assert_same_gradient(value, mine[key], key)
 
 
 @slow
@@ -152,7 +152,7 @@ def test_a_share_without_a_readable_image(tmp_path: Path) -> None:
     expected = gradients(run, step)
     for rank in (0, 1):
         for key, value in load_file(tmp_path / f"{rank}.safetensors").items():
-            torch.testing.assert_close(value, expected[key], atol=1e-6, rtol=1e-4, msg=key)
+            assert_same_gradient(value, expected[key], key)
 
 
 @slow

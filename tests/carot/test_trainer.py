@@ -30,7 +30,7 @@ from carot.specs import (
 )
 from carot.trainer import parameter_groups
 from tests.carot.tiny import tiny_model
-from tests.carot.training import CAROT, Run
+from tests.carot.training import CAROT, Run, assert_same_gradient
 
 ANCHORED = CAROT.model_copy(update={"anchor": AnchorSpec(weight=0.5)})
 EVERY_THIRD = TeacherSpec(kind="trajectory", update_every=3)
@@ -104,12 +104,6 @@ def test_training_lowers_the_loss(method: Any, tmp_path: Path) -> None:
     name = "contrastive" if run.method.uses_captions else "cross_entropy"
     terms = [s.losses[name] for s in run.steps()]
     assert sum(terms[-5:]) < sum(terms[:5])
-
-
-def assert_same_gradient(one: Any, other: Any) -> None:
-    """But for rounding: its sums come in another order, which differs between processors."""
-    scale = float(one.abs().max())
-    torch.testing.assert_close(one, other, atol=max(1e-6, 2e-4 * scale), rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", [CAROT, ANCHORED], ids=label)
