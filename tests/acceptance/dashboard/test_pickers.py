@@ -263,7 +263,9 @@ def test_what_a_model_could_be_is_paged_and_searched(site: Site, page: Page) -> 
     rows, pages = table.locator("tbody tr"), page.get_by_label("Pages of the checkpoints")
     expect(rows).to_have_count(PAGE)
     for count in (PAGE, 5):
+        before = rows.first.inner_text()
         pages.get_by_role("button", name="Older").click()
+        expect(rows.first).not_to_have_text(before, use_inner_text=True)
         expect(rows).to_have_count(count)
     expect(pages.get_by_role("button", name="Older")).to_have_count(0)
     expect(rows.last).to_contain_text("needle")
