@@ -131,8 +131,9 @@ class Database:
             self._watching = self._ask.raw_connection()
         cursor = self._watching.cursor()
         cursor.execute("PRAGMA data_version")
-        found: tuple[int] = cursor.fetchone()  # type: ignore[assignment]
-        return found[0]
+        row = cursor.fetchone()
+        assert row is not None
+        return int(row[0])
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -161,7 +162,7 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         if self._watching is not None:
-            self._watching.invalidate()
+            self._watching.close()
             self._watching = None
         self._ask.dispose()
         self.engine.dispose()

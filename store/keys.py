@@ -143,7 +143,7 @@ def is_valid(session: Session, key_id: str) -> bool:
 def has_expired(key: ProvenKey) -> bool:
     """Whether a key that was proven a while ago has expired since, as far as this clock can tell.
 
-    On SQLite, where keys are kept, it is the database's clock.
+    Keys are kept only where the database is SQLite, whose clock is this one.
     """
     return key.expires_at is not None and key.expires_at <= datetime.now(UTC)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from carot.data.decoding import DecodeLimits, Decoder, Pixels
 from carot.data.fitting import Fit
@@ -37,14 +38,8 @@ class Decoders:
         Raises:
             UnreadableImage, DecoderFailure: see `Decoder.decode`.
         """
-        async with self._turns:
-            if not wanted():
-                return None
-            child = self._idle.pop()  # the one that worked last, whose memory is still at hand
-            try:
-                return await child.decode(content, name, fit)
-            finally:
-                self._idle.append(child)
+        async with self._child() as child:
+            return await child.decode(content, name, fit) if wanted() else None
 
     def warm(self) -> None:
         """Start the children, so that the first images do not wait for them. Returns at once."""
@@ -64,13 +59,18 @@ class Decoders:
         for child in self._children:
             child.close()
 
+    @asynccontextmanager
+    async def _child(self) -> AsyncIterator[Decoder]:
+        async with self._turns:
+            child = self._idle.pop()  # the one that worked last, whose memory is still at hand
+            try:
+                yield child
+            finally:
+                self._idle.append(child)
+
     async def _start(self) -> None:
         async def start() -> None:
-            async with self._turns:
-                child = self._idle.pop()
-                try:
-                    await child.start()
-                finally:
-                    self._idle.append(child)
+            async with self._child() as child:
+                await child.start()
 
         await asyncio.gather(*(start() for _ in self._children), return_exceptions=True)
