@@ -82,7 +82,6 @@ def serve(settings: Settings) -> None:
     supervisor = Supervisor(
         settings, database, open_store(settings, database), worker=_name(), stopping=stopping
     )
-    supervisor.clean_scratch()
     presence = _presence(settings)
 
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -112,7 +111,9 @@ def serve(settings: Settings) -> None:
 
     sweeper = Sweeper(database, settings, ring, after=after_sweep)
     touch(settings.data_dir)
-    _try(presence.beat, database)  # the next sweep says it again
+    # The next sweep does both again.
+    _try(supervisor.clean_scratch)
+    _try(lambda: presence.beat(database))
     sweeper.start()
     try:
         queues = ",".join(map(broker_queue, settings.queues))
@@ -122,7 +123,7 @@ def serve(settings: Settings) -> None:
     finally:
         stopping.set()
         sweeper.stop()
-        _try(presence.leave, database)
+        _try(lambda: presence.leave(database))
         alive_file(settings.data_dir).unlink(missing_ok=True)
         database.close()
 
@@ -140,11 +141,12 @@ def _presence(settings: Settings) -> Presence:
     )
 
 
-def _try(say: Callable[[Database], None], database: Database) -> None:
+def _try(act: Callable[[], object]) -> None:
+    """A worker neither stays away nor ends in disorder because the database is away just then."""
     try:
-        say(database)
+        act()
     except SQLAlchemyError as error:
-        log.warning("presence_unknown", error=str(error))
+        log.warning("database_away", error=str(error))
 
 
 def _version() -> str:

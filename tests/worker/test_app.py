@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from carot.specs import FinetuneSpec
 from store.database import Database
+from store.ids import new_id
 from store.jobs import cancel_job, create_job
 from store.moves import find
 from store.settings import Settings
@@ -155,5 +157,27 @@ def test_it_says_that_it_is_there_and_that_it_goes(tmp_path: Path) -> None:
         assert process.wait(60) == 0
         [left] = workers()
         assert left.state == "stopped"
+    finally:
+        service.close()
+
+
+@pytest.mark.slow
+def test_it_starts_while_the_database_is_away_and_tidies_up_later(tmp_path: Path) -> None:
+    service = Service(tmp_path, "filesystem://")
+    left = tmp_path / "scratch" / f"{new_id('job')}-1"  # by a worker that was killed
+    left.mkdir(parents=True)
+
+    def rename(before: str, after: str) -> None:
+        with service.database.session() as session:
+            session.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    try:
+        rename("jobs", "elsewhere")
+        process = service.worker()
+        service.until(lambda: "database_away" in (tmp_path / "log").read_text())
+        rename("elsewhere", "jobs")
+        service.until(lambda: not left.exists())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
     finally:
         service.close()
