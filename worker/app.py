@@ -13,6 +13,7 @@ training has a process of its own.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -73,6 +74,8 @@ def create_app(settings: Settings) -> Celery:
 
 def serve(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a job in progress is given back with its snapshot."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave_early)
     logs.configure("worker", settings.log_level, settings.log_format)
     # Whoever listens to it has set up logging, and Celery leaves it as it is.
     signals.setup_logging.connect(_logging_is_set_up)
@@ -110,12 +113,12 @@ def serve(settings: Settings) -> None:
         supervisor.clean_scratch()
 
     sweeper = Sweeper(database, settings, ring, after=after_sweep)
-    touch(settings.data_dir)
-    # The next sweep does both again.
-    _try(supervisor.clean_scratch)
-    _try(lambda: presence.beat(database))
-    sweeper.start()
     try:
+        touch(settings.data_dir)
+        # The next sweep does both again.
+        _try(supervisor.clean_scratch)
+        _try(lambda: presence.beat(database))
+        sweeper.start()
         queues = ",".join(map(broker_queue, settings.queues))
         app.worker_main(
             ["--quiet", "worker", f"--hostname={_name()}", f"--queues={queues}", *OPTIONS]
@@ -126,6 +129,13 @@ def serve(settings: Settings) -> None:
         _try(lambda: presence.leave(database))
         alive_file(settings.data_dir).unlink(missing_ok=True)
         database.close()
+
+
+def _leave_early(*_: object) -> None:
+    """Told to stop before Celery has handlers of its own: no job is held yet."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit
 
 
 def _presence(settings: Settings) -> Presence:

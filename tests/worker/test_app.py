@@ -73,6 +73,11 @@ class Service:
         with self.database.reading() as session:
             return find(session, job_id)
 
+    def present(self) -> list[Holder]:
+        """The workers that have said that they are there."""
+        with self.database.reading() as session:
+            return list(list_workers(session, DEFAULT_PROJECT).data)
+
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for something to become true."""
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -143,19 +148,15 @@ def test_it_says_that_it_is_there_and_that_it_goes(tmp_path: Path) -> None:
     try:
         process = service.worker()
 
-        def workers() -> list[Holder]:
-            with service.database.reading() as session:
-                return list(list_workers(session, DEFAULT_PROJECT).data)
-
-        service.until(workers)
-        [found] = workers()
+        service.until(service.present)
+        [found] = service.present()
         assert found.state == "idle"
         assert found.row.pid == process.pid
         assert found.row.name == f"carot-{process.pid}@{found.row.host}"
-        service.until(lambda: workers()[0].row.heartbeat_at > found.row.heartbeat_at)
+        service.until(lambda: service.present()[0].row.heartbeat_at > found.row.heartbeat_at)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        [left] = workers()
+        [left] = service.present()
         assert left.state == "stopped"
     finally:
         service.close()
@@ -179,5 +180,19 @@ def test_it_starts_while_the_database_is_away_and_tidies_up_later(tmp_path: Path
         service.until(lambda: not left.exists())
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+    finally:
+        service.close()
+
+
+@pytest.mark.slow
+def test_told_to_stop_while_it_starts_it_leaves_in_good_order(tmp_path: Path) -> None:
+    service = Service(tmp_path, "filesystem://")
+    try:
+        process = service.worker()
+        service.until(service.present)  # Celery, which comes after, takes a moment to listen
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        [left] = service.present()
+        assert left.state == "stopped"
     finally:
         service.close()
