@@ -173,26 +173,26 @@ class Halfway:
 
 def test_nobody_loses_an_answer(start: Callable[..., Api], folder: Path) -> None:
     api = start(6.0, folder)
-    client = httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS)
-    files = {"images": ("0.png", png(0))}
-    assert client.post("/predict", files=files, data={"model": "digits"}).status_code == 200
-    job = client.post("/jobs", json=SPEC).json()
-    load = Load(api.url)
-    until(lambda: len(load.statuses) >= 20)
+    with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
+        files = {"images": ("0.png", png(0))}
+        assert client.post("/predict", files=files, data={"model": "digits"}).status_code == 200
+        job = client.post("/jobs", json=SPEC).json()
+        load = Load(api.url)
+        until(lambda: len(load.statuses) >= 20)
 
-    with client.stream("GET", f"/jobs/{job['id']}/events/stream") as stream:
-        said = stream.iter_lines()
-        next(said)  # it has begun
-        halfway = Halfway(api.port)
-        api.signal(signal.SIGTERM)
-        until(lambda: api.ready() == 503)  # while it still answers
-        load.flipped.set()
-        for thread in load.threads:
-            thread.join(PATIENCE_SECONDS)
-        assert api.accepts(), "the drain was over before the clients had gone"
-        until(lambda: not api.accepts())
-        answer = halfway.finish()
-        list(said)  # ends, and as a stream should: a broken one raises
+        with client.stream("GET", f"/jobs/{job['id']}/events/stream") as stream:
+            said = stream.iter_lines()
+            next(said)  # it has begun
+            halfway = Halfway(api.port)
+            api.signal(signal.SIGTERM)
+            until(lambda: api.ready() == 503)  # while it still answers
+            load.flipped.set()
+            for thread in load.threads:
+                thread.join(PATIENCE_SECONDS)
+            assert api.accepts(), "the drain was over before the clients had gone"
+            until(lambda: not api.accepts())
+            answer = halfway.finish()
+            list(said)  # ends, and as a stream should: a broken one raises
 
     assert load.errors == []
     assert len(load.afterwards) == 4 * Load.AFTERWARDS
