@@ -12,7 +12,8 @@ use the same number of threads, and the clients run on the same machine as the s
 
 Ways take turns, and what is reported is the median over rounds of ratios within a round, so that
 whatever else the machine does hits all of them alike. Servers are stopped while it is not their
-turn (SIGSTOP), since LitServe's are busy also when nobody asks them.
+turn (SIGSTOP), since LitServe's are busy also when nobody asks them. Each turn begins with requests
+that do not count: on machines that page idle memory out, the first ones of a turn take longest.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ def row(name: str, clients: int, ways: dict[str, Way], rounds: int, count: int) 
     for number in range(rounds):
         labels = list(ways)
         for label in labels[number % len(labels) :] + labels[: number % len(labels)]:
+            ways[label](clients, max(clients, count // 2))
             found[label].append(ways[label](clients, count))
         print(
             name, clients, {k: [round(x, 1) for x in v[-1]] for k, v in found.items()}, flush=True
