@@ -11,9 +11,10 @@ for each number of clients; PYTHON is an interpreter that has LitServe and this 
 use the same number of threads, and the clients run on the same machine as the servers.
 
 Ways take turns, and what is reported is the median over rounds of ratios within a round, so that
-whatever else the machine does hits all of them alike. Servers are stopped while it is not their
-turn (SIGSTOP), since LitServe's are busy also when nobody asks them. Each turn begins with requests
-that do not count: on machines that page idle memory out, the first ones of a turn take longest.
+whatever else the machine does hits all of them alike. Each turn starts its server and ends it: no
+other is there meanwhile (LitServe's are busy also when nobody asks them), and none has waited for
+its turn (a virtual machine may take idle memory away, and what comes back is slower for a while).
+Requests that do not count warm it up.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import argparse
 import os
 import statistics
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ COUNTS = {
 }
 """Requests in a round, by clients."""
 Way = Callable[[int, int], Figures]
+"""From clients and requests to figures."""
+Opened = Callable[[Path], AbstractContextManager[Way]]
 
 
 def main() -> None:
@@ -71,63 +74,74 @@ def main() -> None:
 
 def measure(name: str, images: list[bytes], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of one model, by number of clients."""
-    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+    found: dict[int, dict[str, list[Figures]]] = {n: {} for n in options.clients}
+    with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkpoint"
         contenders.make_checkpoint(name, folder)
-        bare = contenders.Bare(folder)
+        ways = ways_of(folder, images, options)
+        labels = list(ways)
+        for number in range(options.rounds):
+            for label in labels[number % len(labels) :] + labels[: number % len(labels)]:
+                counted = [n for n in options.clients if n == 1 or label != "endpoint"]
+                with tempfile.TemporaryDirectory() as scratch, ways[label](Path(scratch)) as way:
+                    way(1, 3)  # loaded
+                    for n in counted:
+                        way(n, max(n, COUNTS[name][n] // 2))  # warm
+                        found[n].setdefault(label, []).append(way(n, COUNTS[name][n]))
+            for n, by_label in found.items():
+                last = {label: [round(x, 1) for x in by_label[label][-1]] for label in by_label}
+                print(name, n, last, flush=True)
+    return [row(n, COUNTS[name][n], by_label) for n, by_label in found.items()]
+
+
+def ways_of(folder: Path, images: list[bytes], options: argparse.Namespace) -> dict[str, Opened]:
+    """What serves a checkpoint, by name; each is there while its context is, and has a folder."""
+
+    @contextmanager
+    def bare(_: Path) -> Iterator[Way]:
+        model = contenders.Bare(folder)
 
         def loop(clients: int, count: int) -> Figures:
             if clients == 1:
-                return alone(lambda content: bare.answer([content]), images, count)
-            return together(bare.answer, images, min(clients, BATCH), count)
+                return alone(lambda content: model.answer([content]), images, count)
+            return together(model.answer, images, min(clients, BATCH), count)
 
-        def over_http(server: contenders.Server) -> Way:
-            requests = [form(image, "images", server.fields, server.headers) for image in images]
+        yield loop
 
-            def way(clients: int, count: int) -> Figures:
-                with server.awake():
-                    return run(server.port, requests, clients, count)
+    def over_http(server: Callable[[Path], AbstractContextManager[contenders.Server]]) -> Opened:
+        @contextmanager
+        def opened(scratch: Path) -> Iterator[Way]:
+            with server(scratch) as running:
+                fields, headers = running.fields, running.headers
+                requests = [form(image, "images", fields, headers) for image in images]
+                yield lambda clients, count: run(running.port, requests, clients, count)
 
-            way(1, 3)  # loaded, warm
-            way(8, 16)
-            return way
+        return opened
 
-        data = Path(temporary) / "data"
-        own = stack.enter_context(contenders.service(folder, data, options.threads))
-        loop(8, 16)
-        ways = {"bare": loop, "service": over_http(own)}
-        if options.litserve:
-            for label, batch in (("litserve", 1), ("litserve, batched", BATCH)):
-                other = stack.enter_context(
-                    contenders.litserve(
-                        options.litserve,
-                        folder,
-                        Path(temporary) / f"litserve-{batch}.log",
-                        options.threads,
-                        batch,
-                        WAIT_SECONDS,
-                    )
-                )
-                ways[label] = over_http(other)
-        least = contenders.endpoint(folder, Path(temporary) / "endpoint.log", options.threads)
-        single = ways | {"endpoint": over_http(stack.enter_context(least))}
-        return [
-            row(name, n, single if n == 1 else ways, options.rounds, COUNTS[name][n])
-            for n in options.clients
-        ]
-
-
-def row(name: str, clients: int, ways: dict[str, Way], rounds: int, count: int) -> dict[str, Any]:
-    """Medians over rounds for one number of clients, and of the ratios within each round."""
-    found: dict[str, list[Figures]] = {label: [] for label in ways}
-    for number in range(rounds):
-        labels = list(ways)
-        for label in labels[number % len(labels) :] + labels[: number % len(labels)]:
-            ways[label](clients, max(clients, count // 2))
-            found[label].append(ways[label](clients, count))
-        print(
-            name, clients, {k: [round(x, 1) for x in v[-1]] for k, v in found.items()}, flush=True
+    def litserve(batch: int) -> Opened:
+        python, threads = options.litserve, options.threads
+        return over_http(
+            lambda scratch: contenders.litserve(
+                python, folder, scratch / "log", threads, batch, WAIT_SECONDS
+            )
         )
+
+    ways: dict[str, Opened] = {
+        "bare": bare,
+        "service": over_http(
+            lambda scratch: contenders.service(folder, scratch / "data", options.threads)
+        ),
+    }
+    if options.litserve:
+        ways |= {"litserve": litserve(1), "litserve, batched": litserve(BATCH)}
+    ways["endpoint"] = over_http(
+        lambda scratch: contenders.endpoint(folder, scratch / "log", options.threads)
+    )
+    return ways
+
+
+def row(clients: int, count: int, found: dict[str, list[Figures]]) -> dict[str, Any]:
+    """Medians over rounds for one number of clients, and of the ratios within each round."""
     medians = {
         label: {
             field: round(statistics.median(getattr(each, field) for each in figures), 2)
@@ -140,7 +154,7 @@ def row(name: str, clients: int, ways: dict[str, Way], rounds: int, count: int) 
     result["added_p50_milliseconds"] = added(found["service"], found["bare"])
     if "endpoint" in found:
         result["endpoint_added_p50_milliseconds"] = added(found["endpoint"], found["bare"])
-    others = [label for label in ways if label.startswith("litserve")]
+    others = [label for label in found if label.startswith("litserve")]
     if others:
         best = max(others, key=lambda label: medians[label]["images_per_second"])
         result["litserve"] = {

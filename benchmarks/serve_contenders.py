@@ -86,25 +86,15 @@ def _listener() -> socket.socket:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs only while it is asked: some are busy while they wait.
+    """A server that runs.
 
     Attributes:
         fields, headers: what its requests need besides an image.
     """
 
     port: int
-    process: subprocess.Popen[bytes]
     fields: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def awake(self) -> Iterator[None]:
-        """Let it run, and stop it afterwards, with all of its processes."""
-        os.killpg(self.process.pid, signal.SIGCONT)
-        try:
-            yield
-        finally:
-            os.killpg(self.process.pid, signal.SIGSTOP)
 
 
 @contextmanager
@@ -133,9 +123,9 @@ def service(folder: Path, data_dir: Path, threads: int) -> Iterator[Server]:
             "CAROT_LOG_FORMAT": "json",
         }
         arguments = [sys.executable, "-m", "api", "--fd", str(listener.fileno())]
-        with _process(arguments, environment, data_dir / "log", listener.fileno()) as process:
+        with _process(arguments, environment, data_dir / "log", listener.fileno()):
             headers = {"Authorization": f"Bearer {key}"}
-            yield Server(listener.getsockname()[1], process, {"model": ALIAS}, headers)
+            yield Server(listener.getsockname()[1], {"model": ALIAS}, headers)
 
 
 @contextmanager
@@ -145,8 +135,8 @@ def endpoint(folder: Path, log: Path, threads: int) -> Iterator[Server]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     with _listener() as listener:
         arguments = [sys.executable, str(script), str(listener.fileno()), str(folder)]
-        with _process(arguments, environment, log, listener.fileno()) as process:
-            yield Server(listener.getsockname()[1], process, {"model": ALIAS})
+        with _process(arguments, environment, log, listener.fileno()):
+            yield Server(listener.getsockname()[1], {"model": ALIAS})
 
 
 @contextmanager
@@ -159,15 +149,15 @@ def litserve(
     script = ROOT / "benchmarks" / "serve_litserve.py"
     arguments = [str(python), str(script), str(folder), str(port), str(batch), str(wait_seconds)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    with _process(arguments, environment, log) as process:
+    with _process(arguments, environment, log):
         _wait_for(port, log)
-        yield Server(port, process)
+        yield Server(port)
 
 
 @contextmanager
 def _process(
     arguments: list[str], environment: dict[str, str], log: Path, *descriptors: int
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             arguments,
@@ -179,9 +169,8 @@ def _process(
             start_new_session=True,
         )
     try:
-        yield process
+        yield
     finally:
-        os.killpg(process.pid, signal.SIGCONT)
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(20)
