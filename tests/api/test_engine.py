@@ -288,3 +288,19 @@ async def test_closing_ends_the_decoders_also_at_work(loader: Loader) -> None:
 
 async def test_an_engine_without_requests_has_no_decoders(engine: Engine) -> None:
     assert engine.decoders.pids() == []
+
+
+async def test_the_thread_that_loads_a_model_ends_with_it() -> None:
+    """OpenMP's helpers of a thread that lives on slow down the passes of another."""
+    threads: list[threading.Thread] = []
+
+    def load(_: str) -> Brightness:
+        threads.append(threading.current_thread())
+        return Brightness()
+
+    engine = Engine(load)
+    await engine.predict("a", [encoded(1)])
+    [thread] = threads
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()
+    await asyncio.to_thread(engine.close)
