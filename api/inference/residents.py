@@ -178,7 +178,7 @@ class Residents(Generic[M]):
 
         OpenMP gives each thread that has computed helpers of its own, for as long as it lives. Once
         there are more of them than cores, those of all threads are put to sleep between operations
-        instead of waiting a moment for the next: a pass of a ViT-B-32 took a quarter longer.
+        instead of waiting a moment for the next, and every pass of a model takes longer.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="model-load") as once:
             return once.submit(self._load, checkpoint).result()
