@@ -78,6 +78,13 @@ class Service:
         with self.database.reading() as session:
             return list(list_workers(session, DEFAULT_PROJECT).data)
 
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Have the only worker leave in good order."""
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        [left] = self.present()
+        assert left.state == "stopped"
+
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for something to become true."""
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -154,10 +161,7 @@ def test_it_says_that_it_is_there_and_that_it_goes(tmp_path: Path) -> None:
         assert found.row.pid == process.pid
         assert found.row.name == f"carot-{process.pid}@{found.row.host}"
         service.until(lambda: service.present()[0].row.heartbeat_at > found.row.heartbeat_at)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        [left] = service.present()
-        assert left.state == "stopped"
+        service.stop(process)
     finally:
         service.close()
 
@@ -178,8 +182,7 @@ def test_it_starts_while_the_database_is_away_and_tidies_up_later(tmp_path: Path
         service.until(lambda: "database_away" in (tmp_path / "log").read_text())
         rename("elsewhere", "jobs")
         service.until(lambda: not left.exists())
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        service.stop(process)
     finally:
         service.close()
 
@@ -190,9 +193,6 @@ def test_told_to_stop_while_it_starts_it_leaves_in_good_order(tmp_path: Path) ->
     try:
         process = service.worker()
         service.until(service.present)  # Celery, which comes after, takes a moment to listen
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        [left] = service.present()
-        assert left.state == "stopped"
+        service.stop(process)
     finally:
         service.close()
