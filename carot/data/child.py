@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -52,6 +53,7 @@ class Child:
     def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Lock()
         self._retired = False
 
     @property
@@ -65,7 +67,7 @@ class Child:
         self._end_if_retired()
 
     def close(self) -> None:
-        """End the process and reap it."""
+        """End the process; it is reaped on return, also if another thread was about to."""
         self.retire()
         self._end()
 
@@ -105,15 +107,16 @@ class Child:
         Args:
             grace: seconds to wait first.
         """
-        process, self._process = self._process, None
-        if process is None:
-            return None
-        try:
-            return process.wait(grace)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return None
+        with self._ending:
+            process, self._process = self._process, None
+            if process is None:
+                return None
+            try:
+                return process.wait(grace)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                return None
 
 
 def did_not_start(code: int | None) -> DecoderFailure:

@@ -255,6 +255,38 @@ def test_a_closed_decoder_starts_nothing(decoder: Blocking) -> None:
         decoder.decode(encoded(noise(8, 8)), "x")
 
 
+def test_closing_waits_for_a_thread_that_reaps_the_child(
+    decoder: Blocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop sees a child die, and has a thread reap it, while another closes."""
+    decoder.start()
+    pid = decoder.pid
+    assert pid is not None
+    reaping, wait = threading.Event(), subprocess.Popen.wait
+
+    def slow(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        reaping.set()
+        time.sleep(0.3)
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", slow)
+    os.kill(pid, signal.SIGSTOP)
+    there: list[bool] = []
+
+    def close() -> None:
+        os.kill(pid, signal.SIGKILL)
+        assert reaping.wait(20)
+        decoder.shut()
+        there.append(Path(f"/proc/{pid}").exists())
+
+    closing = threading.Timer(0.2, close)
+    closing.start()
+    with pytest.raises(DecoderFailure):
+        decoder.decode(encoded(noise(8, 8)), "x")
+    closing.join()
+    assert there == [False]
+
+
 @pytest.mark.parametrize("size", [(1, 201), (20_100, 100)])
 def test_a_strip_is_refused_before_it_is_scaled(decoder: Blocking, size: tuple[int, int]) -> None:
     with pytest.raises(UnreadableImage, match="more than 200 times"):
