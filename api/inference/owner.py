@@ -79,21 +79,29 @@ class ModelOwner:
     def _next(self) -> Callable[[], None] | None:
         with self.changed:
             while True:
-                soonest: float | None = None
-                now = time.monotonic()
-                for work in list(self._waiting):
-                    due = work.due()
-                    if due is None:
-                        del self._waiting[work]
-                    elif due <= now or self.closed:
-                        del self._waiting[work]
-                        self._waiting[work] = None  # behind the others
-                        return work.take()
-                    else:
-                        soonest = due if soonest is None else min(soonest, due)
-                if self.closed:
-                    return None
-                self.changed.wait(None if soonest is None else soonest - now)
+                piece, soonest = self._turn()
+                if piece is not None or self.closed:
+                    return piece
+                self.changed.wait(None if soonest is None else soonest - time.monotonic())
+
+    def _turn(self) -> tuple[Callable[[], None] | None, float | None]:
+        """The piece whose turn it is, or when there will be one.
+
+        A method of its own, so that who waits holds no piece of work, and by it the last model.
+        """
+        soonest: float | None = None
+        now = time.monotonic()
+        for work in list(self._waiting):
+            due = work.due()
+            if due is None:
+                del self._waiting[work]
+            elif due <= now or self.closed:
+                del self._waiting[work]
+                self._waiting[work] = None  # behind the others
+                return work.take(), None
+            else:
+                soonest = due if soonest is None else min(soonest, due)
+        return None, soonest
 
 
 class _Call(Generic[R]):

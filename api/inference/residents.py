@@ -101,14 +101,7 @@ class Residents(Generic[M]):
     def get(self, checkpoint: str) -> Resident[M]:
         """A checkpoint that is in memory or on its way, now if not before."""
         with self._lock:
-            resident = self._all.get(checkpoint)
-            if resident is None:
-                loading: Future[M] = Future()
-                resident = Resident(checkpoint, self._queue(loading), loading)
-                self._all[checkpoint] = resident
-                self._loader.submit(self._bring, resident)
-            self._all.move_to_end(checkpoint)
-            return resident
+            return self._get(checkpoint)
 
     def ready(self, checkpoint: str) -> Resident[M] | None:
         """A checkpoint, if it can answer now."""
@@ -123,8 +116,8 @@ class Residents(Generic[M]):
         """Have a checkpoint on its way, but for a pause after each time that it failed."""
         with self._lock:
             failures = self._failures.get(checkpoint)
-        if failures is None or time.monotonic() >= failures.until:
-            self.get(checkpoint)
+            if failures is None or time.monotonic() >= failures.until:
+                self._get(checkpoint)
 
     def counts(self) -> tuple[int, int]:
         """How many checkpoints can answer, and how many are on their way."""
@@ -149,6 +142,16 @@ class Residents(Generic[M]):
             never = [each.loading for each in self._all.values() if not each.loading.done()]
         for loading in never:
             loading.set_exception(Busy())
+
+    def _get(self, checkpoint: str) -> Resident[M]:
+        resident = self._all.get(checkpoint)
+        if resident is None:
+            loading: Future[M] = Future()
+            resident = Resident(checkpoint, self._queue(loading), loading)
+            self._all[checkpoint] = resident
+            self._loader.submit(self._bring, resident)
+        self._all.move_to_end(checkpoint)
+        return resident
 
     def _bring(self, resident: Resident[M]) -> None:
         started = time.perf_counter()

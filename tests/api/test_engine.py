@@ -183,6 +183,21 @@ async def test_a_request_keeps_its_model_after_it_had_to_go(loader: Loader) -> N
     await asyncio.to_thread(engine.close)
 
 
+async def test_what_runs_models_holds_none_while_it_waits() -> None:
+    models: list[weakref.ref[Brightness]] = []
+
+    def load(_: str) -> Brightness:
+        model = Brightness()
+        models.append(weakref.ref(model))
+        return model
+
+    engine = Engine(load, memory_bytes=lambda: 100)
+    await engine.predict("a", [encoded(10)])
+    await engine.predict("b", [])  # which takes the room, and runs nothing
+    await until(lambda: models[0]() is None)
+    await asyncio.to_thread(engine.close)
+
+
 async def test_a_model_is_warm_before_it_is_ready_while_others_answer() -> None:
     warming, gate = threading.Event(), threading.Event()
     passes: list[str] = []
