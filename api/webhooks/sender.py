@@ -92,7 +92,7 @@ class Sender:
                 if time.monotonic() - tidied > TIDY_SECONDS:
                     await asyncio.to_thread(self._tidy)
                     tidied = time.monotonic()
-                taken = await asyncio.to_thread(self._take)
+                taken = await asyncio.to_thread(self._take, list(self._under_way.values()))
             except Exception:
                 log.exception("no_deliveries_read")
             for each in taken:
@@ -120,12 +120,12 @@ class Sender:
         with self._database.session() as session:
             tidy(session)
 
-    def _take(self) -> list[Taken]:
-        free = AT_ONCE - len(self._under_way)
+    def _take(self, under_way: list[Taken]) -> list[Taken]:
+        free = AT_ONCE - len(under_way)
         if free <= 0:
             return []
-        hooks = Counter(each.webhook_id for each in self._under_way.values())
-        projects = Counter(each.project_id for each in self._under_way.values())
+        hooks = Counter(each.webhook_id for each in under_way)
+        projects = Counter(each.project_id for each in under_way)
         with self._database.reading() as session:
             due = find_due(
                 session,
