@@ -8,7 +8,7 @@ they are given; see `store.evidence`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -92,6 +92,17 @@ def give_labels(
     for who, seen in told.items():
         weigh(session, who, held[who], seen)
     return outcomes
+
+
+def not_written(session: Session, project: str, ids: Collection[str]) -> set[str]:
+    """Which of these predictions a project does not have."""
+    there: set[str] = set()
+    for some in _pieces(sorted(ids)):
+        query = select(Prediction.id).where(
+            Prediction.id.in_(some), Prediction.project_id == project
+        )
+        there.update(session.scalars(query))
+    return set(ids) - there
 
 
 def class_index(classes: Sequence[str], label: str | int) -> int:

@@ -24,7 +24,7 @@ from api.schemas.records import (
 )
 from store.errors import NotFound, StoreError
 from store.ids import age_seconds
-from store.labels import Given, Status, give_labels
+from store.labels import Given, Status, give_labels, not_written
 
 router = APIRouter(tags=["predictions"])
 WRITTEN_SECONDS = 1.0
@@ -98,14 +98,9 @@ def _give(context: Context, caller: Caller, given: list[Given]) -> list[Status |
     """Store labels; ids that cannot exist are not looked up, whatever characters they have."""
     possible = [each for each in given if ID.fullmatch(each.prediction_id)]
     context.recorder.flush()
-    outcomes = _stored(context, caller, possible)
-    deadline = time.monotonic() + WRITTEN_SECONDS
-    while (early := _early(possible, outcomes)) and time.monotonic() < deadline:
-        time.sleep(PAUSE_SECONDS)
-        again = _stored(context, caller, [possible[i] for i in early])
-        for i, outcome in zip(early, again, strict=True):
-            outcomes[i] = outcome
-    told = iter(outcomes)
+    _await_others(context, caller.project, {each.prediction_id for each in possible})
+    with context.database.session() as session:
+        told = iter(give_labels(session, caller.project, possible, key_id=caller.key_id))
     return [
         next(told)
         if ID.fullmatch(each.prediction_id)
@@ -114,18 +109,15 @@ def _give(context: Context, caller: Caller, given: list[Given]) -> list[Status |
     ]
 
 
-def _stored(context: Context, caller: Caller, given: list[Given]) -> list[Status | StoreError]:
-    with context.database.session() as session:
-        return give_labels(session, caller.project, given, key_id=caller.key_id)
-
-
-def _early(given: list[Given], outcomes: list[Status | StoreError]) -> list[int]:
-    """Which labels came when another process may not have written their predictions yet."""
-    return [
-        i
-        for i, (each, outcome) in enumerate(zip(given, outcomes, strict=True))
-        if isinstance(outcome, NotFound) and age_seconds(each.prediction_id) < WRITTEN_SECONDS
-    ]
+def _await_others(context: Context, project: str, ids: set[str]) -> None:
+    """Wait for predictions so young that another process may not have written them yet."""
+    deadline = time.monotonic() + WRITTEN_SECONDS
+    while young := {each for each in ids if age_seconds(each) < WRITTEN_SECONDS}:
+        with context.database.reading() as session:
+            ids = not_written(session, project, young)
+        if not ids or time.monotonic() >= deadline:
+            return
+        time.sleep(PAUSE_SECONDS)
 
 
 def _shown(

@@ -249,18 +249,25 @@ def test_a_label_that_overtakes_its_prediction(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(labels, "WRITTEN_SECONDS", 60.0)
     service, other = Service(start()), start()
     first, second, third = predict(service, 0, 0, 0)
     answer = other.post(f"/predictions/{first}/label", json={"label": "bright"})
     assert answer.status_code == 200, answer.text
     assert answer.json()["truth"]["label"] == "bright"
     [fourth] = predict(service, 0)
-    unknown = new_id("pred")
-    items = [{"id": id, "label": "dark"} for id in (second, unknown, fourth, third, UNKNOWN)]
+    items = [{"id": id, "label": "dark"} for id in (second, fourth, UNKNOWN, third)]
     body = other.post("/labels", json=items).json()
-    assert [each["code"] for each in body["data"]] == [None, "not_found", None, None, "not_found"]
+    assert [each["code"] for each in body["data"]] == [None, None, "not_found", None]
     test = service.client.get("/models/digits/calibration").json()["test"]
     assert test["labels"] == 4
+
+
+def test_a_young_prediction_is_not_waited_for_without_end(service: Service) -> None:
+    [known] = predict(service, 0)
+    items = [{"id": id, "label": "dark"} for id in (new_id("pred"), known)]
+    body = service.client.post("/labels", json=items).json()
+    assert [each["code"] for each in body["data"]] == ["not_found", None]
 
 
 def test_who_labels_what_is_long_gone_does_not_wait(
