@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.programs import VARIABLES, Unavailable
 from tests.services import ensure, stop_all
@@ -32,6 +33,11 @@ for name in [n for n in os.environ if n.startswith("CAROT_") and not n.startswit
 os.environ["HF_HUB_OFFLINE"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "carot", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("carot")
 
 
 def pytest_configure(config: pytest.Config) -> None:

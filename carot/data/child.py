@@ -19,7 +19,7 @@ from carot.data.decoder import ANSWER, MAX_REASON, PIXELS
 from carot.data.images import MAX_PIXELS
 
 START_SECONDS = 60.0
-GRACE_SECONDS = 0.5
+GRACE_SECONDS = 3.0
 """A process's socket closes a moment before the process has a status."""
 
 

@@ -24,6 +24,9 @@ from cli.client import TERMINAL, Client, Document
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = iter(range(10000 + WORKER % 4 * 5000, 15000 + WORKER % 4 * 5000))
+"""Those of this test process, each given away once."""
 CLASSES = ("zero", "one", "four")
 EACH = {"train": 12, "validation": 4, "calibration": 8, "test": 8}
 
@@ -219,10 +222,15 @@ def write_digits(path: Path, *, spoil: Callable[[bytes], bytes] | None = None) -
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody else takes before it is bound.
+
+    The system gives away those from 32768 on by itself, to whoever connects or has no wish.
+    """
+    for port in PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is left")
 
 
 def await_answer(url: str, seconds: float = START_SECONDS) -> None:

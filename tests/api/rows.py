@@ -96,7 +96,7 @@ def add_prediction(
     pointing = Pointing(project, alias, checkpoint_id, None, 1.0, image is not None)
     [id] = context.recorder.record(pointing, [said])
     assert id is not None
-    assert context.recorder.flush()
+    assert context.recorder.flush(30)
     return id
 
 

@@ -27,6 +27,7 @@ class Slow(Brightness):
     offset: float = 0.0
     seconds: float = 0.002
     gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)  # somebody is at the gate
     passes: list[int] = field(default_factory=list)
     warmed: list[int] = field(default_factory=list)
 
@@ -34,7 +35,8 @@ class Slow(Brightness):
         return [lambda: self.warmed.append(1), lambda: self.warmed.append(batch)]
 
     def outputs(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        assert self.gate.wait(10)
+        self.entered.set()
+        assert self.gate.wait(60)
         time.sleep(self.seconds)
         self.passes.append(len(prepared))
         logits_NC, features_ND = super().outputs(prepared)

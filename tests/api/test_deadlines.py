@@ -41,6 +41,7 @@ class Held:
             self.model.gate.set()
             assert self.ask().status_code == 200  # the model is in memory, and decoders are there
             self.model.gate.clear()
+            self.model.entered.clear()
             self.model.passes.clear()
 
     def ask(self, **headers: str) -> Any:
@@ -60,7 +61,7 @@ def held(client: TestClient) -> Held:
 def test_a_request_can_say_how_long_it_waits(held: Held) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(held.ask)
-        until(lambda: value(held.client, "carot_prediction_pending_images") == 0)
+        assert held.model.entered.wait(30)
         answer = held.ask(**{"X-Deadline-Ms": "50"})
         assert answer.status_code == 504
         assert answer.json()["code"] == "deadline"
@@ -90,7 +91,7 @@ def test_a_deadline_that_is_none(held: Held, text: str) -> None:
 def test_a_request_whose_client_hangs_up_is_dropped(held: Held) -> None:
     with listening(held.client) as port, ThreadPoolExecutor(1) as pool:
         first = pool.submit(held.ask)
-        time.sleep(0.2)  # the model is at work on it by now; if not, the next two share its pass
+        assert held.model.entered.wait(30)
         for hang_up in (http.client.HTTPConnection.close, _reset):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             headers = {"Content-Type": "multipart/form-data; boundary=x"}

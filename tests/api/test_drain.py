@@ -58,6 +58,7 @@ class Api:
             "CAROT_DATABASE_URL": settings.database_url,
             "CAROT_PORT": str(self.port),
             "CAROT_DRAIN_SECONDS": str(drain_seconds),
+            "CAROT_PREDICT_DEADLINE_SECONDS": "120",  # the first one waits for torch as well
             # Nobody is there: the service does its work all the same.
             "CAROT_BROKER_URL": f"redis://:{SECRET}@127.0.0.1:{free_port()}/0",
         }
@@ -172,7 +173,7 @@ class Halfway:
 
 
 def test_nobody_loses_an_answer(start: Callable[..., Api], folder: Path) -> None:
-    api = start(6.0, folder)
+    api = start(PATIENCE_SECONDS, folder)
     with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
         files = {"images": ("0.png", png(0))}
         assert client.post("/predict", files=files, data={"model": "digits"}).status_code == 200
@@ -190,6 +191,7 @@ def test_nobody_loses_an_answer(start: Callable[..., Api], folder: Path) -> None
             for thread in load.threads:
                 thread.join(PATIENCE_SECONDS)
             assert api.accepts(), "the drain was over before the clients had gone"
+            api.signal(signal.SIGTERM)  # nobody comes any more: it need not wait to the end
             until(lambda: not api.accepts())
             answer = halfway.finish()
             list(said)  # ends, and as a stream should: a broken one raises
@@ -219,4 +221,10 @@ def test_a_second_signal_skips_the_wait(start: Callable[..., Api], number: int) 
 def test_without_a_drain_one_signal_is_enough(start: Callable[..., Api], number: int) -> None:
     api = start(0.0)
     api.signal(number)
+    assert api.process.finish(PATIENCE_SECONDS) == 0
+
+
+def test_a_drain_ends_by_itself(start: Callable[..., Api]) -> None:
+    api = start(0.5)
+    api.signal(signal.SIGTERM)
     assert api.process.finish(PATIENCE_SECONDS) == 0

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from store.claims import claim
 from store.tables import Checkpoint, Job
-from tests.api.helpers import context_of
+from tests.api.helpers import Start, context_of
 from tests.api.rows import add_checkpoint, add_report
 
 JOB = {"kind": "finetune", "model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
@@ -113,7 +113,8 @@ def test_headlines_come_from_the_checkpoint_or_else_the_report(client: TestClien
     assert [listed[each] for each in ids] == [made, measured], "read once, told again"
 
 
-def test_a_page_costs_the_same_few_queries_whatever_its_length(client: TestClient) -> None:
+def test_a_page_costs_the_same_few_queries_whatever_its_length(start: Start) -> None:
+    client = start(sweep_seconds=3600)  # which asks for jobs too
     engine = context_of(client).database.engine
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))

@@ -47,6 +47,7 @@ def value(client: TestClient, name: str, **labels: str) -> float | None:
 def service(client: TestClient) -> Service:
     service = Service(client)
     measures = service.context.measures
+    service.context.engine.close()
     service.context.engine = Engine(
         service._load,
         capacity=8,
@@ -220,6 +221,7 @@ def test_a_model_that_is_gone_is_a_label_no_more(service: Service) -> None:
 def test_a_model_that_points_elsewhere_begins_anew(service: Service) -> None:
     assert service.form(png(255)).status_code == 200
     second = add_checkpoint(service.context, b"second", ("dark", "bright"))
+    service.context.engine.close()
     service.context.engine = Engine(lambda _: Brightness())
     service.client.put("/models/digits", json={"checkpoint": second})
     for count in (1, 2):

@@ -79,7 +79,7 @@ def test_what_was_said_is_found_after_a_flush(
 ) -> None:
     recorder = make()
     ids = recorder.record(pointing(checkpoint), [SAID, SAID._replace(shift=None)])
-    assert recorder.flush()
+    assert recorder.flush(30)
     assert stored(database) == sorted(id for id in ids if id is not None)
     with database.reading() as session:
         first, second = (session.get_one(Prediction, id) for id in ids)
@@ -96,7 +96,7 @@ def test_images_only_where_they_are_asked_for(
 ) -> None:
     recorder = make()
     [id] = recorder.record(pointing(checkpoint, images=True), [SAID])
-    assert recorder.flush()
+    assert recorder.flush(30)
     with database.reading() as session:
         image = session.get_one(Prediction, id).image_artifact_id
         assert image is not None
@@ -109,7 +109,7 @@ def test_logits_of_too_many_classes_are_not_kept(
     recorder = make()
     many = [SAID._replace(logits_C=np.zeros(n, np.float32)) for n in (MAX_LOGITS, MAX_LOGITS + 1)]
     ids = recorder.record(pointing(checkpoint), many)
-    assert recorder.flush()
+    assert recorder.flush(30)
     with database.reading() as session:
         kept = [session.get_one(Prediction, id).logits for id in ids]
     assert [None if each is None else len(each) for each in kept] == [4 * MAX_LOGITS, None]

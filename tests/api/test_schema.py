@@ -46,7 +46,6 @@ def test_every_operation_answers_as_documented(tmp_path: Path, migrated: Path) -
         @settings(
             max_examples=EXAMPLES,
             database=None,
-            deadline=None,
             derandomize=True,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),

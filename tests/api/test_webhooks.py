@@ -90,7 +90,8 @@ def test_pages_of_deliveries(client: TestClient) -> None:
     assert seen == ids[::-1]
 
 
-def test_failures_are_told(client: TestClient) -> None:
+def test_failures_are_told(start: Start) -> None:
+    client = start(**ALLOWED, webhook_retry_seconds=(3600.0,))
     webhook = create(client)
     client.post(f"/webhooks/{webhook['id']}/test")
     path = f"/webhooks/{webhook['id']}/deliveries"

@@ -54,7 +54,7 @@ def keeps_ranking(logits: Tensor, probabilities: Tensor) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(split=splits())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_probabilities_are_probabilities_and_keep_what_they_promise(
     kind: str, split: tuple[Tensor, Tensor]
 ) -> None:

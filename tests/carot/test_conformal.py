@@ -43,7 +43,7 @@ def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> f
 
 @pytest.mark.parametrize("method", METHODS)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_scores_are_the_definitions(method: Method, data: st.DataObject) -> None:
     """Weights from a small range, so that there are many ties."""
     classes = data.draw(st.integers(1, 6))
@@ -99,7 +99,7 @@ def test_coverage_on_exchangeable_images_is_within_its_band(
 
 @pytest.mark.parametrize("method", METHODS)
 @given(seed=st.integers(0, 1000), coverage=st.floats(0.02, 0.98), classes=st.integers(2, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_sets_hold_the_top_class_and_grow_with_coverage(
     method: Method, seed: int, coverage: float, classes: int
 ) -> None:

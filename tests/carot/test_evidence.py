@@ -29,7 +29,7 @@ def slow(
     at=st.one_of(st.integers(0, 128).map(lambda i: i / 128), st.floats(0, 1)),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_neighbourhood_is_the_nearest_with_ties(
     places: list[int], at: float, seed: int
 ) -> None:

@@ -34,7 +34,7 @@ def test_the_map_is_scikit_learns(images: int, temperature: float) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pooling_minimises_squares_and_never_falls(data: st.DataObject) -> None:
     """Against the min-max formula of isotonic regression, by brute force."""
     n = data.draw(st.integers(1, 12))
@@ -106,7 +106,7 @@ def test_no_finite_split_shows_certainty() -> None:
     x=st.lists(st.floats(0, 1), min_size=1, max_size=20),
     knots=st.lists(st.floats(0, 1), min_size=1, max_size=6, unique=True),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_interpolation_is_numpys(x: list[float], knots: list[float]) -> None:
     knots = sorted(knots)
     values = [i / 7 for i in range(len(knots))]

@@ -65,7 +65,7 @@ def test_smoothing_pays_where_a_small_split_is_all_right() -> None:
     components=st.integers(1, 4),
     scale=st.sampled_from([0.1, 1.0, 5.0, 300.0]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_weights_are_proved_best(seed: int, images: int, components: int, scale: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     log_q = scale * torch.randn(images, components, generator=generator, dtype=torch.float64)

@@ -87,16 +87,17 @@ def test_a_second_service_on_the_same_folder_is_refused(tmp_path: Path) -> None:
         )
         assert second.returncode == 1
         assert told["url"] in second.stderr.replace("\n", "")
-        assert httpx.get(told["url"] + "/health/live").status_code == 200
+        assert httpx.get(told["url"] + "/health/live", timeout=PATIENCE).status_code == 200
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_service_leaves_nothing_that_blocks_the_next(tmp_path: Path) -> None:
     with running(tmp_path) as (process, _):
         os.kill(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
         assert gone(tmp_path)
     with running(tmp_path) as (_, told):
-        assert httpx.get(told["url"] + "/health/ready").status_code == 200
+        assert httpx.get(told["url"] + "/health/ready", timeout=PATIENCE).status_code == 200
 
 
 def test_with_a_key_it_listens_for_other_machines(tmp_path: Path) -> None:

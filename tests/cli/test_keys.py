@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from cli.main import app
 from store.database import Database
 from store.keys import authenticate
 from store.tables import ApiKey
+from tests.acceptance.harness import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,12 +174,9 @@ def test_no_option_takes_the_key_itself() -> None:
 @pytest.mark.slow
 def test_a_service_with_keys_in_its_own_process(tmp_path: Path) -> None:
     """Refuses to listen elsewhere without keys, and serves whoever shows one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     environment = {
         "CAROT_DATA_DIR": str(tmp_path),
-        "CAROT_PORT": str(port),
+        "CAROT_PORT": str(port := free_port()),
         "CAROT_HOST": "0.0.0.0",
         "PATH": "/usr/bin:/bin",
     }

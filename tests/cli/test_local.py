@@ -63,7 +63,7 @@ def test_a_run_is_stopped_goes_on_and_is_put_to_use(tmp_path: Path) -> None:
 def test_a_training_spec_says_enough_for_an_evaluation(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC + "preset: carot\nalias: unused\n")
-    done = carot("evaluate", str(spec), "--out", str(tmp_path / "run"), "--json")
+    done = carot("evaluate", str(spec), "--out", str(tmp_path / "run"), "--json", timeout=200)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["checkpoint"], answer["report"]["kind"]) == (None, "evaluate")

@@ -209,7 +209,6 @@ def test_every_life_keeps_the_promises(database: Database, tmp_path: Path) -> No
         settings=settings(
             max_examples=30,
             stateful_step_count=40,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),
