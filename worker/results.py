@@ -215,17 +215,23 @@ class Results:
         for _ in range(LINKING_TRIES):
             shutil.rmtree(target, ignore_errors=True)
             try:
-                version = source.stat().st_ino
+                version = _version(source)
                 target.mkdir()
                 for path in source.iterdir():
                     os.link(path, target / path.name)
-                if source.stat().st_ino == version:
+                if _version(source) == version:
                     return target
             except FileNotFoundError:
                 pass
             time.sleep(0.05)
         shutil.rmtree(target, ignore_errors=True)
         return None
+
+
+def _version(folder: Path) -> tuple[int, int]:
+    """Another one for each folder of a name: the number of one that is gone is given away again."""
+    status = folder.stat()
+    return status.st_ino, status.st_ctime_ns  # a rename changes it
 
 
 def _headlines(report: Report) -> dict[str, Any]:

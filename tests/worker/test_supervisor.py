@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select, update
 
 from store.aliases import get_alias
-from store.artifacts import ArtifactStore
 from store.artifacts.rows import commit, get_artifact
 from store.bundles import pack, unpack
 from store.checkpoints import get_checkpoint
@@ -18,13 +17,13 @@ from store.claims import claim, release
 from store.database import database_now
 from store.datasets import create_dataset
 from store.deletion import delete
-from store.errors import NoSpace
 from store.events import list_metrics
 from store.jobs import cancel_job, retry_job
 from store.reports import get_report
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, Report
 from tests.worker.conftest import Workshop, is_alive
+from tests.worker.stores import FullDisk, Keeping
 from worker import heartbeat
 
 pytestmark = pytest.mark.slow
@@ -394,23 +393,15 @@ def test_a_retry_after_its_checkpoint_was_deleted_says_so(workshop: Workshop) ->
     assert str(made.checkpoint_id) in again.error["message"]
 
 
-class FullDisk:
-    """A store on a disk without space, over one that works."""
-
-    def __init__(self, inner: ArtifactStore) -> None:
-        self._inner = inner
-        self.shares = inner.shares
-
-    def put(self, content: object, reserve: object = None) -> None:
-        raise NoSpace("no space left to store an artifact")
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-
 def test_a_full_disk_at_the_end_fails_the_job_and_lists_nothing(workshop: Workshop) -> None:
     workshop.artifacts = FullDisk(workshop.artifacts)  # type: ignore[assignment]
-    job = workshop.run(workshop.job(alias="mine"), "snapshot(1)\ntime.sleep(1)\nresults()")
+    job_id, go = workshop.job(alias="mine"), workshop.scripts / "go"
+    program = f"snapshot(1)\nwhile not Path({str(go)!r}).exists(): time.sleep(0.05)\nresults()"
+    thread = workshop.start(job_id, program)
+    workshop.until(lambda: any(row.type == "warning" for row in workshop.events(job_id)))
+    go.touch()
+    thread.join(60)
+    job = workshop.look(job_id)
     assert job.error is not None
     assert (job.state, job.error["code"]) == (JobState.FAILED, "no_space")
     with workshop.database.reading() as session:
@@ -481,10 +472,10 @@ def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_pa
         time.sleep(0.002)
     os.abort()
     """
+    workshop.artifacts = keeping = Keeping(workshop.artifacts)  # type: ignore[assignment]
     workshop.run(job_id, program)
-    seen = workshop.look(job_id)
-    with workshop.database.reading() as session:
-        key = get_artifact(session, str(seen.snapshot_artifact_id)).ref
-    unpack(workshop.artifacts.open(key), tmp_path / "snapshot")
-    texts = {path.read_text() for path in (tmp_path / "snapshot").iterdir()}
-    assert len(texts) == 1
+    assert len(keeping.kept) > 1
+    for number, content in enumerate(keeping.kept):
+        unpack([content], tmp_path / str(number))
+        texts = [path.read_text() for path in (tmp_path / str(number)).iterdir()]
+        assert texts == [texts[0]] * 3
