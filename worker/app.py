@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 
 from store import logs
@@ -135,6 +136,7 @@ def _leave_early(*_: object) -> None:
     """Told to stop before Celery has handlers of its own: no job is held yet."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    state.should_stop = 0  # Celery asks, should whatever is interrupted swallow the exception
     raise SystemExit
 
 
