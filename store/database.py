@@ -183,8 +183,8 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
     # Transactions are begun below; the driver must not begin any of its own.
     connection.isolation_level = None
     for pragma in (
+        f"busy_timeout={BUSY_MILLISECONDS}",  # first: the next one may have to wait
         "journal_mode=WAL",
-        f"busy_timeout={BUSY_MILLISECONDS}",
         "foreign_keys=ON",
         "synchronous=NORMAL",
     ):
