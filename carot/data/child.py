@@ -81,14 +81,18 @@ class Child:
             raise DecoderFailure("the image decoder is closed")
         ours, theirs = socket.socketpair()
         arguments = (str(os.getpid()), str(self._limits.memory_bytes))
-        with theirs:
-            self._process = subprocess.Popen(
-                command(self.module, *arguments),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env=environment(),
-                start_new_session=True,
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command(self.module, *arguments),
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=environment(),
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
         self._end_if_retired()  # meanwhile, by another thread, which saw no process
         return ours
 
@@ -99,7 +103,8 @@ class Child:
 
     def _has_died(self) -> bool:
         """Whether the process is there no more though nobody here has ended it."""
-        return self._process is not None and self._process.poll() is not None
+        process = self._process
+        return process is not None and process.poll() is not None
 
     def _end(self, grace: float = 0.0) -> int | None:
         """Kill and reap; its exit status, negative for a signal, if it ended on its own.

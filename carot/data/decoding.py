@@ -123,8 +123,10 @@ class Decoder(Child):
 
     async def _exchange(self, content: bytes, fit: Fit | None) -> Pixels | str:
         """Pixels, or the child's reason why there are none."""
-        assert self._link is not None, "start() made it"
-        reader, writer = self._link
+        link = self._link
+        if link is None:
+            raise ConnectionError("closed by another thread since it was started")
+        reader, writer = link
         writer.write(packed(fit, len(content)))
         writer.write(content)
 
