@@ -192,9 +192,10 @@ def stop_for_another(ranks: Ranks, root: Path) -> None:
 
 def check_loss(ranks: Ranks) -> None:
     """The first waits for another that has ended without a word."""
-    if not ranks.first:
-        os._exit(0)
     try:
+        ranks.wait()  # who goes before both have joined is no loss, there is no beginning then
+        if not ranks.first:
+            os._exit(0)
         ranks.wait()
     except RankLost:
         os._exit(0)

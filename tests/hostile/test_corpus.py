@@ -106,7 +106,7 @@ def speak(port: int, pieces: Sequence[bytes | None]) -> httpx.Response:
 def parse(link: socket.socket) -> httpx.Response:
     """The first response of a connection."""
     content = b""
-    link.settimeout(5)
+    link.settimeout(60)
     try:
         while piece := link.recv(65536):
             content += piece

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -269,6 +270,8 @@ def test_lists_are_filtered(database: Database) -> None:
         now = session.scalar(select(database_now()))
         assert now is not None
         assert list_jobs(session, DEFAULT_PROJECT, JobFilter(updated_after=now)).data == []
+        while session.scalar(select(database_now())) == now:
+            time.sleep(0.001)  # SQLite's clock has milliseconds
         record_event(session, held, "warning", "something")
         assert [
             j.id for j in list_jobs(session, DEFAULT_PROJECT, JobFilter(updated_after=now)).data

@@ -90,6 +90,7 @@ def test_the_process_speaks_one_form_and_shows_that_it_lives(tmp_path: Path) -> 
             assert time.monotonic() < deadline
             time.sleep(0.05)
         worker.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads
         old = time.time() - MAX_AGE_SECONDS - 1
         os.utime(path, (old, old))
         status, reason = check(environment)
