@@ -34,11 +34,13 @@ from worker.exits import how_it_ended, oom_kills
 from worker.heartbeat import Heartbeat, Verdict
 from worker.materialise import Materialiser, Materials
 from worker.relay import Note, Relay
-from worker.results import Results
+from worker.results import Linked, Results
 from worker.trainer_process import Command, TrainerProcess
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
+HEARING_SECONDS = 0.5
+"""What a trainer may take from saving a snapshot to saying so; else it is looked at again."""
 MAX_MESSAGE = 4000
 log = structlog.get_logger("worker")
 
@@ -129,7 +131,7 @@ class Attempt:
             elif self._heartbeat.verdict is not None or self._stopping.is_set():
                 trainer.stop(self._settings.cancel_grace_seconds)
             else:
-                self._keep_snapshot()
+                self._keep_snapshot(ended=False)
             time.sleep(POLL_SECONDS)
         return code
 
@@ -144,7 +146,7 @@ class Attempt:
         elif self._stopping.is_set():
             raise GivenUp
         else:
-            self._keep_snapshot()
+            self._keep_snapshot(ended=True)
             self._lose(exit)
 
     def _check(self) -> None:
@@ -155,18 +157,23 @@ class Attempt:
         if useless or (asked and not self._finishing):
             raise GivenUp
 
-    def _keep_snapshot(self) -> None:
-        """Store the newest snapshot, if it is not; without one a restart begins further back."""
+    def _keep_snapshot(self, *, ended: bool) -> None:
+        """Store the newest snapshot, if it is not; without one a restart begins further back.
+
+        Args:
+            ended: whether the trainer has, and all that it ever said is here.
+        """
         event = self._relay.snapshot
         if event is None or event.step == self._stored_step:
             return
         before, self._stored_step = self._stored_step, event.step
-        lease = self._settings.lease_seconds
         try:
-            # First the curves up to it: a worker killed in between would leave a gap that no later
-            # attempt fills, as it goes on behind the snapshot.
-            self._relay.flush(self._database, self._held, lease, due=False)
-            self._results.keep_snapshot(event)
+            with self._results.linked_snapshot() as snapshot:
+                if snapshot is not None and self._has_curves_of(snapshot, ended=ended):
+                    self._stored_step = snapshot.step
+                    self._results.keep_snapshot(snapshot)
+                elif snapshot is not None:
+                    self._stored_step = before
         except GivenUp:
             self._stored_step = before
         except StaleFence:
@@ -174,6 +181,17 @@ class Attempt:
         except Exception as error:
             log.exception("snapshot_not_kept", step=event.step)
             self._warn("snapshot_not_kept", f"the snapshot of step {event.step}: {error}")
+
+    def _has_curves_of(self, snapshot: Linked, *, ended: bool) -> bool:
+        """Have the curves up to a snapshot in the database, before it is there itself.
+
+        A worker killed in between would leave a gap that no later attempt fills, as it goes on
+        behind the snapshot; which may be newer than what the trainer was heard of.
+        """
+        if not ended and not self._relay.has_heard_of(snapshot.step, within=HEARING_SECONDS):
+            return False
+        self._relay.flush(self._database, self._held, self._settings.lease_seconds, due=False)
+        return True
 
     def _give_up(self) -> None:
         match self._heartbeat.verdict:
@@ -193,7 +211,7 @@ class Attempt:
 
     def _keep_last_snapshot(self) -> None:
         self._finishing = True
-        self._keep_snapshot()
+        self._keep_snapshot(ended=True)
 
     def _out_of_time(self) -> None:
         limit = self._held.max_seconds

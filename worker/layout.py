@@ -1,7 +1,8 @@
-"""Names in the folder of an attempt, as `carot.run` has them, which would load torch."""
+"""Names in the folder of an attempt, as `carot` has them, which would load torch."""
 
 SPEC = "spec.json"
 SNAPSHOT = "snapshot"
+SNAPSHOT_STATE = "snapshot.json"
 CHECKPOINT = "checkpoint"
 LOGITS = "logits"
 REPORT = "report.json"

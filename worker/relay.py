@@ -82,6 +82,7 @@ class Relay:
         self.failure: Failed | None = None
         self.snapshot: SnapshotSaved | None = None
         self._lock = threading.Lock()
+        self._saved = threading.Condition(self._lock)
         self._flushing = threading.Lock()
         self._batch = _Batch()
         self._progress: dict[str, Any] = {}
@@ -107,6 +108,18 @@ class Relay:
         """Take an event of the supervisor's own."""
         with self._lock:
             self._batch.notes.append(note)
+
+    def has_heard_of(self, step: int, *, within: float) -> bool:
+        """Whether the trainer says within some seconds that the snapshot of this step is saved.
+
+        By then all is here that it has said of the steps up to that one.
+        """
+
+        def heard() -> bool:
+            return self.snapshot is not None and self.snapshot.step >= step
+
+        with self._saved:
+            return self._saved.wait_for(heard, within)
 
     def flush(
         self, database: Database, held: Claim, lease_seconds: float, *, due: bool = True
@@ -154,6 +167,7 @@ class Relay:
                 self._on_candidate(event)
             case SnapshotSaved():
                 self.snapshot = event
+                self._saved.notify_all()
             case Failed():
                 self.failure = event
             case Warning():

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from carot.events import SnapshotSaved
 from carot.reports import Report
 from store.aliases import set_alias
 from store.artifacts import ArtifactStore
@@ -41,6 +41,14 @@ PARQUET = "application/vnd.apache.parquet"
 PIECE = 1 << 20
 
 
+@dataclass(frozen=True)
+class Linked:
+    """One version of the snapshot, which stays as it is whatever the trainer does meanwhile."""
+
+    folder: Path
+    step: int
+
+
 class Results:
     """Keeps what one attempt made.
 
@@ -62,25 +70,33 @@ class Results:
         self._folder = folder
         self._check = check
 
-    def keep_snapshot(self, event: SnapshotSaved) -> None:
-        """Store the snapshot as it is now, point the job at it, and forget the one before.
+    @contextmanager
+    def linked_snapshot(self) -> Iterator[Linked | None]:
+        """The snapshot as it is now; None when it is gone, or replaced faster than it is linked."""
+        folder = self._link_snapshot()
+        try:
+            if folder is None:
+                yield None
+            else:
+                state = json.loads((folder / layout.SNAPSHOT_STATE).read_bytes())
+                yield Linked(folder, int(state["step"]))
+        finally:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def keep_snapshot(self, snapshot: Linked) -> None:
+        """Store a snapshot, point the job at it, and forget the one before.
 
         Raises:
             StaleFence: the job is no longer this worker's.
             NoSpace: there is no room; the snapshot before stands.
         """
-        linked = self._linked_snapshot()
-        if linked is None:
-            return
-        try:
-            stored = self._store_packed(linked, "snapshot")
-        finally:
-            shutil.rmtree(linked, ignore_errors=True)
+        stored = self._store_packed(snapshot.folder, "snapshot")
         with self._dropped_on_error(stored), self._database.session() as session:
             commit(session, self._artifacts, stored, self._held)
-            previous = set_snapshot(session, self._held, stored.artifact_id, event.step)
-            message = f"step {event.step}"
-            data = {"step": event.step, "bytes": stored.blob.size}
+            previous = set_snapshot(session, self._held, stored.artifact_id, snapshot.step)
+            message = f"step {snapshot.step}"
+            data = {"step": snapshot.step, "bytes": stored.blob.size}
             record_event(session, self._held, "snapshot_saved", message, data=data)
         if previous is not None:
             discard(self._database, self._artifacts, previous)
@@ -208,7 +224,7 @@ class Results:
                 drop_pending(self._database, self._artifacts, stored)
             raise
 
-    def _linked_snapshot(self) -> Path | None:
+    def _link_snapshot(self) -> Path | None:
         """Links to one version of the snapshot's files; the trainer may replace it meanwhile."""
         source = self._folder / layout.SNAPSHOT
         target = self._folder / f"{layout.SNAPSHOT}.storing"

@@ -456,7 +456,7 @@ def test_folders_of_dead_workers_are_cleaned_up(workshop: Workshop) -> None:
     assert sorted(scratch.iterdir()) == sorted(kept[1:])
 
 
-def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_stored_snapshot_is_one_version_and_of_the_step_it_says(workshop: Workshop, tmp_path: Path) -> None:
     """The trainer replaces its snapshot as fast as it can while it is being stored."""
     job_id = workshop.job()
     program = """
@@ -465,6 +465,8 @@ def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_pa
         aside = folder / "aside"
         aside.mkdir()
         for name in "abc": (aside / name).write_text(str(n))
+        (aside / "snapshot.json").write_text(json.dumps({"step": n}))
+        step(n)
         if n > 1: (folder / "snapshot").rename(folder / "old")
         aside.rename(folder / "snapshot")
         shutil.rmtree(folder / "old", ignore_errors=True)
@@ -474,8 +476,9 @@ def test_bundles_of_a_snapshot_never_mix_two_versions(workshop: Workshop, tmp_pa
     """
     workshop.artifacts = keeping = Keeping(workshop.artifacts)  # type: ignore[assignment]
     workshop.run(job_id, program)
-    assert len(keeping.kept) > 1
-    for number, content in enumerate(keeping.kept):
-        unpack([content], tmp_path / str(number))
-        texts = [path.read_text() for path in (tmp_path / str(number)).iterdir()]
-        assert texts == [texts[0]] * 3
+    told = [r.data["step"] for r in workshop.events(job_id) if r.type == "snapshot_saved"]
+    assert len(told) == len(keeping.kept) > 1
+    for step, content in zip(told, keeping.kept, strict=True):
+        unpack([content], tmp_path / str(step))
+        assert {(tmp_path / str(step) / name).read_text() for name in "abc"} == {str(step)}
+    assert workshop.look(job_id).snapshot_step == told[-1]
