@@ -47,6 +47,7 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
   let chosen = { value: "", name: "" };
   let term = "";
   let turn = 0;
+  let answered = 0;
   let active = -1;
   /** @type {Offer[]} */
   let offers = [];
@@ -93,7 +94,8 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
 
   /** @param {string} text what to search for */
   function open(text) {
-    if (!list.hidden && text === term) return;
+    timer = undefined;
+    if (!list.hidden && text === term) return mark();
     term = text;
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
@@ -102,15 +104,23 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
 
   function close() {
     clearTimeout(timer);
-    turn += 1;
+    timer = undefined;
+    answered = ++turn;
+    mark();
     list.hidden = true;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
   }
 
+  /** Whether the list is of what was typed last. */
+  function mark() {
+    list.setAttribute("aria-busy", String(timer !== undefined || answered !== turn));
+  }
+
   /** @param {string | null} cursor @param {Offer[]} before what is there already */
   async function ask(cursor, before) {
     const mine = ++turn;
+    mark();
     if (before.length === 0) offer([said("Searching…")]);
     try {
       const { data } = await get(source.where, { query: { search: term, limit: PAGE, cursor }, signal });
@@ -119,9 +129,12 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
       if (rows.length === 0) rows.push(said(term ? "Nothing is like that." : source.none));
       const older = data.next_cursor === null ? [] : [{ key: "older", name: "Show older ones", note: "", act: () => ask(data.next_cursor, rows) }];
       offer([...rows, ...older, ...fixed.map((each) => ({ key: each.value, name: each.name, note: "", act: () => pick(each.value, each.name, null) }))], before.length);
+      answered = mine;
     } catch (error) {
       if (!signal.aborted && mine === turn) offer([...before, said(sentence(error)), { key: "again", name: "Try again", note: "", act: () => ask(cursor, before) }], before.length);
+      if (mine === turn) answered = mine;
     }
+    mark();
   }
 
   /** @param {any} row @returns {Offer} */
@@ -150,10 +163,16 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
     if (reveal) now.scrollIntoView({ block: "nearest" });
   }
 
+  function search() {
+    clearTimeout(timer);
+    open(input.value.trim());
+  }
+
   function typed() {
     clearTimeout(timer);
-    if (list.hidden) open(input.value.trim());
-    else timer = setTimeout(() => open(input.value.trim()), TYPING_MS);
+    if (list.hidden) return open(input.value.trim());
+    timer = setTimeout(search, TYPING_MS);
+    mark();
   }
 
   /** @param {KeyboardEvent} event */
@@ -165,6 +184,7 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
     event.preventDefault();
     event.stopPropagation();
     if (closed) open("");
+    else if (key === "Enter" && timer !== undefined) search(); // the list is not of it yet
     else if (key === "Enter") offers[active]?.act?.();
     else if (key === "Escape") left();
     else move(active + (key === "ArrowDown" ? 1 : -1));
