@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 
 from api.app import create_app
@@ -79,6 +80,12 @@ class Site:
         if self._thread is not None and self._thread.is_alive():
             self.stop()
         self.database.close()
+
+    def ask(self, path: str) -> Any:
+        """What the API answers to a GET; it shares its process with the test."""
+        answer = httpx.get(self.url + path, timeout=START_SECONDS)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def new_key(self, *scopes: Scope) -> str:
         """The token of a new key; from then on the site asks for one."""

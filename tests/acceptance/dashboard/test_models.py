@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import HOSTILE
@@ -18,7 +17,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 
 def pointed(site: Site, alias: str) -> str:
-    return str(httpx.get(f"{site.url}/models/{alias}").json()["checkpoint_id"])
+    return str(site.ask(f"/models/{alias}")["checkpoint_id"])
 
 
 def test_without_models_it_says_what_to_do_and_makes_one(site: Site, window: Window) -> None:
@@ -63,7 +62,7 @@ def test_the_list_says_how_every_model_is(site: Site, page: Page) -> None:
 def test_live_calibration(site: Site, page: Page) -> None:
     models(site)
     page.goto(f"{site.url}/#/models/digits-production")
-    found = httpx.get(f"{site.url}/models/digits-production/calibration").json()
+    found = site.ask("/models/digits-production/calibration")
     live = found["live"]["measured"]
     low, high = live["accuracy_interval"]
     accuracy = f"{100 * live['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
@@ -90,19 +89,19 @@ def test_from_an_alert_to_another_calibrator(site: Site, page: Page) -> None:
     page.get_by_role("tab", name="Calibrators").click()
     page.get_by_role("button", name="Try it: a dry run").click()
     expect(page.get_by_text("It would be better.")).to_be_visible()
-    assert httpx.get(f"{site.url}/models/digits-night").json()["calibrator_id"] is None
+    assert site.ask("/models/digits-night")["calibrator_id"] is None
     page.get_by_role("button", name="Use it").click()
     dialog = page.get_by_role("dialog", name="Recalibrate this model?")
     dialog.get_by_role("button", name="Recalibrate").click()
     expect(page.get_by_text("It is used from now on.")).to_be_visible()
-    version = httpx.get(f"{site.url}/models/digits-night").json()["calibrator_id"]
+    version = site.ask("/models/digits-night")["calibrator_id"]
     rows = page.get_by_role("table", name="Calibrators").locator("tbody tr")
     expect(rows.filter(has_text=version)).to_contain_text("used")
     page.get_by_role("tab", name="Promote and roll back").click()
     page.get_by_role("button", name="Roll back to").first.click()
     page.get_by_role("button", name="Move it").click()
     expect(page.locator(".target")).to_contain_text("the checkpoint's own")
-    assert httpx.get(f"{site.url}/models/digits-night").json()["calibrator_id"] is None
+    assert site.ask("/models/digits-night")["calibrator_id"] is None
 
 
 def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> None:
@@ -118,6 +117,39 @@ def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> 
     expect(page.get_by_role("heading", level=1, name="digits-new")).to_be_visible()
     page.get_by_role("button", name="Try it: a dry run").click()
     expect(page.get_by_role("alert").filter(has_text="Not recalibrated")).to_be_visible()
+
+
+def test_an_answer_from_before_a_move_does_not_undo_it(site: Site, page: Page) -> None:
+    ids = models(site)
+    page.goto(f"{site.url}/#/models/digits-new?tab=history")
+    expect(page.locator(".target")).to_contain_text(ids["made"])
+    held: list[Route] = []
+    moved = False
+
+    def late(route: Route) -> None:
+        if moved:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/calibration*", late)
+    with page.expect_response(lambda answer: answer.url.endswith("/models/digits-new")):
+        pass  # of where the model points now; the page waits for the other answer as well
+    page.get_by_role("button", name=f"Promote {ids['old']}").click()
+    page.get_by_role("button", name="Move it").click()
+    expect(page.locator(".target")).to_contain_text(ids["old"])
+    page.evaluate("""() => {
+        const target = document.querySelector(".target");
+        window.texts = [];
+        new MutationObserver(() => window.texts.push(target.textContent)).observe(
+            target, { childList: true, characterData: true, subtree: true });
+    }""")
+    moved = True
+    with page.expect_response(lambda answer: answer.url.endswith("/models/digits-new")):
+        for route in held:
+            route.continue_()
+    page.wait_for_timeout(500)
+    assert not any(ids["made"] in text for text in page.evaluate("window.texts"))
 
 
 def test_promoting_and_rolling_back(site: Site, page: Page) -> None:
@@ -150,7 +182,7 @@ def test_what_is_remembered(site: Site, page: Page) -> None:
     page.get_by_label("Keep the images, too").check()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
-    model = httpx.get(f"{site.url}/models/digits-new").json()
+    model = site.ask("/models/digits-new")
     assert (model["log_rate"], model["log_images"]) == (0.125, True)
 
 
@@ -160,6 +192,7 @@ def test_hostile_names_are_text(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/models")
     names = page.locator("tbody td a bdi")
     expect(names).to_have_text(list(HOSTILE))
+    page.goto("about:blank")
     page.goto(f"{site.url}/#/models/m5?tab=history")
     expect(page.locator("tbody tr").first).to_be_visible()
     width = page.evaluate("document.documentElement.scrollWidth - innerWidth")

@@ -32,7 +32,12 @@ export async function open({ params, query, signal }) {
   const events = [];
 
   const top = head();
-  const doing = actions((changed) => take(changed, null));
+  let changes = 0;
+  const doing = actions((changed) => {
+    changes += 1;
+    take(changed, null);
+    jobPoller.soon();
+  });
   const wrong = trouble();
   const measured = results();
   const lines = curves(signal);
@@ -96,8 +101,10 @@ export async function open({ params, query, signal }) {
   });
   const jobPoller = poll(
     async () => {
+      const before = changes;
       const answer = await get(path`/jobs/${id}`, { etag, signal });
-      if (answer.status !== 304) take(answer.data, answer.etag);
+      // What was asked before a change does not undo it.
+      if (answer.status !== 304 && changes === before) take(answer.data, answer.etag);
     },
     { every: () => (ended() ? ENDED_MS : feed.live ? STREAMING_MS : ACTIVE_MS), signal },
   );
