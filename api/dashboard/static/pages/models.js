@@ -124,6 +124,7 @@ function naming(signal) {
 
   async function make() {
     wrong.clear();
+    for (const each of Object.values(fields)) each.fail(null);
     const alias = name.value.trim();
     if (alias === "") {
       fields.alias.fail("give it a name");
