@@ -26,8 +26,8 @@ err = Console(stderr=True)
 
 def emit(document: Any) -> None:
     """One JSON document on stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    # In one piece, as whoever reads a pipe or a file may look at any moment.
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def fail(message: str) -> None:
