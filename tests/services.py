@@ -221,7 +221,25 @@ def start_postgres(
         return [str(postgres), "-D", str(cluster), "-p", str(port), *settings]
 
     server, port = _on_a_free_port(command, cluster, identity)
-    return server, f"postgresql://carot@127.0.0.1:{port}/postgres"
+    url = f"postgresql://carot@127.0.0.1:{port}/postgres"
+    _await_recovery(url)
+    return server, url
+
+
+def _await_recovery(url: str) -> None:
+    """Postgres listens before it is ready to serve."""
+    import psycopg
+
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def start_redis(programs: Sequence[Path], data: Path) -> tuple[subprocess.Popen[bytes], str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +174,12 @@ class Composed:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def await_health(self, name: str) -> None:
+        """Wait until the service's health check is content."""
+        deadline = time.monotonic() + 60
+        while not self.is_healthy(name):
+            assert time.monotonic() < deadline, f"{name} is not healthy"
+
     def is_healthy(self, name: str) -> bool:
         """What the service's own health check says."""
         kind, *command = self.services[name]["healthcheck"]["test"]
@@ -218,7 +225,7 @@ def test_services_of_the_file_do_a_job(composed: Composed, tmp_path: Path) -> No
         assert refused.value.problem["status"] == 401
     with Client(url, key=key) as client:
         assert client.wait_until_ready(60), api.tail()
-        assert composed.is_healthy("api")
+        composed.await_health("api")
         dataset = client.upload(write_digits(tmp_path / "digits.zip"), "digits")
         job = client.post("/jobs", training(dataset["id"], epochs=1) | {"alias": "digits"})
         for _ in client.watch(job["id"]):
@@ -227,7 +234,7 @@ def test_services_of_the_file_do_a_job(composed: Composed, tmp_path: Path) -> No
         assert ended["state"] == "succeeded", f"{ended['error']}\n{worker.tail()}"
         answer = client.predict([("one", digit_png("one"))], model="digits", top_k=3)
     assert {guess["label"] for guess in answer["predictions"][0]["top"]} == set(CLASSES)
-    assert composed.is_healthy("worker")
+    composed.await_health("worker")
     assert worker.stop() == 0
     assert not composed.is_healthy("worker")
     assert api.stop() == 0

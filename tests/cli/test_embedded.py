@@ -73,7 +73,7 @@ def gone(data_dir: Path) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as (process, told):
-        assert httpx.get(told["url"] + "/health/ready").status_code == 200
+        assert httpx.get(told["url"] + "/health/ready", timeout=PATIENCE).status_code == 200
         assert len(processes(tmp_path)) >= 2
         process.send_signal(number)
         assert process.wait(PATIENCE) == 0
@@ -107,5 +107,5 @@ def test_with_a_key_it_listens_for_other_machines(tmp_path: Path) -> None:
     )
     key = {"Authorization": f"Bearer {done.stdout.strip()}"}
     with running(tmp_path, "--host", "0.0.0.0") as (_, told):
-        assert httpx.get(told["url"] + "/jobs").status_code == 401
-        assert httpx.get(told["url"] + "/jobs", headers=key).status_code == 200
+        assert httpx.get(told["url"] + "/jobs", timeout=PATIENCE).status_code == 401
+        assert httpx.get(told["url"] + "/jobs", headers=key, timeout=PATIENCE).status_code == 200

@@ -456,7 +456,9 @@ def test_folders_of_dead_workers_are_cleaned_up(workshop: Workshop) -> None:
     assert sorted(scratch.iterdir()) == sorted(kept[1:])
 
 
-def test_a_stored_snapshot_is_one_version_and_of_the_step_it_says(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_stored_snapshot_is_one_version_and_of_the_step_it_says(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     """The trainer replaces its snapshot as fast as it can while it is being stored."""
     job_id = workshop.job()
     program = """

@@ -8,7 +8,7 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from store.states import HELD, TERMINAL, JobState
@@ -134,15 +134,16 @@ class Frozen(Fault):
         began = time.monotonic()
         for pid in sleepers:
             os.kill(pid, signal.SIGSTOP)
+        if _moved_on(world, held)():  # it ended its job in the last moment
+            _awake(sleepers)
+            return None
         time.sleep(LEASE_SECONDS + rng.uniform(1.0, 2.0))
         if len(world.workers) > 1:  # the fence is put to the test once somebody else has the job
             taken = _moved_on(world, held)
             while not taken() and time.monotonic() - began < LONGEST_SLEEP:
                 time.sleep(0.05)
             time.sleep(rng.uniform(0.0, 1.5))
-        for pid in reversed(sleepers):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        _awake(sleepers)
         return Strike(worker, began, _moved_on(world, held))
 
 
@@ -301,6 +302,12 @@ def _busy(world: World, rng: random.Random) -> tuple[str | None, dict[str, int]]
         if held := world.held_by(worker):
             return worker, held
     return None, {}
+
+
+def _awake(sleepers: Sequence[int]) -> None:
+    for pid in reversed(sleepers):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _moved_on(world: World, held: Mapping[str, int]) -> Callable[[], bool]:

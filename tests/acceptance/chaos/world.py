@@ -130,7 +130,10 @@ class World(Deployment):
         """Process, job and fence of what trains for a worker."""
         found = []
         for pid in self.processes[worker].descendants("worker.child"):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+            except OSError:
+                continue  # it has just ended
             if match := ATTEMPT.search(words[-1]):
                 found.append((pid, match[1], int(match[2])))
         return found

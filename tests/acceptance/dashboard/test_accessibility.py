@@ -15,7 +15,7 @@ from tests.acceptance.dashboard.reports import add_fine_tuned
 from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 SERIOUS = ("serious", "critical")
@@ -110,6 +110,7 @@ def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, p
     if phone:
         page.set_viewport_size({"width": 390, "height": 844})
     for name, address in PAGES.items():
+        page.goto("about:blank")  # within one document the page before would still be there
         page.goto(f"{site.url}/{address(ids)}")
         expect(page.locator("main:visible h1")).to_be_visible()
         ready = page.locator(READY.get(name, "main:visible h1")).first

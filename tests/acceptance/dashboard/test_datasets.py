@@ -45,7 +45,7 @@ def test_without_data_sets_it_says_what_to_do(site: Site, page: Page) -> None:
 
 def test_a_data_set_with_its_images(site: Site, page: Page) -> None:
     id = upload(site, "pets")
-    stored = httpx.get(f"{site.url}/datasets/{id}").json()
+    stored = site.ask(f"/datasets/{id}")
     page.goto(f"{site.url}/#/datasets")
     row = page.locator("tbody tr")
     train = sum(stored["splits"]["train"].values())
@@ -81,7 +81,7 @@ def test_hostile_names_are_text_and_deleting_asks_first(site: Site, window: Wind
     assert page.evaluate("window.hacked") is None
     page.get_by_role("button", name="Delete").click()
     page.keyboard.press("Escape")
-    assert httpx.get(f"{site.url}/datasets/{id}").json()["deleted_at"] is None
+    assert site.ask(f"/datasets/{id}")["deleted_at"] is None
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_text("There are no data sets yet.")).to_be_visible()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -58,7 +57,7 @@ def new(site: Site, page: Page) -> None:
 
 
 def stored(site: Site) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = httpx.get(f"{site.url}/datasets").json()["data"]
+    found: list[dict[str, object]] = site.ask("/datasets")["data"]
     return found
 
 

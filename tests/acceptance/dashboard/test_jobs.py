@@ -114,6 +114,8 @@ def test_a_hidden_page_asks_less_often(site: Site, window: Window) -> None:
     page.goto(site.url)
     expect(row(page, "quiet")).to_be_visible()
     asked: list[str] = []
+    with page.expect_response(lambda answer: "/jobs" in answer.url):
+        pass  # with one still under way, the next would come in half a minute
     # The one that was due already; then it waits for half a minute.
     with page.expect_request(lambda request: "/jobs" in request.url):
         page.evaluate("""() => {
@@ -124,7 +126,7 @@ def test_a_hidden_page_asks_less_often(site: Site, window: Window) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(6000)
     assert asked == []
-    with page.expect_request(lambda request: "/jobs" in request.url, timeout=3000):
+    with page.expect_request(lambda request: "/jobs" in request.url, timeout=10_000):
         page.evaluate("""() => {
             window.unseen = false;
             document.dispatchEvent(new Event("visibilitychange"));
@@ -140,9 +142,9 @@ def test_five_thousand_jobs(site: Site, page: Page) -> None:
     expect(names).to_have_count(50)
     page.get_by_role("link", name="Older").click()
     expect(page.get_by_text("Older jobs: 50 jobs on this page")).to_be_visible()
-    seen = set(names.all_text_contents())
+    first = names.first.inner_text()
     page.get_by_role("link", name="Older").click()
-    expect(names.first).not_to_have_text(next(iter(seen)))
+    expect(names.first).not_to_have_text(first)
     page.wait_for_function("() => !document.querySelector('h1').hidden")
     page.go_back()
     page.go_back()

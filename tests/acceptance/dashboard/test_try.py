@@ -52,14 +52,14 @@ def drop_all(page: Page, files: Mapping[str, bytes]) -> None:
 
 def asked(site: Site, content: bytes, **fields: str) -> Any:
     """What the API says of the same image; of a checkpoint, so that it is not remembered."""
-    checkpoint = httpx.get(f"{site.url}/models/digits-production").json()["checkpoint_id"]
+    checkpoint = site.ask("/models/digits-production")["checkpoint_id"]
     files = [("images", ("0.png", content))]
     data = {"checkpoint": checkpoint, "top_k": "10"} | fields
-    return httpx.post(f"{site.url}/predict", files=files, data=data).json()
+    return httpx.post(f"{site.url}/predict", files=files, data=data, timeout=60).json()
 
 
 def remembered(site: Site) -> int:
-    found = httpx.get(f"{site.url}/models/digits-production/calibration").json()
+    found = site.ask("/models/digits-production/calibration")
     return int(found["window"]["predictions"])
 
 
@@ -91,7 +91,7 @@ def test_a_dropped_image_and_its_label(site: Site, page: Page) -> None:
     page.get_by_role("button", name="Give the label").click()
     expect(page.get_by_text(f"Stored: {truth}.")).to_be_visible()
     assert "".join(page.locator(".field-wrong, .error-place").all_text_contents()) == ""
-    found = httpx.get(f"{site.url}/models/digits-production/calibration").json()
+    found = site.ask("/models/digits-production/calibration")
     assert found["window"]["labels"] == 301
 
 
@@ -208,8 +208,8 @@ def test_several_images_in_one_request(site: Site, page: Page) -> None:
     page.get_by_label("What it really shows").fill(digit(HARD)[1])
     page.get_by_role("button", name="Give the label").click()
     expect(page.get_by_text("Stored:")).to_be_visible()
-    found = httpx.get(f"{site.url}/predictions", params={"model": "digits-production", "limit": 2})
-    truths = {each["raw_confidence"]: each["truth"] for each in found.json()["data"]}
+    found = site.ask("/predictions?model=digits-production&limit=2")
+    truths = {each["raw_confidence"]: each["truth"] for each in found["data"]}
     assert truths.pop(one["top"][0]["raw_confidence"])["label"] == digit(HARD)[1]
     assert list(truths.values()) == [None], "only the one that was looked at"
 
