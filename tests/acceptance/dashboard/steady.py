@@ -13,6 +13,9 @@ WATCH = """() => {
 }"""
 DRAWN = """() => new Promise((resolve) =>
     requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve, 50))))"""
+TICKING = """() => [...document.querySelectorAll("p time:not([data-style=at])")]
+    .filter((each) => (each.nextSibling?.textContent ?? "") !== "")
+    .map((each) => each.parentElement.textContent)"""
 TELL = """(besides) => {
     const at = ({ x, y, width, height }) => [x, y, width, height].map(Math.round).join(" ");
     const element = ({ node }) => (node instanceof Element ? node : node?.parentElement);
@@ -47,6 +50,11 @@ def jumps(page: Page, besides: str = "") -> list[str]:
     """
     page.evaluate(DRAWN)
     return [str(each) for each in page.evaluate(TELL, besides)]
+
+
+def ticking(page: Page) -> list[str]:
+    """Sentences in which a moment is told anew with words behind it, which it would push."""
+    return [str(each) for each in page.evaluate(TICKING)]
 
 
 def ask_now(page: Page) -> None:

@@ -177,3 +177,4 @@ def test_pages_come_without_a_jump(site: Site, page: Page) -> None:
         expect(page.locator(f"#main {ready}").first).to_be_visible()
         page.wait_for_timeout(LATER_MS)
         assert steady.jumps(page) == [], address
+        assert steady.ticking(page) == [], address

@@ -5,19 +5,21 @@ import { NONE, duration } from "../core/format.js";
 import { h, setText } from "../core/h.js";
 
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const SHORT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const TICK_MS = 1000;
 
-/** @type {Record<string, (seconds: number) => string>} */
+/** @type {Record<string, (seconds: number, moment: string) => string>} */
 const STYLES = {
   ago: (seconds) => (seconds < 5 ? "just now" : `${coarse(seconds)} ago`),
   age: coarse,
   for: (seconds) => duration(Math.max(1, seconds)),
+  at: (_, moment) => SHORT.format(new Date(moment)),
 };
 
 /**
- * A moment.
+ * A moment. Amid a sentence it is to stand still: `at`.
  * @param {string | null | undefined} moment ISO 8601
- * @param {"ago" | "age" | "for"} [style] `3 min ago`, `3 min`, `3 min 12 s`
+ * @param {"ago" | "age" | "for" | "at"} [style] `3 min ago`, `3 min`, `3 min 12 s`, `30 Nov 2026, 06:12`
  * @returns {HTMLElement}
  */
 export function time(moment, style = "ago") {
@@ -44,7 +46,7 @@ function coarse(seconds) {
 /** @param {Element} element */
 function tick(element) {
   const moment = element.getAttribute("datetime") ?? "";
-  setText(element, STYLES[element.getAttribute("data-style") ?? "ago"](since(moment)));
+  setText(element, STYLES[element.getAttribute("data-style") ?? "ago"](since(moment), moment));
 }
 
 setInterval(() => {

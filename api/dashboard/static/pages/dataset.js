@@ -32,7 +32,7 @@ export async function open({ params, query, signal }) {
   const parts = tabs(
     "Parts of the data set",
     [
-      { name: "samples", title: "Images", panel: h("div", {}, dataset.deleted_at ? h("p", {}, "Its images were deleted ", time(dataset.deleted_at), ".") : samples(dataset, signal)) },
+      { name: "samples", title: "Images", panel: h("div", {}, dataset.deleted_at ? h("p", {}, "Its images were deleted ", time(dataset.deleted_at, "at"), ".") : samples(dataset, signal)) },
       { name: "classes", title: "Classes", panel: h("div", {}, classes(dataset)) },
     ],
     (tab) => go(link("dataset", { id: dataset.id }, tab === "samples" ? {} : { tab }), { replace: true }),

@@ -28,8 +28,8 @@ export function evidence() {
       replace(drawing, parts(test));
       replace(
         small,
-        test.labels === 0 ? "No labels yet: give some, chosen by anything but whether the answer was right. " : [`${number(test.labels)} labels since `, time(test.begun_at, "ago"), ". "],
-        test.rejected && ["Rejected ", time(test.rejected_at), test.finding ? `: ${test.finding}. ` : ". "],
+        test.labels === 0 ? "No labels yet: give some, chosen by anything but whether the answer was right. " : [`${number(test.labels)} labels since `, time(test.begun_at, "at"), ". "],
+        test.rejected && ["Rejected ", time(test.rejected_at, "at"), test.finding ? `: ${test.finding}. ` : ". "],
         `While confidences are true, the alarm is ever reached with a probability of at most ${percent(test.alpha, 0)}, however often one looks.`,
       );
     },

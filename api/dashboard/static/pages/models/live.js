@@ -50,7 +50,7 @@ export function live(alias, onWindow) {
           "div",
           { class: "error-box" },
           h("div", { class: "error-text" },
-            h("p", {}, h("strong", {}, "Alert: "), `its confidences do not hold${open.finding ? `, ${open.finding}` : ""}. Raised `, time(open.raised_at), ` after ${number(open.labels)} labels.`),
+            h("p", {}, h("strong", {}, "Alert: "), `its confidences do not hold${open.finding ? `, ${open.finding}` : ""}. Raised `, time(open.raised_at, "at"), ` after ${number(open.labels)} labels.`),
             h("p", { class: "muted" }, "Recalibrate on the labels, or go back to what it pointed to before; either resolves it. Where accuracy fell, only training on the new images helps."))),
     );
   }
