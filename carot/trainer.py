@@ -164,7 +164,6 @@ def fit(
         scaler.update()
         method.after_step(step)
         state.step = step + 1
-        watch()
         times.append(time.monotonic())
         per_second = (len(times) - 1) / max(times[-1] - times[0], 1e-9)
         reporter.report(
@@ -180,6 +179,7 @@ def fit(
                 eta_seconds=(total - state.step) / per_second,
             )
         )
+        watch()  # behind the report: a stop that comes meanwhile leaves a snapshot of this step
         if state.step % every == 0 or state.step == total:
             snapshot()
     model.module.eval()

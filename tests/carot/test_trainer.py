@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from carot.encoder import StepEncoder
 from carot.errors import CheckpointError, Interrupted, TrainingError
+from carot.events import SnapshotSaved, StepDone
 from carot.methods import build_method
 from carot.models import MAX_LOG_SCALE
 from carot.prompts import Captions
@@ -71,6 +73,28 @@ def test_a_run_stopped_where_the_probe_ends_goes_on(stop_after: int, tmp_path: P
     """Its probe has 4 steps: image tower and optimizer know nothing of each other before."""
     method = LpFtMethod(probe_fraction=4 / 15)
     check_resumed_run(method, stop_after, tmp_path)
+
+
+class Told:
+    """A watcher that is told to stop while it looks behind the third step."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {}
+
+    def after_step(self, done: int, total: int) -> None:
+        if done == 3:
+            raise Interrupted("told to stop")
+
+
+def test_a_snapshot_comes_behind_the_report_of_its_step(tmp_path: Path) -> None:
+    """Whoever keeps both has no gap in the curves, wherever the run is stopped."""
+    run = Run(tmp_path, FlypMethod())
+    with pytest.raises(Interrupted):
+        run.fit(watcher=Told())
+    *_, last, saved = run.events
+    assert isinstance(saved, SnapshotSaved)
+    assert isinstance(last, StepDone)
+    assert saved.step == last.step == 3
 
 
 def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:

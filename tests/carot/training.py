@@ -15,7 +15,7 @@ from carot.methods import Method, build_method
 from carot.models import ClipModel
 from carot.prompts import Captions
 from carot.specs import CarotMethod, TeacherSpec, TrainingSpec
-from carot.trainer import FitResult, fit
+from carot.trainer import FitResult, Watcher, fit
 from tests.carot.tiny import tiny_model, write_images
 
 CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
@@ -51,7 +51,9 @@ class Run:
     def report(self, event: AnyEvent) -> None:
         self.events.append(event)
 
-    def fit(self, stop_after: int | None = None, run: str = "run") -> FitResult:
+    def fit(
+        self, stop_after: int | None = None, run: str = "run", watcher: Watcher | None = None
+    ) -> FitResult:
         torch.manual_seed(self.spec.seed)
 
         def should_stop() -> bool:
@@ -67,6 +69,7 @@ class Run:
             snapshot_folder=self.root / "snapshot",
             run=run,
             should_stop=should_stop,
+            watcher=watcher,
         )
 
     def weights(self) -> dict[str, torch.Tensor]:
