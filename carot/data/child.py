@@ -59,7 +59,8 @@ class Child:
     @property
     def pid(self) -> int | None:
         """The process's id while there is one."""
-        return self._process.pid if self._process is not None else None
+        process = self._process
+        return process.pid if process is not None else None
 
     def retire(self) -> None:
         """End the process whatever it does, and start no other: whoever waits sees it die."""
@@ -113,7 +114,7 @@ class Child:
             grace: seconds to wait first.
         """
         with self._ending:
-            process, self._process = self._process, None
+            process = self._process
             if process is None:
                 return None
             try:
@@ -122,6 +123,8 @@ class Child:
                 process.kill()
                 process.wait()
                 return None
+            finally:
+                self._process = None  # until now `retire` can cut the grace short
 
 
 def did_not_start(code: int | None) -> DecoderFailure:

@@ -69,14 +69,14 @@ class Decoder(Child):
         self._loop = asyncio.get_running_loop()
         ours = self._launch()
         try:
-            self._link = await asyncio.open_connection(sock=ours, limit=BUFFER_BYTES)
+            link = self._link = await asyncio.open_connection(sock=ours, limit=BUFFER_BYTES)
         except BaseException:
             ours.close()
             await self._stop()
             raise
         try:
             async with asyncio.timeout(START_SECONDS):
-                ready = await self._link[0].read(1)
+                ready = await link[0].read(1)
         except OSError:  # a timeout is one
             ready = b""
         except BaseException:

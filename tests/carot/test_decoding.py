@@ -61,6 +61,9 @@ class Blocking:
     def decode(self, content: bytes, name: str, fit: Fit | None = None) -> Image.Image:
         return self._loop.run(self._decoder.decode(content, name, fit)).image()
 
+    def end(self, grace: float) -> None:
+        self._decoder._end(grace)
+
     def shut(self) -> None:
         self._decoder.close()
 
@@ -263,6 +266,33 @@ def test_a_closed_decoder_starts_nothing(decoder: Blocking) -> None:
     decoder.shut()
     with pytest.raises(DecoderFailure):
         decoder.decode(encoded(noise(8, 8)), "x")
+
+
+def test_closing_cuts_short_what_another_thread_grants(decoder: Blocking) -> None:
+    decoder.start()
+    pid = decoder.pid
+    granting = threading.Thread(target=decoder.end, args=(60.0,))
+    granting.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    decoder.shut()
+    assert time.monotonic() - began < 30
+    granting.join()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_closing_while_it_starts_says_so(
+    decoder: Blocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeout = asyncio.timeout
+
+    def closed(seconds: float) -> asyncio.Timeout:
+        decoder.shut()  # as another thread may, when there is a connection
+        return timeout(seconds)
+
+    monkeypatch.setattr(asyncio, "timeout", closed)
+    with pytest.raises(DecoderFailure):
+        decoder.start()
 
 
 def test_closing_waits_for_a_thread_that_reaps_the_child(
