@@ -179,8 +179,9 @@ class Attempt:
         except StaleFence:
             raise
         except Exception as error:
-            log.exception("snapshot_not_kept", step=event.step)
-            self._warn("snapshot_not_kept", f"the snapshot of step {event.step}: {error}")
+            step = self._stored_step
+            log.exception("snapshot_not_kept", step=step)
+            self._warn("snapshot_not_kept", f"the snapshot of step {step}: {error}")
 
     def _has_curves_of(self, snapshot: Linked, *, ended: bool) -> bool:
         """Have the curves up to a snapshot in the database, before it is there itself.
