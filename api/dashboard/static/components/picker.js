@@ -58,7 +58,7 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
     h("input", {
       class: "input", type: "text", role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": `${id}-list`,
       "aria-describedby": `${id}-note`, autocomplete: "off", spellcheck: "false", placeholder: none, maxlength: 200,
-      on: { click: () => open(""), input: typed, keydown: pressed, blur: left, focus: () => input.select() },
+      on: { click: () => list.hidden && open(""), input: typed, keydown: pressed, blur: left, focus: () => input.select() },
     })
   );
   const list = h("div", { class: "picker-list", role: "listbox", id: `${id}-list`, "aria-label": "Found", hidden: true, on: { mousedown: (/** @type {Event} */ event) => event.preventDefault() } });

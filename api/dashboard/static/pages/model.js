@@ -56,7 +56,9 @@ export async function open({ params, query, signal }) {
   async function show() {
     log.update(model);
     try {
-      const made = await checkpoint(model.checkpoint_id);
+      const mine = model;
+      const made = await checkpoint(mine.checkpoint_id);
+      if (mine !== model) return; // it was moved meanwhile, and is shown by that
       target.update(figures(model, made));
       await Promise.all([kept.look(model), moves.look(model)]);
       replace(failed);
