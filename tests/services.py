@@ -236,7 +236,7 @@ def _await_recovery(url: str) -> None:
             psycopg.connect(url).close()
         except psycopg.OperationalError:
             if time.monotonic() >= deadline:
-                raise
+                raise Unavailable("postgres does not come to serve") from None
             time.sleep(0.05)
         else:
             return

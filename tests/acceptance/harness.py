@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,9 +25,8 @@ from cli.client import TERMINAL, Client, Document
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORTS = iter(range(10000 + WORKER % 4 * 5000, 15000 + WORKER % 4 * 5000))
-"""Those of this test process, each given away once."""
+PORTS = iter(random.SystemRandom().sample(range(11000, 32000), 5000))
+"""Those of this test process, each given away once; browsers refuse some below."""
 CLASSES = ("zero", "one", "four")
 EACH = {"train": 12, "validation": 4, "calibration": 8, "test": 8}
 
@@ -222,7 +222,7 @@ def write_digits(path: Path, *, spoil: Callable[[bytes], bytes] | None = None) -
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody else takes before it is bound.
+    """A port of the loopback interface that hardly anybody takes before it is bound.
 
     The system gives away those from 32768 on by itself, to whoever connects or has no wish.
     """

@@ -8,6 +8,7 @@ import io
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.acceptance.dashboard import steady
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import HOSTILE
 from tests.acceptance.dashboard.serving import models, name_model, new_checkpoint
@@ -133,8 +134,12 @@ def test_an_answer_from_before_a_move_does_not_undo_it(site: Site, page: Page) -
             held.append(route)
 
     page.route("**/calibration*", late)
-    with page.expect_response(lambda answer: answer.url.endswith("/models/digits-new")):
-        pass  # of where the model points now; the page waits for the other answer as well
+    with (
+        page.expect_response(lambda answer: answer.url.endswith("/models/digits-new")),
+        page.expect_request("**/calibration*"),
+    ):
+        steady.ask_now(page)
+    assert held, "where the model points is known; the page waits for the other answer as well"
     page.get_by_role("button", name=f"Promote {ids['old']}").click()
     page.get_by_role("button", name="Move it").click()
     expect(page.locator(".target")).to_contain_text(ids["old"])
