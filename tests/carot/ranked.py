@@ -244,7 +244,7 @@ def stop_while_it_chooses(ranks: Ranks, spec: FinetuneSpec, folder: Path) -> Non
         # Asked before each of 4 steps, and then before each batch of the selection split.
         execute(spec, folder, listener, should_stop=lambda: next(asked) > 4, ranks=ranks)
     except Interrupted:
-        assert len(listener.steps()) == 3
+        assert len(listener.steps()) == 4
         assert listener.types()[-1] == "snapshot_saved"
         assert "candidate_measured" not in listener.types()
     else:
