@@ -120,6 +120,18 @@ def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> 
     expect(page.get_by_role("alert").filter(has_text="Not recalibrated")).to_be_visible()
 
 
+def test_a_checkpoint_that_comes_late_is_shown_all_the_same(site: Site, page: Page) -> None:
+    ids = models(site)
+    held: list[Route] = []
+    page.route(f"**/checkpoints/{ids['made']}", lambda route: held.append(route))  # noqa: PLW0108
+    with page.expect_event("requestfinished", lambda request: "/calibration?" in request.url):
+        page.goto(f"{site.url}/#/models/digits-new")
+    page.wait_for_timeout(300)  # what it says is taken
+    for route in held:
+        route.continue_()
+    expect(page.locator(".target")).to_contain_text(ids["made"])
+
+
 def test_an_answer_from_before_a_move_does_not_undo_it(site: Site, page: Page) -> None:
     ids = models(site)
     page.goto(f"{site.url}/#/models/digits-new?tab=history")

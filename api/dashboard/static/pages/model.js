@@ -77,8 +77,10 @@ export async function open({ params, query, signal }) {
       ]);
       if (changes !== before) return; // what was asked before a change does not undo it
       const moved = JSON.stringify(told.data) !== JSON.stringify(model);
-      model = told.data;
-      if (moved) show();
+      if (moved) {
+        model = told.data;
+        show();
+      }
       now.update(found.data);
       const said = verdict(found.data);
       if (JSON.stringify(said) !== shown) {
