@@ -55,8 +55,11 @@ class Blocking:
     def is_retired(self) -> bool:
         return self._decoder._retired
 
-    def start(self) -> None:
+    def start(self) -> int:
+        """The child's process id."""
         self._loop.run(self._decoder.start())
+        assert self.pid is not None
+        return self.pid
 
     def decode(self, content: bytes, name: str, fit: Fit | None = None) -> Image.Image:
         return self._loop.run(self._decoder.decode(content, name, fit)).image()
@@ -179,9 +182,7 @@ def test_the_largest_image_fits_into_what_is_given_by_default() -> None:
 
 def test_an_image_that_takes_too_long_is_given_up() -> None:
     hasty = Blocking(DecodeLimits(seconds=2))
-    hasty.start()
-    pid = hasty.pid
-    assert pid is not None
+    pid = hasty.start()
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(UnreadableImage, match="longer than 2 seconds"):
         hasty.decode(encoded(noise(8, 8)), "x")
@@ -193,9 +194,7 @@ def test_an_image_that_takes_too_long_is_given_up() -> None:
 def test_a_child_that_dies_at_work_costs_one_image(
     decoder: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder.start()
-    pid = decoder.pid
-    assert pid is not None
+    pid = decoder.start()
     exchange = Decoder._exchange
 
     async def killed(child: Decoder, content: bytes, fit: Fit | None) -> Pixels | str:
@@ -211,9 +210,7 @@ def test_a_child_that_dies_at_work_costs_one_image(
 
 
 def test_a_child_that_dies_idle_costs_nothing(decoder: Blocking) -> None:
-    decoder.start()
-    pid = decoder.pid
-    assert pid is not None
+    pid = decoder.start()
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert decoder.decode(encoded(noise(8, 8)), "y").size == (8, 8)
@@ -269,8 +266,7 @@ def test_a_closed_decoder_starts_nothing(decoder: Blocking) -> None:
 
 
 def test_closing_cuts_short_what_another_thread_grants(decoder: Blocking) -> None:
-    decoder.start()
-    pid = decoder.pid
+    pid = decoder.start()
     granting = threading.Thread(target=decoder.end, args=(60.0,))
     granting.start()
     time.sleep(0.1)
@@ -299,9 +295,7 @@ def test_closing_waits_for_a_thread_that_reaps_the_child(
     decoder: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event loop sees a child die, and has a thread reap it, while another closes."""
-    decoder.start()
-    pid = decoder.pid
-    assert pid is not None
+    pid = decoder.start()
     reaping, wait = threading.Event(), subprocess.Popen.wait
 
     def slow(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:

@@ -2,8 +2,6 @@
 
 import json
 import textwrap
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ from sqlalchemy import select
 
 from carot.reports import Report
 from store.aliases import get_alias
-from store.artifacts import ArtifactStore
 from store.artifacts.rows import commit
 from store.bundles import pack
 from store.checkpoints import get_checkpoint
@@ -22,6 +19,7 @@ from store.reports import get_report
 from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Checkpoint, Job
 from tests.worker.conftest import Workshop
+from tests.worker.stores import Counting
 from worker.trainer_process import MAX_LINE
 
 pytestmark = pytest.mark.slow
@@ -45,21 +43,6 @@ def method(name):
     card = Path("checkpoint/classifier.json")
     card.write_text(json.dumps(json.loads(card.read_text()) | {"method": name}))
 """
-
-
-class CountedStore:
-    """A store that counts how often each artifact is read."""
-
-    def __init__(self, inner: ArtifactStore) -> None:
-        self._inner = inner
-        self.opened: Counter[str] = Counter()
-
-    def open(self, key: str, *arguments: Any) -> Iterator[bytes]:
-        self.opened[key] += 1
-        return self._inner.open(key, *arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 def checkpoints(workshop: Workshop, count: int) -> list[dict[str, str]]:
@@ -141,7 +124,7 @@ def test_an_interpolation_makes_a_checkpoint_and_a_long_report(
     workshop: Workshop, dataset: str
 ) -> None:
     [model] = checkpoints(workshop, 1)
-    store = CountedStore(workshop.artifacts)
+    store = Counting(workshop.artifacts)
     workshop.artifacts = store
     program = f"""
     assert spec["model"] == spec["start"]

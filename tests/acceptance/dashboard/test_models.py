@@ -123,7 +123,11 @@ def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> 
 def test_a_checkpoint_that_comes_late_is_shown_all_the_same(site: Site, page: Page) -> None:
     ids = models(site)
     held: list[Route] = []
-    page.route(f"**/checkpoints/{ids['made']}", lambda route: held.append(route))  # noqa: PLW0108
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"**/checkpoints/{ids['made']}", hold)
     with page.expect_event("requestfinished", lambda request: "/calibration?" in request.url):
         page.goto(f"{site.url}/#/models/digits-new")
     page.wait_for_timeout(300)  # what it says is taken

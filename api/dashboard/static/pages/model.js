@@ -43,11 +43,8 @@ export async function open({ params, query, signal }) {
   );
   parts.select(query.get("tab") ?? "live");
 
-  let changes = 0;
-
   /** The model points elsewhere. @param {any} changed */
   function take(changed) {
-    changes += 1;
     model = changed;
     show();
     poller.soon();
@@ -70,12 +67,12 @@ export async function open({ params, query, signal }) {
   let shown = "";
   const poller = poll(
     async () => {
-      const before = changes;
+      const before = model;
       const [told, found] = await Promise.all([
         get(path`/models/${alias}`, { signal }),
         get(path`/models/${alias}/calibration`, { query: { last: now.size.value }, signal }),
       ]);
-      if (changes !== before) return; // what was asked before a change does not undo it
+      if (model !== before) return; // what was asked before a change does not undo it
       const moved = JSON.stringify(told.data) !== JSON.stringify(model);
       if (moved) {
         model = told.data;
