@@ -11,9 +11,9 @@ from types import FrameType
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.access.exposure import has_keys, is_loopback, refusal
 from api.app import create_app
 from api.context import Context
-from api.exposure import has_keys, is_loopback, refusal
 from api.settings import ApiSettings
 from store import logs
 

@@ -1,4 +1,4 @@
-"""The application: its parts, its middleware, its routes, its OpenAPI document."""
+"""The application: its subjects, its middleware, its routes, its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,78 +11,76 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 
-from api import openapi, problems
-from api.callers import OpenRoutes
+import api.access.keys
+import api.access.sessions
+import api.comparisons.routes
+import api.dashboard.routes
+import api.datasets.routes
+import api.jobs.event_stream
+import api.jobs.predictions
+import api.jobs.routes
+import api.models.checkpoints
+import api.models.routes
+import api.monitoring.labels
+import api.monitoring.routes
+import api.operations.routes
+import api.predict.records
+import api.predict.routes
+import api.presets.routes
+import api.protocol_v2.routes
+import api.reports.routes
+import api.webhooks.routes
+import api.workers.routes
+from api import openapi
+from api.access.authentication import Authentication, AuthenticationMiddleware
+from api.access.callers import OpenRoutes
+from api.access.state import AccessState
 from api.context import Context
-from api.door import Door, DoorCheck
-from api.doorbell import Doorbell
-from api.hosts import Hosts
-from api.inference.cache import CheckpointCache
-from api.inference.defaults import best_batch, best_wait, models_share
-from api.inference.engine import Engine
-from api.live import Live
-from api.measures import Measures
-from api.middleware import BodyLimit, RequestContext
-from api.pointings import Pointings
-from api.rates import Rates
-from api.readiness import Readiness
-from api.recorder import Recorder
-from api.routes import (
-    calibrations,
-    checkpoints,
-    comparisons,
-    dashboard,
-    datasets,
-    health,
-    inference,
-    job_predictions,
-    jobs,
-    keys,
-    labels,
-    models,
-    predictions,
-    presets,
-    records,
-    reports,
-    session,
-    streams,
-    webhooks,
-    workers,
-)
+from api.dashboard.files import Dashboard
+from api.datasets.state import DatasetsState
+from api.jobs.state import JobsState
+from api.models.state import ModelsState
+from api.monitoring.state import MonitoringState
+from api.operations.state import OperationsState
+from api.predict.state import PredictionsState
+from api.reports.state import ReportsState
 from api.settings import ApiSettings
-from api.uploads import clean_scratch
-from api.versions import Versions
-from api.webhooks.addresses import Allowed
+from api.web import problems
+from api.web.addresses import Allowed
+from api.web.measures import RequestMeasures
+from api.web.middleware import BodyLimit, RequestContext
+from api.web.uploads import clean_scratch
+from api.web.version import version
 from api.webhooks.sender import Sender
+from api.webhooks.state import WebhooksState
 from api.webhooks.targets import Targets
-from carot.data.decoding import DecodeLimits
 from store import logs
 from store.artifacts import open_store
 from store.database import Database
 from store.settings import Settings
 from store.sweeper import Sweeper
 
-NOUNS = (
-    predictions,  # first, since routes are tried in this order
-    inference,
-    datasets,
-    jobs,
-    job_predictions,
-    streams,
-    presets,
-    checkpoints,
-    comparisons,
-    reports,
-    models,
-    calibrations,
-    labels,
-    records,
-    webhooks,
-    workers,
-    keys,
-    session,
-    health,
-    dashboard,
+ROUTERS = (
+    api.predict.routes.router,  # first, since routes are tried in this order
+    api.protocol_v2.routes.router,
+    api.datasets.routes.router,
+    api.jobs.routes.router,
+    api.jobs.predictions.router,
+    api.jobs.event_stream.router,
+    api.presets.routes.router,
+    api.models.checkpoints.router,
+    api.comparisons.routes.router,
+    api.reports.routes.router,
+    api.models.routes.router,
+    api.monitoring.routes.router,
+    api.monitoring.labels.router,
+    api.predict.records.router,
+    api.webhooks.routes.router,
+    api.workers.routes.router,
+    api.access.keys.router,
+    api.access.sessions.router,
+    api.operations.routes.router,
+    api.dashboard.routes.router,
 )
 MULTIPART_ROOM = 1 << 16
 STRANGERS_BYTES = 1 << 12
@@ -98,25 +96,30 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     chosen = _api_settings(settings)
     if settings is None:
         logs.configure("api", chosen.log_level, chosen.log_format)
-    context = _context(chosen, Measures())
-    door = Door(context.database, context.rates, context.hosts, insecure=chosen.insecure)
+    database = Database(chosen.database_url)
+    context = Context(chosen, database, open_store(chosen, database))
+    measures = RequestMeasures(context.registry)
+    access = AccessState(context)
+    authentication = Authentication(database, access.rates, access.hosts, insecure=chosen.insecure)
     app = FastAPI(
         title="CaRot",
         summary="Calibrated fine-tuning of CLIP models, and calibrated predictions.",
-        version=openapi.version(),
+        version=version(),
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        middleware=_middleware(chosen, context, door),
+        middleware=_middleware(context, measures, authentication),
         separate_input_output_schemas=True,
     )
     app.state.context = context
-    app.state.door = door
+    app.state.authentication = authentication
+    app.state.access = access
+    _add_subjects(app, context)
     problems.install(app)
-    for noun in NOUNS:
-        app.include_router(noun.router)
-    door.open_routes = OpenRoutes(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    authentication.open_routes = OpenRoutes(app)
     openapi.install(app)
     return app
 
@@ -129,58 +132,24 @@ def _api_settings(settings: Settings | None) -> ApiSettings:
     return ApiSettings(**settings.model_dump())
 
 
-def _context(settings: ApiSettings, measures: Measures) -> Context:
-    database = Database(settings.database_url)
-    artifacts = open_store(settings, database)
-    cache = CheckpointCache(settings, database, artifacts)
-
-    def memory_bytes() -> int:
-        return settings.predict_memory_bytes or models_share(settings.device)
-
-    def batch() -> int:
-        return settings.predict_batch or best_batch(settings.device)
-
-    def wait_seconds(pass_seconds: float) -> float:
-        chosen = settings.predict_wait_seconds
-        return best_wait(settings.device, pass_seconds) if chosen is None else chosen
-
-    engine = Engine(
-        cache.load,
-        memory_bytes=memory_bytes,
-        batch=batch,
-        wait_seconds=wait_seconds,
-        capacity=settings.predict_queue,
-        deadline_seconds=settings.predict_deadline_seconds,
-        decoders=settings.decode_processes,
-        decoding=DecodeLimits(settings.decode_memory_bytes, settings.decode_seconds),
-        on_batch=measures.batch,
-        on_wait=measures.wait_seconds.observe,
-        on_load=measures.load,
-    )
-    targets = Targets(Allowed.of(settings.webhook_allow))
-    rates = Rates(settings.rate_per_minute, settings.failures_per_minute)
-    hosts = Hosts(settings.allowed_hosts, settings.host)
-    doorbell = Doorbell(settings)
-    readiness = Readiness(database, doorbell, settings.data_dir, settings.min_free_bytes)
-    return Context(
-        settings,
-        database,
-        artifacts,
-        doorbell,
-        engine,
-        measures,
-        targets,
-        rates,
-        hosts,
-        readiness,
-        Recorder(database, artifacts, measures.registry),
-        Versions(database, cache),
-        Live(database),
-        Pointings(database),
-    )
+def _add_subjects(app: FastAPI, context: Context) -> None:
+    """What the requests about each subject share, under its name; a later one may use earlier."""
+    jobs, datasets, models = JobsState(context), DatasetsState(context), ModelsState(context)
+    predictions = PredictionsState(context, models)
+    monitoring = MonitoringState(context, predictions)
+    app.state.jobs, app.state.datasets, app.state.models = jobs, datasets, models
+    app.state.predictions, app.state.monitoring = predictions, monitoring
+    app.state.reports = ReportsState(context, datasets)
+    app.state.operations = OperationsState(context, jobs, monitoring)
+    app.state.webhooks = WebhooksState(context)
+    app.state.dashboard = Dashboard()
 
 
-def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Middleware]:
+def _middleware(
+    context: Context, measures: RequestMeasures, authentication: Authentication
+) -> list[Middleware]:
+    settings = context.settings
+
     def limit_for(path: str, media_type: str) -> int:
         match path.rstrip("/"):
             case "/datasets" if media_type != "application/json":
@@ -194,8 +163,8 @@ def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Mid
         return min(settings.max_json_bytes, settings.max_body_bytes)
 
     return [
-        Middleware(RequestContext, measures=context.measures, draining=context.leaving),
-        Middleware(DoorCheck, door=door),
+        Middleware(RequestContext, measures=measures, draining=context.leaving),
+        Middleware(AuthenticationMiddleware, authentication=authentication),
         Middleware(BodyLimit, limit_for=limit_for, pause_seconds=settings.body_pause_seconds),
     ]
 
@@ -203,10 +172,11 @@ def _middleware(settings: ApiSettings, context: Context, door: Door) -> list[Mid
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     context: Context = app.state.context
+    notifier = app.state.jobs.notifier
     with suppress(SQLAlchemyError):  # else it looks again at the first request
-        await to_thread.run_sync(app.state.door.look)
-    await to_thread.run_sync(context.doorbell.prepare)
-    sweeper = Sweeper(context.database, context.settings, context.doorbell.ring)
+        await to_thread.run_sync(app.state.authentication.look)
+    await to_thread.run_sync(notifier.prepare)
+    sweeper = Sweeper(context.database, context.settings, notifier.notify)
     # Its own look-ups: whoever makes webhooks with names that hang holds up no sending.
     targets = Targets(Allowed.of(context.settings.webhook_allow))
     sender = Sender(context.database, context.settings, targets)
@@ -218,12 +188,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     finally:
         sender.stop()
         sweeper.stop()
-        for each in (targets, context.targets):
-            each.close()
-        context.engine.close()
-        context.recorder.close()
-        context.pointings.close()
-        app.state.door.close()
-        context.thumbnails.close()
-        context.doorbell.close()
+        targets.close()
+        for name in ("webhooks", "predictions", "models"):
+            getattr(app.state, name).close()
+        app.state.authentication.close()
+        for name in ("datasets", "jobs"):
+            getattr(app.state, name).close()
         context.database.close()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api.callers import COOKIE, CSRF_HEADER, declared_scopes, is_open
-from api.problems import MEDIA_TYPE, ProblemDocument
+from api.access.callers import COOKIE, CSRF_HEADER, declared_scopes, is_open
+from api.web.problems import MEDIA_TYPE, ProblemDocument
 
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
 PROBLEM = {"description": "A problem, as RFC 9457 describes it.", "content": CONTENT}
@@ -60,14 +58,6 @@ SCHEMES = {
     },
 }
 NAMES = {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
-
-
-def version() -> str:
-    """The version of the installed package."""
-    try:
-        return installed("carot")
-    except PackageNotFoundError:
-        return "0"
 
 
 def install(app: FastAPI) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from api.webhooks.addresses import Allowed
+from api.web.addresses import Allowed
 from store.settings import Settings
 
 

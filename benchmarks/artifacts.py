@@ -139,7 +139,7 @@ class Service:
         from carot.specs import FinetuneSpec
         from store.artifacts.rows import commit, store_pending
         from store.ids import new_id
-        from store.jobs import create_job
+        from store.jobs.jobs import create_job
         from store.tables import DEFAULT_PROJECT, Checkpoint
 
         stored = store_pending(
@@ -174,14 +174,14 @@ class Service:
         assert count == size * MIB
 
     def _backup(self) -> None:
-        from store.backup import save_backup
+        from store.backup.backup import save_backup
 
         save_backup(self.database, self.artifacts, self.folder / "carot.tar")
 
     def _restore(self) -> None:
         from store.artifacts.folder import FolderBlobs
+        from store.backup.restore import read_backup
         from store.database import Database
-        from store.restore import read_backup
 
         target = self.folder / f"restored{self._turn}"
         database = Database(f"sqlite:///{target / 'carot.db'}")

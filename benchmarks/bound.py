@@ -2,8 +2,8 @@
 
     python benchmarks/bound.py [--quick] [--json FILE] [--plot FILE] [--shift FILE] [--page FILE]
 
-The bound's two terms that can be measured (see `carot/bound.py`) are 1 / sigma_min of the
-representation and the ID calibration error. Part (a) is the paper's toy experiment, 111 small
+The bound's two terms that can be measured (see `carot/evaluation/bound.py`) are 1 / sigma_min of
+the representation and the ID calibration error. Part (a) is the paper's toy experiment, 111 small
 networks on drawn features: `benchmarks/bound_toy.py` tells what the paper leaves open and how it
 was decided. Prints means by objective, then for each term, and for both together, Pearson's r and
 Spearman's rho with the error under shift, and 95 % bootstrap intervals over models.

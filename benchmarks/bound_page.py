@@ -66,7 +66,7 @@ def _sections(document: Mapping[str, Any]) -> Iterator[str]:
             "what the pick turns out to be under shift (means over groups of candidates). "
             "`random`: the mean over all candidates; `oracle`: the best under shift, which no rule "
             "can see. "
-            "`bound` is the rule of that name in `carot.selection`."
+            "`bound` is the rule of that name in `carot.evaluation.selection`."
         )
         yield _choice_table(part["choices"])
 

@@ -37,9 +37,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carot.bound import bound_terms
-from carot.calibration.metrics import top_label, top_label_ece
-from carot.losses import orthogonality
+from carot.calibration.metrics.metrics import top_label, top_label_ece
+from carot.evaluation.bound import bound_terms
+from carot.training.losses import orthogonality
 
 MEAN, FLIPS = 0.1, 0.15
 FEATURES, SHIFTED, HALVED = 1000, slice(0, 400), slice(400, 800)

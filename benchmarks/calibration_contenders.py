@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from carot.calibration.metrics import expected_calibration_error
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.metrics.metrics import expected_calibration_error
 
 BINS = 15
 BATCH = 512

@@ -21,8 +21,8 @@ import yaml
 from rich.console import Console
 
 from benchmarks.provenance import write_results
+from carot.evaluation.reports import DatasetReport, Report
 from carot.events import Silent
-from carot.reports import DatasetReport, Report
 from carot.run import execute
 from carot.specs import FinetuneSpec
 from cli.tables import report_table

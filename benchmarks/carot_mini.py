@@ -11,9 +11,11 @@ import argparse
 import json
 from pathlib import Path
 
-from carot.data.shifts import SEVERITIES
-from carot.mini import MODEL_FOLDER
+from carot.data.shifts.shifts import SEVERITIES
 from carot.mini.evaluate import load_mini, measure
+from carot.models.mini import (
+    MODEL_FOLDER,
+)
 
 
 def main() -> None:

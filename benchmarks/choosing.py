@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.correlations import Correlation, correlate
 from benchmarks.shift_tables import row_of
-from carot.selection import Judgement, score
+from carot.evaluation.selection import Judgement, score
 
 TERMS = {
     "sigma_min": "σ_min",

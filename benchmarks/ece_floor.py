@@ -30,7 +30,7 @@ from torch import Tensor
 
 from benchmarks.plots import panels, save_svg
 from benchmarks.provenance import write_results
-from carot.calibration.metrics import PAPER_BATCH, PAPER_BINS, batch_mean_ece, top_label_ece
+from carot.calibration.metrics.metrics import PAPER_BATCH, PAPER_BINS, batch_mean_ece, top_label_ece
 
 BATCHES = (64, 128, 256, 512, 1024)
 GAPS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15)

@@ -41,7 +41,7 @@ from benchmarks.monitor_recalibration import recalibrations
 from benchmarks.monitor_streams import ConstantStakes, OurTest, Pool, first_alarms
 from benchmarks.provenance import write_results
 from benchmarks.shift_suite import ID
-from carot.calibration.e_process import ALPHA, EProcess
+from carot.calibration.monitoring.e_process import ALPHA, EProcess
 
 HORIZON = 5000
 GAPS = (0.02, 0.05, 0.1)

@@ -20,10 +20,10 @@ from torch import Tensor
 import cli
 from benchmarks.shift_runs import HEAD, Run
 from benchmarks.shift_suite import ID, SEVERITIES, START, Images, Suite, run, suite
-from carot.calibration.calibrator import TemperatureCalibrator
-from carot.calibration.live import LiveAccuracy, Watched, live_accuracy
-from carot.calibration.temperature import fit_temperature
-from carot.models import load_model
+from carot.calibration.calibrators.calibrator import TemperatureCalibrator
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.monitoring.live import LiveAccuracy, Watched, live_accuracy
+from carot.models.clip import load_model
 from carot.specs.presets import preset
 
 ZERO_SHOT, FINE_TUNED = "zero_shot", "fine_tuned"

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from benchmarks.monitor_answers import Answers, Model, standard_error
 from benchmarks.shift_suite import ID
-from carot.calibration.likelihood import negative_log_likelihood
-from carot.calibration.recalibration import Recalibration, recalibrate
+from carot.calibration.metrics.likelihood import (
+    negative_log_likelihood,
+)
+from carot.calibration.monitoring.recalibration import Recalibration, recalibrate
 from carot.data.digits import CLASSES
 
 KIND = "temperature"

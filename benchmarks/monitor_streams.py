@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from carot.calibration.e_process import ALPHA, bets
+from carot.calibration.monitoring.e_process import ALPHA, bets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,7 +42,7 @@ class Watcher(Protocol):
 
 
 class OurTest:
-    """`carot.calibration.e_process`, its own arithmetic, with the factors of the pool tabled."""
+    """The arithmetic of `monitoring.e_process`, with the factors of the pool tabled."""
 
     name = "e_process"
 

@@ -40,10 +40,10 @@ from torch.nn import functional as F
 
 from benchmarks import parity_teacher, released
 from benchmarks.provenance import write_results
-from carot.distillation import distillation_loss
-from carot.methods import Carot, Features
-from carot.models import ClipModel, from_config
+from carot.models.clip import ClipModel, from_config
 from carot.specs import CarotMethod
+from carot.training.distillation import distillation_loss
+from carot.training.methods import Carot, Features
 
 TOLERANCE = 1e-6
 BATCHES = (8, 16, 32, 64, 128, 256, 512)

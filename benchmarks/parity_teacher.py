@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks import released
 from carot.specs import TeacherSpec
-from carot.teachers import MomentumTeacher
+from carot.training.teachers import MomentumTeacher
 
 STEPS = 25_030  # of which the usual spec makes an update every 500
 LISTED = {0: 0.05, 500: 0.135, 1000: 0.220, 1500: 0.305, 2000: 0.390, 2500: 0.475, 3000: 0.559,

@@ -53,7 +53,7 @@ def measured(folder: Path, size: int) -> dict[str, dict[str, float]]:
     from benchmarks.artifacts import random_pieces
     from store.artifacts.database import DatabaseBlobs
     from store.artifacts.rows import commit, store_pending
-    from store.backup import save_backup
+    from store.backup.backup import save_backup
     from store.database import Database
     from tests.databases import PostgresServer
     from tests.programs import find_programs

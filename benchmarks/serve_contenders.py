@@ -17,19 +17,19 @@ from pathlib import Path
 import open_clip
 import torch
 
-from api.app import create_app
 from api.context import Context
 from api.settings import ApiSettings
 from benchmarks.provenance import ROOT
-from carot.checkpoints import ClassifierCard, save_checkpoint
-from carot.classifier import Classifier
-from carot.data.images import decode_image
-from carot.models import ClipModel, from_config, load_model
+from carot.data.decoding.images import decode_image
+from carot.models.checkpoints import ClassifierCard, save_checkpoint
+from carot.models.classifier import Classifier
+from carot.models.clip import ClipModel, from_config, load_model
 from carot.specs import ModelSpec
-from store.aliases import set_alias
-from store.bundles import pack
+from store.access.keys import create_key
+from store.artifacts import open_store
+from store.artifacts.bundles import pack
 from store.database import Database
-from store.keys import create_key
+from store.models.aliases import set_alias
 from store.tables import DEFAULT_PROJECT
 from tests.api.rows import add_checkpoint
 
@@ -104,14 +104,12 @@ def service(folder: Path, data_dir: Path, threads: int) -> Iterator[Server]:
     data_dir.mkdir()
     database = Database(settings.database_url)
     database.upgrade()
-    database.close()
-    context: Context = create_app(settings).state.context
+    context = Context(settings, database, open_store(settings, database))
     classes = tuple(f"class {c}" for c in range(CLASSES))
     checkpoint = add_checkpoint(context, b"".join(pack(folder)), classes)
     with context.database.session() as session:
         set_alias(session, DEFAULT_PROJECT, ALIAS, checkpoint)
         key = create_key(session, DEFAULT_PROJECT, ("predict",))[1]
-    context.engine.close()
     context.database.close()
     with _listener() as listener:
         environment = {

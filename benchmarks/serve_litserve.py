@@ -13,8 +13,8 @@ from typing import Any
 import litserve
 import torch
 
-from carot.classifier import Classifier
-from carot.data.images import decode_image
+from carot.data.decoding.images import decode_image
+from carot.models.classifier import Classifier
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.shift_plan import PAPER, WISE_ALPHA
 from benchmarks.shift_runs import HEAD, Run
 from benchmarks.shift_suite import Suite, suite
-from carot.merging import interpolate, model_stock, uniform_soup
+from carot.models.merging import interpolate, model_stock, uniform_soup
 
 WISE = {"wise-finetune": "finetune", "wise-flyp": "flyp", "wise-carot-paper": PAPER}
 MERGED = {

@@ -23,13 +23,15 @@ from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.source import SubsetSource
 from carot.events import Silent
-from carot.methods import Method, build_method
-from carot.models import ClipModel, load_model
-from carot.prompts import Captions
-from carot.snapshots import unshared
+from carot.models.checkpoints import (
+    unshared,
+)
+from carot.models.clip import ClipModel, load_model
+from carot.models.prompts import Captions
 from carot.specs import Method as MethodSpec
 from carot.specs import TrainingSpec
-from carot.trainer import fit
+from carot.training.methods import Method, build_method
+from carot.training.trainer import fit
 
 BATCH_SIZE = 128
 WARMUP = 0.05

@@ -3,11 +3,11 @@
     python benchmarks/shift_score.py [--quick] [--json FILE]
 
 Features of carot-mini as it ships. AUROC of in-distribution test images against each shifted set,
-for Mahalanobis' distance with Ledoit and Wolf's shrinkage (what `carot.calibration.shift_score`
-uses), the same from the nearest class mean, and the cosine distance to the k-th nearest calibration
-image; and of low confidence beside them. Then the share of test images that are farther than 95 %
-of the calibration images, which should be 5 %: with the calibration images' distances as seen from
-the others, and from all.
+for Mahalanobis' distance with Ledoit and Wolf's shrinkage (what
+`carot.calibration.sets.shift_score` uses), the same from the nearest class mean, and the cosine
+distance to the k-th nearest calibration image; and of low confidence beside them. Then the share of
+test images that are farther than 95 % of the calibration images, which should be 5 %: with the
+calibration images' distances as seen from the others, and from all.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from benchmarks.provenance import write_results
 from benchmarks.shift_suite import run, suite
-from carot.calibration.ranking import ranking
-from carot.calibration.shift_score import fit_shift_score
+from carot.calibration.metrics.ranking import ranking
+from carot.calibration.sets.shift_score import fit_shift_score
 
 NEIGHBOURS = (1, 5, 10)
 LIMIT = 0.95

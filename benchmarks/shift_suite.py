@@ -14,16 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from carot.bound import bound_terms
-from carot.calibration.metrics import compute_metrics
-from carot.calibration.reliability import reliability
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.metrics.metrics import compute_metrics
+from carot.calibration.metrics.reliability import reliability
 from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits
-from carot.data.resolve import open_evaluation
 from carot.data.source import ImageSource
-from carot.models import ClipModel, load_model
-from carot.prompts import Captions, zero_shot_head
-from carot.selection import Judgement
+from carot.evaluation.bound import bound_terms
+from carot.evaluation.rows import (
+    open_evaluation,
+)
+from carot.evaluation.selection import Judgement
+from carot.models.clip import ClipModel, load_model
+from carot.models.prompts import Captions, zero_shot_head
 from carot.specs import SHIFT_NAMES, EvaluationDataset, ModelSpec, ShiftName
 
 START = ModelSpec(architecture="carot-mini")

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carot.losses import contrastive_loss
-from carot.models import ClipModel, from_config
-from carot.prompts import Captions
+from carot.models.clip import ClipModel, from_config
+from carot.models.prompts import Captions
+from carot.training.losses import contrastive_loss
 
 WAYS = {"neither": (False, False), "cut": (True, False), "unique": (False, True),
         "both": (True, True)}  # fmt: skip

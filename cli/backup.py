@@ -15,7 +15,7 @@ from cli.output import bars, emit, err, fail, out, size
 
 if TYPE_CHECKING:
     from store.artifacts import ArtifactStore
-    from store.backup_file import Manifest, Progress
+    from store.backup.backup_file import Manifest, Progress
     from store.database import Database
 
 STREAM = "-"
@@ -27,7 +27,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy all rows, as they are at one moment, and all artifacts, while the service runs."""
-    from store.backup import save_backup, write_backup
+    from store.backup.backup import save_backup, write_backup
 
     if file == STREAM and as_json:
         raise typer.BadParameter("--json and a backup cannot both go to stdout")
@@ -46,7 +46,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Fill a new, empty database and artifact store with a backup. The service must not run."""
-    from store.restore import read_backup
+    from store.backup.restore import read_backup
 
     if file != STREAM and not Path(file).is_file():
         raise typer.BadParameter(f"{file}: no such file")

@@ -12,7 +12,7 @@ import typer
 
 from cli.options import AsJson, DataDir
 from cli.output import emit, err, fail, out, table
-from store.scopes import SCOPES, Scope
+from store.access.scopes import SCOPES, Scope
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -51,8 +51,8 @@ def create(
     for text, most in ((project, PROJECT_LENGTH), (name or "key", 200)):
         if not text.isprintable() or not 0 < len(text) <= most:
             raise typer.BadParameter(f"{text[:20]!a}: at most {most} printable characters")
-    from store import keys
-    from store.projects import ensure_project
+    from store.access import keys
+    from store.access.projects import ensure_project
 
     with _session(data_dir, make=True) as session:
         owner = ensure_project(session, project)
@@ -80,8 +80,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """The keys, newest first, without their secrets."""
-    from store import keys
-    from store.projects import find_project, get_project
+    from store.access import keys
+    from store.access.projects import find_project, get_project
 
     with _session(data_dir) as session:
         owner = None if project is None else find_project(session, project).id
@@ -111,7 +111,7 @@ def revoke(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """Refuse a key from now on, and end its sessions."""
-    from store import keys
+    from store.access import keys
 
     with _session(data_dir) as session:
         # Who pastes a whole token means its key; the secret must not come back in a message.

@@ -15,9 +15,9 @@ from cli.output import emit, err
 
 if TYPE_CHECKING:
     from api.inference.engine import Scored
-    from api.schemas.predictions import PredictRequest
-    from carot.classifier import Classifier
+    from api.predict.schemas import PredictRequest
     from carot.errors import UnreadableImage
+    from carot.models.classifier import Classifier
 
 BATCH = 32
 Asked = dict[str, Any]
@@ -130,7 +130,7 @@ def _in_batches(images: list[Path], ask: Callable[[list[Path]], dict[str, Any]])
 
 
 def _errors(batch: list[Path], problem: dict[str, Any]) -> list[dict[str, Any]]:
-    from api.inference.answer import without_answer
+    from api.predict.answer import without_answer
 
     reasons = [error["message"] for error in problem["errors"]]
     return [
@@ -141,12 +141,12 @@ def _errors(batch: list[Path], problem: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _local(images: list[Path], folder: Path, asked: Asked) -> dict[str, Any]:
     """What the service would say, by the same code, but for what only a service knows."""
-    from api.inference.answer import predictions_of, whole_answer
+    from api.predict.answer import predictions_of, whole_answer
 
     request = _request(asked)
     with err.status("loading torch"):
-        from carot.answering import Answering
-        from carot.classifier import Classifier
+        from carot.answers.answering import Answering
+        from carot.models.classifier import Classifier
 
         classifier = Classifier.load(folder)
     answering, wanted = Answering.of(classifier), request.asked()
@@ -177,8 +177,8 @@ def _request(asked: Asked) -> PredictRequest:
     """
     from pydantic import ValidationError
 
-    from api.prediction_bodies import named
-    from api.schemas.predictions import PredictRequest
+    from api.predict.bodies import named
+    from api.predict.schemas import PredictRequest
     from carot.errors import SpecError
 
     try:
@@ -193,7 +193,7 @@ def _rows(classifier: Classifier, images: list[Path]) -> list[Scored | Unreadabl
     import torch
 
     from api.inference.engine import Scored
-    from carot.data.images import decode_image
+    from carot.data.decoding.images import decode_image
     from carot.errors import UnreadableImage
 
     prepared: list[torch.Tensor | UnreadableImage] = []

@@ -42,7 +42,7 @@ def _refuse_strangers(data_dir: Path, host: str, insecure: bool) -> None:
     """The API would refuse as well; here nothing has been started or written yet."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from api.exposure import has_keys, is_loopback, refusal
+    from api.access.exposure import has_keys, is_loopback, refusal
     from store.settings import Settings
 
     if is_loopback(host) or insecure:

@@ -155,7 +155,7 @@ class Database:
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring the schema to a revision, the newest by default."""
-        from migrations.upgrade import upgrade
+        from store.schema import upgrade
 
         upgrade(self.url, revision)
 

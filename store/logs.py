@@ -17,7 +17,7 @@ from typing import IO, Literal, ParamSpec, TypeVar
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from store.secrecy import without_secrets
+from store.redaction import without_secrets
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]

@@ -9,12 +9,12 @@ import structlog
 from sqlalchemy import ColumnElement, or_, select, update
 
 from store.artifacts import open_store
-from store.claims import expire, mark_not_responding
 from store.database import Database, database_now
+from store.jobs.claims import expire, mark_not_responding
+from store.jobs.states import HELD, JobState
 from store.queues import QUEUES, QueueName
-from store.retention import tidy
+from store.retention.retention import tidy
 from store.settings import Settings
-from store.states import HELD, JobState
 from store.tables import Job
 
 log = structlog.get_logger("sweeper")

@@ -29,10 +29,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from store import logs
 from store.artifacts import open_store
 from store.database import Database
+from store.jobs.workers import Presence
 from store.queues import TASK, broker_queue
 from store.settings import Settings
 from store.sweeper import Sweeper
-from store.workers import Presence
 from worker.alive import alive_file, touch
 from worker.devices import devices
 from worker.supervisor import Supervisor

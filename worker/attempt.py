@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from carot.errors import DataError, SpecError
 from carot.events import Failed
 from store.artifacts import ArtifactStore
-from store.claims import Claim, fail, lose_attempt, mark_cancelled, mark_paused, release
 from store.database import Database
 from store.errors import (
     ArtifactError,
@@ -25,10 +24,11 @@ from store.errors import (
     NotFound,
     StaleFence,
 )
-from store.exits import Exit, ExitReason
-from store.moves import find
+from store.jobs.claims import Claim, fail, lose_attempt, mark_cancelled, mark_paused, release
+from store.jobs.exits import Exit, ExitReason
+from store.jobs.states import JobState
+from store.jobs.transitions import find
 from store.settings import Settings
-from store.states import JobState
 from worker.child import DONE, FAILED
 from worker.exits import how_it_ended, oom_kills
 from worker.heartbeat import Heartbeat, Verdict

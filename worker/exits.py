@@ -6,7 +6,7 @@ import re
 import signal
 from pathlib import Path
 
-from store.exits import Exit, ExitReason
+from store.jobs.exits import Exit, ExitReason
 from worker.child import INTERRUPTED
 
 CGROUP = Path("/sys/fs/cgroup")

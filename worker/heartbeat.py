@@ -13,12 +13,12 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from store.claims import Claim
 from store.database import Database
 from store.errors import StaleFence
+from store.jobs.claims import Claim
+from store.jobs.states import JobState
 from store.logs import carrying
 from store.settings import Settings
-from store.states import JobState
 from store.tables import Job
 from worker.relay import Relay
 

@@ -19,20 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from carot.evaluation.suites import suite_rows
 from carot.specs import EvaluationSpec
-from carot.suites import suite_rows
 from store.artifacts import ArtifactStore
 from store.artifacts.base import saying_no_space
+from store.artifacts.bundles import unpack
 from store.artifacts.rows import get_artifact
-from store.bundles import unpack
-from store.checkpoints import get_checkpoint
-from store.claims import Claim
 from store.database import Database
-from store.datasets import get_dataset
-from store.deletion import check_there
+from store.datasets.datasets import get_dataset
+from store.datasets.roots import check_contents, is_path
 from store.errors import ArtifactError, NoSpace, NotFound
-from store.references import checkpoints_in, dataset_rows, datasets_in
-from store.roots import check_contents, is_path
+from store.jobs.claims import Claim
+from store.jobs.references import checkpoints_in, dataset_rows, datasets_in
+from store.models.checkpoints import get_checkpoint
+from store.retention.deletion import check_there
 from worker import layout
 
 DATASET_PREFIX = "ds_"

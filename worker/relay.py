@@ -27,9 +27,9 @@ from carot.events import (
     StepDone,
     Warning,
 )
-from store.claims import Claim, beat, record_event, record_metrics
 from store.database import Database
-from store.states import JobState
+from store.jobs.claims import Claim, beat, record_event, record_metrics
+from store.jobs.states import JobState
 
 log = structlog.get_logger("worker")
 MAX_WARNINGS = 1000

@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from carot.reports import Report
-from store.aliases import set_alias
+from carot.evaluation.reports import Report
 from store.artifacts import ArtifactStore
 from store.artifacts.base import saying_no_space
+from store.artifacts.bundles import pack
 from store.artifacts.rows import (
     Stored,
     commit,
@@ -27,12 +27,12 @@ from store.artifacts.rows import (
     drop_pending,
     store_pending,
 )
-from store.bundles import pack
-from store.checkpoints import create_checkpoint
-from store.claims import Claim, record_event, set_snapshot, succeed
 from store.database import Database
-from store.prediction_files import PREDICTIONS
-from store.reports import create_report
+from store.jobs.claims import Claim, record_event, set_snapshot, succeed
+from store.models.aliases import set_alias
+from store.models.checkpoints import create_checkpoint
+from store.predictions.files import PREDICTIONS
+from store.reports.reports import create_report
 from worker import layout
 from worker.materialise import Check, Materials
 

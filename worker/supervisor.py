@@ -10,13 +10,13 @@ from pathlib import Path
 import structlog
 
 from store.artifacts import ArtifactStore
-from store.claims import Claim, claim_next
 from store.database import Database
 from store.errors import NotFound, StaleFence
+from store.jobs.claims import Claim, claim_next
+from store.jobs.states import HELD
+from store.jobs.transitions import find
 from store.logs import bound
-from store.moves import find
 from store.settings import Settings
-from store.states import HELD
 from worker.attempt import Attempt
 from worker.trainer_process import Command, trainer_command
 

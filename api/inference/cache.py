@@ -12,9 +12,9 @@ from pathlib import Path
 from api.inference.engine import Predictor
 from api.settings import ApiSettings
 from store.artifacts import ArtifactStore
-from store.bundles import unpack
-from store.checkpoints import find_checkpoint
+from store.artifacts.bundles import unpack
 from store.database import Database
+from store.models.checkpoints import find_checkpoint
 
 
 class CheckpointCache:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from carot.data.decoding import DecodeLimits, Decoder, Pixels
-from carot.data.fitting import Fit
+from carot.data.decoding.parent import DecodeLimits, Decoder, Pixels
+from carot.data.decoding.resampling import Fit
 
 
 class Decoders:

@@ -20,7 +20,7 @@ def models_share(device: str) -> int:
     """Bytes: a share of a GPU's memory, or of this machine's or container's. Imports torch."""
     import torch
 
-    from carot.classifier import pick_device
+    from carot.models.classifier import pick_device
 
     chosen = pick_device(device)
     if chosen.type == "cuda":
@@ -35,7 +35,7 @@ def best_batch(device: str) -> int:
     On one core an image took 1.9 ms of carot-mini alone, 0.9 ms among 16 and 0.85 ms among 32, and
     190 and 71 ms of a ViT-B-32; a pass of 64 of the latter holds everybody up for seconds.
     """
-    from carot.classifier import pick_device
+    from carot.models.classifier import pick_device
 
     return BATCH_OF_GPU if pick_device(device).type == "cuda" else BATCH_OF_CPU
 
@@ -52,7 +52,7 @@ def best_wait(device: str, pass_seconds: float) -> float:
 
 @cache
 def _least_wait(device: str) -> float:
-    from carot.classifier import pick_device
+    from carot.models.classifier import pick_device
 
     return LEAST_WAIT_OF_GPU if pick_device(device).type == "cuda" else LEAST_WAIT_OF_CPU
 

@@ -23,12 +23,12 @@ from api.inference.decoders import Decoders
 from api.inference.owner import Busy, ModelOwner
 from api.inference.residents import Model, Resident, Residents
 from api.inference.swaps import Swaps, Target
-from carot.data.decoding import DecodeLimits, DecoderFailure, Pixels
-from carot.data.fitting import Fit
+from carot.data.decoding.parent import DecodeLimits, DecoderFailure, Pixels
+from carot.data.decoding.resampling import Fit
 from carot.errors import UnreadableImage
 
 if TYPE_CHECKING:
-    from carot.answering import Answering
+    from carot.answers.answering import Answering
 
 
 class Scored(NamedTuple):

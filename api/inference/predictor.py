@@ -18,10 +18,10 @@ from PIL import Image
 
 from api.inference.normalisation import Normalisation
 from api.inference.tower import Tower
-from carot.answering import Answering
-from carot.classifier import Classifier
-from carot.data.decoding import Pixels
-from carot.data.fitting import Fit
+from carot.answers.answering import Answering
+from carot.data.decoding.parent import Pixels
+from carot.data.decoding.resampling import Fit
+from carot.models.classifier import Classifier
 
 PROBES = ((37, 61), (300, 200), (64, 500))
 """Widths and heights of the noise on which a model's transform is compared with its fit."""

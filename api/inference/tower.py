@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from api.inference.traced import traced
-from carot.models import ClipModel
+from carot.models.clip import ClipModel
 
 FIRST_SIZES = (1, 2)
 """On a CPU only the first passes are slow: there weights are packed and kernels chosen, for a

@@ -13,7 +13,7 @@ import structlog
 import torch
 from torch import Tensor, nn
 
-from carot.models import ClipModel
+from carot.models.clip import ClipModel
 
 SIZES = (1, 2, 5)
 """Batches for which the trace must say what the model says."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.predict.schemas import Prediction
+from api.protocol_v2.schemas import TensorMetadata
 from api.protocol_v2.tensors import Datatype, Tensor
-from api.schemas.inference import TensorMetadata
-from api.schemas.predictions import Prediction
 
 PROBABILITIES = "probabilities"
 UNKNOWN_SHIFT = -1.0

@@ -9,12 +9,12 @@ from fastapi import Request
 from pydantic import ValidationError
 
 from api.inference.engine import Encoded
-from api.prediction_bodies import Body, TooLarge
-from api.problems import Problem, invalid
+from api.predict.bodies import Body, TooLarge
+from api.predict.schemas import PredictRequest
 from api.protocol_v2.outputs import BY_DEFAULT, NAMES, PROBABILITIES
+from api.protocol_v2.schemas import InferenceRequest, InputTensor, RequestedOutput
 from api.protocol_v2.tensors import binary_elements, from_base64, json_elements
-from api.schemas.inference import InferenceRequest, InputTensor, RequestedOutput
-from api.schemas.predictions import PredictRequest
+from api.web.problems import Problem, invalid
 from carot.errors import UnreadableImage
 
 HEADER_LENGTH = "Inference-Header-Content-Length"

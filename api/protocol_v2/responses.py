@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import Response
 
-from api.problems import invalid
+from api.predict.schemas import Predictions
 from api.protocol_v2.outputs import PROBABILITIES, tensors
 from api.protocol_v2.requests import HEADER_LENGTH, MOST_PROBABILITIES, Inference
-from api.schemas.predictions import Predictions
+from api.web.problems import invalid
 
 
 def answer(found: Predictions, asked: Inference, model: str, classes: int) -> Response:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from api.problems import invalid
+from api.web.problems import invalid
 
 Datatype = Literal["BOOL", "INT32", "FP64", "BYTES"]
 NUMBERS = {"BOOL": "?", "INT32": "<i4", "FP64": "<f8"}

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 import httpx
 import structlog
 
-from api.openapi import version
 from api.settings import ApiSettings
+from api.web.version import (
+    version,
+)
 from api.webhooks.post import Answer, new_transport, post
 from api.webhooks.signature import headers_of
 from api.webhooks.targets import TargetRefused, Targets
 from store.database import Database
-from store.deliveries import Taken, find_due, mark_delivered, mark_failed, take, tidy
+from store.webhooks.deliveries import Taken, find_due, mark_delivered, mark_failed, take, tidy
 
 AT_ONCE = 64
 AT_ONCE_PER_PROJECT = 16

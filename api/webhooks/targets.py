@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 import httpx
 
-from api.webhooks.addresses import Address, Allowed, is_name, is_public
+from api.web.addresses import Address, Allowed, is_name, is_public
 
 Lookup = Callable[[str, int], Sequence[str]]
 """From a name and a port to addresses as text. Raises OSError."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from carot.calibration.calibrator import AnyCalibrator
-from carot.calibration.grounds import Grounds
-from carot.calibration.shift_score import ShiftScore
+from carot.calibration.calibrators.calibrator import AnyCalibrator
+from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.shift_score import ShiftScore
 
 
 @dataclass(frozen=True)

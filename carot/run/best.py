@@ -13,13 +13,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from carot.evaluate import Outputs
+from carot.evaluation.evaluate import Outputs
+from carot.evaluation.reports import Candidate
+from carot.evaluation.selection import Judgement, score
 from carot.events import CandidateMeasured, Reporter
-from carot.methods import Method, Outcome
-from carot.reports import Candidate
 from carot.run.judge import Judge
-from carot.selection import Judgement, score
 from carot.specs import Rule
+from carot.training.methods import Method, Outcome
 
 COLUMNS = 6  # step, accuracy, nll, calibration error, sigma_min, score
 

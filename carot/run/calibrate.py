@@ -8,27 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from carot.calibration.automatic import choose_calibrator
 from carot.calibration.calibration import Calibration
-from carot.calibration.calibrator import AnyCalibrator
-from carot.calibration.choice import Choice
-from carot.calibration.fitting import fit_calibrator, sample_likelihood
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.likelihood import raw_negative_log_likelihood
-from carot.calibration.shift_score import ShiftScore, fit_shift_score
+from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.calibrator import AnyCalibrator
+from carot.calibration.calibrators.choice import Choice
+from carot.calibration.calibrators.fitting import fit_calibrator, sample_likelihood
+from carot.calibration.metrics.likelihood import (
+    raw_negative_log_likelihood,
+)
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score
 from carot.data.resolve import open_dataset
 from carot.errors import CalibrationError, DataError
-from carot.evaluate import Outputs
+from carot.evaluation.evaluate import Outputs
+from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
 from carot.events import Code, Warning
-from carot.figures import CalibrationSummary, FittedCalibrator
 from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
+from carot.run.context import Context
 from carot.run.judge import Judge
 from carot.specs import CALIBRATORS, OWN_DOMAIN, CalibrationSpec
-
-if TYPE_CHECKING:
-    from carot.run.context import Context
 
 FALLBACK = "temperature"
 """What is served where the kind that was asked for cannot be fitted."""
@@ -86,22 +85,17 @@ def calibrate(context: Context, judge: Judge, only: str | None = None) -> Judge:
     return judge.calibrated(calibration, summary)
 
 
-def brought(judge: Judge) -> CalibrationSummary | None:
-    """What a report says of the calibration that a checkpoint came with."""
-    calibration = judge.calibration
-    if calibration is None:
-        return None
-    served, grounds = calibration.calibrator, calibration.grounds
-    every = {**calibration.fitted, served.kind: served}
-    return CalibrationSummary(
-        images=served.n if grounds is None else grounds.n,
-        asked=None,
-        served=served.kind,
-        raw_nll=None,
-        calibrators=tuple(
-            FittedCalibrator(kind=kind, calibrator=each) for kind, each in every.items()
-        ),
-    )
+def calibrate_checkpoint(context: Context, judge: Judge) -> Judge:
+    """The same for one that may have been calibrated before, which counts."""
+    if judge.calibration is None or context.spec.calibration.refit:
+        return calibrate(context, judge)
+    if judge.calibration.grounds is None:
+        message = (
+            "the checkpoint does not say what its calibration images showed: there are no "
+            "prediction sets and no risks; calibration.refit fits it anew"
+        )
+        context.reporter.report(Warning(code="no_grounds", message=message))
+    return judge
 
 
 def _fit(samples: Samples, kinds: Iterable[str], *, auto: bool = False) -> Fits:

@@ -7,38 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from carot.calibration.fitting import Sample
-from carot.calibration.origin import Origin
-from carot.data.resolve import Opened, open_evaluation
+from carot.calibration.calibrators.fitting import Sample
+from carot.calibration.calibrators.origin import Origin
 from carot.errors import CalibrationError
-from carot.evaluate import Outputs
+from carot.evaluation.evaluate import Outputs
+from carot.evaluation.rows import (
+    open_domains,
+    open_evaluation,
+)
+from carot.run.context import Context
 from carot.run.judge import Judge
-from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
-
-if TYPE_CHECKING:
-    from carot.run.context import Context
+from carot.specs import OWN_DOMAIN, EvaluationDataset
 
 DOMAINS = "domain_temperature"
 PERTURBED = "perturbed_temperature"
-
-
-def open_domains(spec: CalibrationSpec, classes: tuple[str, ...]) -> list[tuple[str, Opened]]:
-    """The domains' images by name.
-
-    Raises:
-        SpecError, DataError, ClassMismatch: one cannot be used; `field` says which.
-    """
-    opened = []
-    for domain in spec.domains:
-        row = EvaluationDataset.model_validate(domain.model_dump())
-        where = f"calibration.domains[{domain.name}]"
-        opened.append((domain.name, open_evaluation(row, classes, field=where)))
-    return opened
 
 
 class Samples:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from carot.data.resolve import default_templates
 from carot.errors import SpecError
-from carot.models import ClipModel
-from carot.prompts import Captions, caption_names
+from carot.models.clip import ClipModel
+from carot.models.prompts import (
+    Captions,
+    caption_names,
+    default_templates,
+)
 from carot.specs import PromptSpec
 
 

@@ -10,27 +10,32 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from carot.checkpoints import save_checkpoint
-from carot.data.resolve import Opened, evaluation_rows, open_dataset, open_evaluation
+from carot.data.resolve import (
+    open_dataset,
+)
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
 from carot.errors import SpecError
-from carot.evaluate import Outputs, run_model
+from carot.evaluation.evaluate import Outputs, run_model
+from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
+from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
+from carot.evaluation.rows import (
+    Opened,
+    evaluation_rows,
+    open_domains,
+    open_evaluation,
+)
 from carot.events import (
     CheckpointSaved,
     EvaluationDone,
     PhaseStarted,
     Reporter,
     ReportSaved,
-    Warning,
 )
-from carot.measuring import calibrated_outputs, measure, with_shift
-from carot.reports import Candidate, DatasetReport, Report, build_report
-from carot.run.calibrate import brought, calibrate
-from carot.run.calibration_images import open_domains
-from carot.run.judge import Judge
+from carot.models.checkpoints import save_checkpoint
+from carot.run.judge import Judge, brought
 from carot.specs import EvaluationDataset, MeasuringSpec
-from carot.trainer import FitResult
+from carot.training.trainer import FitResult
 
 CHECKPOINT_NAME = "checkpoint"
 REPORT_NAME = "report.json"
@@ -118,22 +123,6 @@ class Context:
             reporter=self.reporter,
             should_stop=self.should_stop,
         )
-
-    def calibrate(self, judge: Judge, only: str | None = None) -> Judge:
-        """The judge with what the calibration split says, see `carot.run.calibrate`."""
-        return calibrate(self, judge, only)
-
-    def calibrate_checkpoint(self, judge: Judge) -> Judge:
-        """The same for one that may have been calibrated before, which counts."""
-        if judge.calibration is None or self.spec.calibration.refit:
-            return self.calibrate(judge)
-        if judge.calibration.grounds is None:
-            message = (
-                "the checkpoint does not say what its calibration images showed: there are no "
-                "prediction sets and no risks; calibration.refit fits it anew"
-            )
-            self.reporter.report(Warning(code="no_grounds", message=message))
-        return judge
 
     def measure(self, judge: Judge, rows: Rows, *, keep: bool = True) -> list[DatasetReport]:
         """Every row of a report; with `keep` its logits stay in the run's folder."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from carot.classifier import pick_device
 from carot.events import PhaseStarted
-from carot.models import load_model
+from carot.models.classifier import pick_device
+from carot.models.clip import load_model
+from carot.run.calibrate import calibrate_checkpoint
 from carot.run.captions import captions_for
 from carot.run.context import Context, Finished
 from carot.run.judge import Judge, is_checkpoint, judge_of, load_judge
@@ -16,7 +17,7 @@ def evaluate(context: Context, spec: EvaluateSpec) -> Finished:
     context.reporter.report(PhaseStarted(phase="preparing"))
     judge = _judge(context, spec)
     rows = context.open_rows(judge.card.classes)
-    judge = context.calibrate_checkpoint(judge)
+    judge = calibrate_checkpoint(context, judge)
     return Finished(judge, context.measure(judge, rows))
 
 

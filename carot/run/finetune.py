@@ -11,20 +11,21 @@ from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import Ranks
 from carot.errors import DataError, SpecError
+from carot.evaluation.reports import Candidate
 from carot.events import PhaseStarted, Warning
-from carot.methods import Method, Outcome, build_method
-from carot.models import ClipModel, load_model
-from carot.normalisation import synchronise_statistics
-from carot.prompts import Captions
-from carot.reports import Candidate
+from carot.models.clip import ClipModel, load_model
+from carot.models.prompts import Captions
 from carot.run.best import BestSoFar
+from carot.run.calibrate import calibrate
 from carot.run.captions import captions_for
 from carot.run.context import Context, Finished
 from carot.run.interpolate import between_start_and_end
 from carot.run.judge import Judge, judge_of
-from carot.snapshots import fingerprint
 from carot.specs import FinetuneSpec, ModelSpec
-from carot.trainer import FitResult, fit
+from carot.training.methods import Method, Outcome, build_method
+from carot.training.normalisation import synchronise_statistics
+from carot.training.snapshots import fingerprint
+from carot.training.trainer import FitResult, fit
 
 SNAPSHOT_NAME = "snapshot"
 
@@ -60,7 +61,7 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         candidates = best.candidates()
     elif split is not None:
         judge, candidates = between_start_and_end(context, spec, judge, split)
-    judge = context.calibrate(judge)
+    judge = calibrate(context, judge)
     checkpoint = context.save(judge)
     measured = context.measure(judge, rows)
     rule = spec.selection.rule if candidates else None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from carot.classifier import pick_device
 from carot.data.source import ImageSource
+from carot.evaluation.reports import Candidate, shifted_mean
 from carot.events import PhaseStarted
-from carot.models import load_model
-from carot.prompts import Captions
-from carot.reports import Candidate, shifted_mean
+from carot.models.classifier import pick_device
+from carot.models.clip import load_model
+from carot.models.prompts import Captions
+from carot.run.calibrate import calibrate
 from carot.run.context import Context, Finished
 from carot.run.judge import Judge, judge_of, load_judge, load_start
 from carot.run.segment import Segment, candidate, closest_to_start
@@ -33,7 +34,7 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
     segment = Segment(tuned, weights_of(start), weights_of(tuned))
     judged = [segment.judged(context, alpha, split, spec.split) for alpha in spec.alphas]
     best = closest_to_start(spec.rule, spec.alphas, judged)
-    kept = context.calibrate(segment.at(spec.alphas[best], NAME))
+    kept = calibrate(context, segment.at(spec.alphas[best], NAME))
     checkpoint = context.save(kept)
     candidates: list[Candidate] = []
     finished = Finished(kept, (), checkpoint, rule=spec.rule)
@@ -59,7 +60,7 @@ def _compared(context: Context, judge: Judge, kept: Judge) -> Judge:
     """An α that is not kept, with a calibrator of the kind that serves the one that is."""
     if kept.calibration is None:
         return judge
-    return context.calibrate(judge, only=kept.calibration.calibrator.kind)
+    return calibrate(context, judge, only=kept.calibration.calibrator.kind)
 
 
 def between_start_and_end(

@@ -8,18 +8,18 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from carot.calibration.calibration import Calibration
-from carot.checkpoints import (
+from carot.errors import ClassMismatch, SpecError
+from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.models.checkpoints import (
     CLASSIFIER_NAME,
     ClassifierCard,
     load_calibration,
     load_card,
     load_head,
 )
-from carot.classifier import pick_device
-from carot.errors import ClassMismatch, SpecError
-from carot.figures import CalibrationSummary
-from carot.models import ClipModel, load_model
-from carot.prompts import Captions, zero_shot_head
+from carot.models.classifier import pick_device
+from carot.models.clip import ClipModel, load_model
+from carot.models.prompts import Captions, zero_shot_head
 from carot.specs import ModelSpec
 
 
@@ -130,3 +130,21 @@ def load_start(given: ModelSpec | None, tuned: Judge) -> Judge:
             return Judge(model, load_head(Path(spec.folder or ""), card), card, None)
     captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
     return judge_of(model, captions, tuned.card.classes, "zero_shot", None, None)
+
+
+def brought(judge: Judge) -> CalibrationSummary | None:
+    """What a report says of the calibration that a checkpoint came with."""
+    calibration = judge.calibration
+    if calibration is None:
+        return None
+    served, grounds = calibration.calibrator, calibration.grounds
+    every = {**calibration.fitted, served.kind: served}
+    return CalibrationSummary(
+        images=served.n if grounds is None else grounds.n,
+        asked=None,
+        served=served.kind,
+        raw_nll=None,
+        calibrators=tuple(
+            FittedCalibrator(kind=kind, calibrator=each) for kind, each in every.items()
+        ),
+    )

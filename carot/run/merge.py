@@ -1,10 +1,11 @@
-"""One checkpoint out of several: uniform soup or Model Stock (`carot.merging`)."""
+"""One checkpoint out of several: uniform soup or Model Stock (`carot.models.merging`)."""
 
 from __future__ import annotations
 
 from carot.errors import SpecError
 from carot.events import PhaseStarted
-from carot.merging import model_stock, uniform_soup
+from carot.models.merging import model_stock, uniform_soup
+from carot.run.calibrate import calibrate
 from carot.run.context import Context, Finished
 from carot.run.judge import load_judge, load_start
 from carot.run.weights import judge_with, weights_of
@@ -30,6 +31,6 @@ def merge(context: Context, spec: MergeSpec) -> Finished:
         merged = model_stock(weights_of(load_start(spec.start, first)), weights)
     else:
         merged = uniform_soup(weights)
-    judge = context.calibrate(judge_with(first, merged, spec.method.name))
+    judge = calibrate(context, judge_with(first, merged, spec.method.name))
     checkpoint = context.save(judge)
     return Finished(judge, context.measure(judge, rows), checkpoint)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from carot.classifier import Classifier
 from carot.data.resolve import open_prediction
 from carot.errors import DataError, Interrupted, SpecError
 from carot.events import PhaseStarted, PredictionsSaved, Reporter
+from carot.models.classifier import Classifier
 from carot.run.judge import is_checkpoint
 from carot.run.prediction_file import written
 from carot.run.prediction_rows import schema_of, scored_batches

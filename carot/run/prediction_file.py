@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carot.aside import NO_SPACE
+from carot.atomic_write import NO_SPACE
 from carot.errors import NoSpace
 
 GROUP_ROWS = 10_000

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 import torch
 
-from carot.classifier import Classifier
 from carot.data.loader import batches_as_listed
 from carot.data.source import ImageSource
 from carot.errors import UnreadableImage
+from carot.models.classifier import Classifier
 from carot.run.scoring import Scoring
 
 ABOUT_IMAGES = [

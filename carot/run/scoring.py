@@ -1,4 +1,4 @@
-"""What a checkpoint answers for many images at once (`carot.answering`), as columns of a table.
+"""What a checkpoint answers for many images at once, as columns of a table.
 
 Shape suffixes: N images, C classes, D embedding width.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
-from carot.answering import Answering
-from carot.answers import Answer, Asked, NotAnswered
-from carot.classifier import Classifier
+from carot.answers.answering import Answering
+from carot.answers.schemas import Answer, Asked, NotAnswered
+from carot.models.classifier import Classifier
 from carot.specs import PredictSpec
 
 VERSION = 1

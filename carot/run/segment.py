@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from carot.data.source import ImageSource
-from carot.merging import interpolate as between
-from carot.reports import Candidate
+from carot.evaluation.reports import Candidate
+from carot.evaluation.selection import Judgement, score
+from carot.models.merging import interpolate as between
 from carot.run.context import Context
 from carot.run.judge import Judge
 from carot.run.weights import judge_with
-from carot.selection import Judgement, score
 from carot.specs import Rule
 
 

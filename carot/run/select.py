@@ -1,12 +1,13 @@
-"""The best of several checkpoints, chosen without out-of-distribution data (`carot.selection`)."""
+"""The best of several checkpoints, chosen without out-of-distribution data."""
 
 from __future__ import annotations
 
+from carot.evaluation.reports import Candidate
+from carot.evaluation.selection import Judgement, score
 from carot.events import PhaseStarted
-from carot.reports import Candidate
+from carot.run.calibrate import calibrate_checkpoint
 from carot.run.context import Context, Finished
 from carot.run.judge import load_judge
-from carot.selection import Judgement, score
 from carot.specs import ModelSpec, SelectSpec
 
 
@@ -23,7 +24,7 @@ def select(context: Context, spec: SelectSpec) -> Finished:
         found.append(Judgement.of(outputs.logits_NC, outputs.labels_N, outputs.features_ND))
     best = min(range(len(found)), key=lambda i: score(spec.rule, found[i]))
     judge = load_judge(spec.models[best], classes, f"models.{best}")
-    judge = context.calibrate_checkpoint(judge)
+    judge = calibrate_checkpoint(context, judge)
     candidates = [
         Candidate.of(
             _name(model, index),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pydantic import Field
 
-from carot.calibration.intervals import Interval, wilson_interval
-from carot.calibration.numbers import Numbers
+from carot.calibration.metrics.intervals import Interval, wilson_interval
+from carot.calibration.metrics.numbers import Numbers
 from carot.data.loader import MAX_LISTED
 from carot.events import ImagesScored, Reporter, Warning
 

@@ -12,7 +12,7 @@ from carot.specs.evaluation import SplitName
 RULES = (
     "`accuracy`: highest on the selection split. `nll`: lowest negative log-likelihood there. "
     "`bound`: lowest sum of the bound's two terms, the calibration error and the spread of the "
-    "features (CaRot, Theorem 3.1; see `carot.selection`)."
+    "features (CaRot, Theorem 3.1; see `carot.evaluation.selection`)."
 )
 Rule = Annotated[Literal["accuracy", "nll", "bound"], Field(description=RULES)]
 

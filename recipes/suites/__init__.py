@@ -1,1 +1,1 @@
-"""Evaluation suites as data: `NAME.yaml` holds `description` and `rows` (`carot.suites`)."""
+"""Evaluation suites as data, read by `carot.evaluation.suites`."""

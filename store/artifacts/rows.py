@@ -3,7 +3,7 @@
     begin ─► pending ─► ArtifactStore.put ─► committed (in the transaction that lists it)
                 │                                │
                 └─► never committed:             └─► give_up ─► deleted ─► delete_bytes
-                    `store.retention`
+                    `store.retention.retention`
 
 A pending row notes the key of its blob, or the name that the key will begin with, before the blob
 can be found. Back ends that keep equal bytes once share a blob between rows: it is deleted only
@@ -19,11 +19,11 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from store.artifacts.base import ArtifactStore, Blob, Readable, Reserve
-from store.claims import Claim, check_fence
+from store.artifacts.holds import is_held
 from store.database import Database
 from store.errors import ArtifactMissing, NotFound
-from store.holds import is_held
 from store.ids import new_id
+from store.jobs.claims import Claim, check_fence
 from store.tables import Artifact
 
 PENDING = "pending"

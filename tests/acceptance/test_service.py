@@ -17,10 +17,10 @@ import pytest
 
 from cli.client import Client, Document, ServiceError
 from store.artifacts import open_store
+from store.artifacts.bundles import pack
 from store.artifacts.rows import commit, store_pending
-from store.bundles import pack
 from store.database import Database
-from store.datasets import create_dataset
+from store.datasets.datasets import create_dataset
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import (

@@ -6,21 +6,27 @@ import io
 import random
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from api.context import Context
-from store.keys import create_key
-from store.projects import ensure_project
-from store.scopes import SCOPES, Scope
+from store.access.keys import create_key
+from store.access.projects import ensure_project
+from store.access.scopes import SCOPES, Scope
 
 Start = Callable[..., TestClient]
 
 
+def state_of(client: TestClient) -> Any:
+    """What the subjects of the application behind a client share, by their names."""
+    return client.app.state  # type: ignore[attr-defined]
+
+
 def context_of(client: TestClient) -> Context:
-    """The parts of the application behind a client."""
-    context = client.app.state.context  # type: ignore[attr-defined]
+    """What all subjects of the application behind a client share."""
+    context = state_of(client).context
     assert isinstance(context, Context)
     return context
 

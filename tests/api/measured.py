@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from api.context import Context
-from carot.calibration.calibrator import AnyCalibrator
-from carot.calibration.metrics import compute_metrics
-from carot.calibration.temperature import fit_temperature
-from store.bundles import pack
+from carot.calibration.calibrators.calibrator import AnyCalibrator
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.metrics.metrics import compute_metrics
+from store.artifacts.bundles import pack
 from store.ids import new_id
 from store.tables import Artifact, Checkpoint, Report
 from tests.api.rows import add_checkpoint

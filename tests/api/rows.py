@@ -6,15 +6,22 @@ import io
 from typing import Any
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
 from api.context import Context
-from api.recorder import Pointing, Said
+from api.models.targets import (
+    ModelTarget,
+)
+from api.predict.prediction_log import (
+    PredictionLog,
+    Said,
+)
 from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
-from store.jobs import create_job
-from store.prediction_files import PREDICTIONS
+from store.jobs.jobs import create_job
+from store.jobs.workers import Presence
+from store.predictions.files import PREDICTIONS
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Report
-from store.workers import Presence
 
 SPEC = FinetuneSpec.model_validate(
     {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
@@ -93,10 +100,11 @@ def add_prediction(
 ) -> str:
     """A prediction that was logged; its id."""
     said = Said(0, 0.75, 0.875, 50.0, np.zeros(2, dtype=np.float32), image)
-    pointing = Pointing(project, alias, checkpoint_id, None, 1.0, image is not None)
-    [id] = context.recorder.record(pointing, [said])
+    target = ModelTarget(project, alias, checkpoint_id, None, 1.0, image is not None)
+    log = PredictionLog(context.database, context.artifacts, CollectorRegistry())
+    [id] = log.record(target, [said])
     assert id is not None
-    assert context.recorder.flush(30)
+    log.close()
     return id
 
 

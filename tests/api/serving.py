@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from api.context import Context
 from api.inference.engine import Engine
-from tests.api.helpers import context_of
+from api.predict.state import PredictionsState
+from tests.api.helpers import context_of, state_of
 from tests.api.test_predict import Brightness
 
 
@@ -62,8 +63,8 @@ def listening(client: TestClient) -> Iterator[int]:
 
 def replace_engine(client: TestClient, load: Callable[[str], Any], **settings: Any) -> Context:
     """Let a context predict with other models."""
-    context = context_of(client)
-    context.engine.close()
-    measures = context.measures
-    context.engine = Engine(load, on_load=measures.load, on_batch=measures.batch, **settings)
-    return context
+    predictions: PredictionsState = state_of(client).predictions
+    predictions.engine.close()
+    measures = predictions.measures
+    predictions.engine = Engine(load, on_load=measures.load, on_batch=measures.batch, **settings)
+    return context_of(client)

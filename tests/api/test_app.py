@@ -68,7 +68,7 @@ def test_what_nobody_expected_is_a_problem_without_details(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("api.routes.jobs.store.list_jobs", broken)
+    monkeypatch.setattr("api.jobs.routes.store.list_jobs", broken)
     answer = client.get("/jobs")
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import open_clip
 
-from api.architectures import architectures, similar, weights
+from api.jobs.architectures import architectures, similar, weights
 
 
 def test_they_agree_with_open_clip() -> None:

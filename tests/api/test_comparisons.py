@@ -10,7 +10,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from carot.calibration.comparing import METRICS, compare, contributions
+from carot.calibration.metrics.comparing import METRICS, compare, contributions
 from tests.api.helpers import bearer, context_of, new_key
 from tests.api.measured import Row, add_measured, temperature
 from tests.api.rows import add_checkpoint, add_report

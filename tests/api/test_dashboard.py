@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 import api.dashboard.files
 from api.dashboard.files import Dashboard
-from tests.api.helpers import Start, context_of, new_key
+from tests.api.helpers import Start, new_key, state_of
 
 STATIC = Path(api.dashboard.files.__file__).parent / "static"
 REFERENCE = re.compile(r"""(?:src|href)="(/[^"]+)"|from "(\.{1,2}/[^"]+)"|import\("(\./[^"]+)"\)""")
@@ -63,7 +63,7 @@ def test_everything_that_is_named_is_there_and_kept_for_long(client: TestClient)
                     joined = Path(path).parent / found
                     waiting.add(str(_plain(joined)))
         waiting -= seen
-    build = context_of(client).dashboard.build
+    build = state_of(client).dashboard.build
     named = {path.removeprefix(f"/dashboard/{build}/") for path in seen}
     there = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
     # Read by way of a script: see components/chart.js.
@@ -81,7 +81,7 @@ def _plain(path: Path) -> Path:
 
 
 def test_what_is_there_already_is_not_sent_again(client: TestClient) -> None:
-    dashboard = context_of(client).dashboard
+    dashboard = state_of(client).dashboard
     charts = f"/dashboard/plotly/{dashboard.charts_version}/plotly.min.js"
     for path in ("/", f"/dashboard/{dashboard.build}/app.js", charts):
         first = client.get(path)
@@ -94,7 +94,7 @@ def test_what_is_there_already_is_not_sent_again(client: TestClient) -> None:
 
 
 def test_files_are_packed_for_those_who_can_unpack(client: TestClient) -> None:
-    dashboard = context_of(client).dashboard
+    dashboard = state_of(client).dashboard
     path = f"/dashboard/{dashboard.build}/core/api.js"
     plain = client.get(path, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
@@ -125,7 +125,7 @@ def test_files_are_packed_for_those_who_can_unpack(client: TestClient) -> None:
     ],
 )
 def test_a_name_is_no_path(client: TestClient, name: str) -> None:
-    build = context_of(client).dashboard.build
+    build = state_of(client).dashboard.build
     answer = client.get(f"/dashboard/{build}/{name}")
     assert answer.status_code == 404, answer.text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from api.uploads import scratch
+from api.web.uploads import scratch
 from tests.api.helpers import Start, archive, context_of, picture
 
 ZIP = {"Content-Type": "application/zip"}

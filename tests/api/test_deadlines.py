@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.api.helpers import state_of
 from tests.api.rows import add_checkpoint
 from tests.api.serving import Slow, listening, replace_engine
 from tests.api.test_metrics import value
@@ -50,7 +51,7 @@ class Held:
 
     @property
     def pending(self) -> int:
-        return self.context.engine.pending
+        return int(state_of(self.client).predictions.engine.pending)
 
 
 @pytest.fixture

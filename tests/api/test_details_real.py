@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from carot.calibration.comparing import METRICS
+from carot.calibration.metrics.comparing import METRICS
 from carot.data.digits import handwritten_digits
 from carot.events import Silent
 from carot.run import execute

@@ -14,15 +14,15 @@ from fastapi import FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.testclient import TestClient
 
-from api.callers import Anyone, OpenRoutes, UndeclaredScope, declared_scopes, is_open
+from api.access.callers import Anyone, OpenRoutes, UndeclaredScope, declared_scopes, is_open
 from carot.data.digits import handwritten_digits
-from store.claims import claim_next
-from store.keys import revoke_key
-from store.projects import find_project
+from store.access.keys import revoke_key
+from store.access.projects import find_project
+from store.access.scopes import SCOPES, Scope
+from store.jobs.claims import claim_next
 from store.queues import QUEUES
-from store.scopes import SCOPES, Scope
 from store.tables import DEFAULT_PROJECT
-from store.webhooks import create_webhook
+from store.webhooks.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.measured import Row, add_measured
 from tests.api.rows import (

@@ -17,11 +17,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.app import create_app
 from api.context import Context
 from api.settings import ApiSettings
-from store.aliases import set_alias
-from store.bundles import pack
+from store.artifacts import open_store
+from store.artifacts.bundles import pack
+from store.database import Database
+from store.models.aliases import set_alias
 from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import Process, await_answer, free_port, plain_environment
 from tests.api.conftest import FILE
@@ -48,7 +49,6 @@ class Api:
             identity = add_checkpoint(context, b"".join(pack(checkpoint)), CLASSES)
             with context.database.session() as session:
                 set_alias(session, DEFAULT_PROJECT, "digits", identity)
-            context.engine.close()
             context.database.close()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -83,10 +83,9 @@ Start = Callable[..., Api]
 
 
 def context_on(settings: ApiSettings) -> Context:
-    """The parts of an application on the same data, to be closed."""
-    context = create_app(settings).state.context
-    assert isinstance(context, Context)
-    return context
+    """What an application on the same data would stand on; its database is to be closed."""
+    database = Database(settings.database_url)
+    return Context(settings, database, open_store(settings, database))
 
 
 @pytest.fixture
@@ -204,7 +203,9 @@ def test_nobody_loses_an_answer(start: Callable[..., Api], folder: Path) -> None
     assert api.process.finish(PATIENCE_SECONDS) == 0
     log = api.process.log.read_text()
     found = [json.loads(line) for line in log.splitlines()]
-    assert {"uvicorn.error", "api.access", "api.doorbell"} <= {line["logger"] for line in found}
+    assert {"uvicorn.error", "api.access", "api.jobs.notification"} <= {
+        line["logger"] for line in found
+    }
     assert SECRET not in log
 
 

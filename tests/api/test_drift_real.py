@@ -12,13 +12,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from api.versions import GROUNDS
+from api.models.calibrators import EVIDENCE_FILE
 from carot.data.digits import handwritten_digits
-from carot.data.shifts import shift_image
+from carot.data.shifts.shifts import shift_image
 from carot.events import Silent
 from carot.run import execute
 from carot.specs import FinetuneSpec
-from store.bundles import pack
+from store.artifacts.bundles import pack
 from tests.acceptance.harness import png
 from tests.api.helpers import Start, context_of
 from tests.api.rows import add_checkpoint, add_report
@@ -101,7 +101,7 @@ class Model:
 
 
 def test_shifted_images_drift_and_others_do_not(start: Start, run: Path) -> None:
-    kept = json.loads((run / "checkpoint" / GROUNDS).read_text())
+    kept = json.loads((run / "checkpoint" / EVIDENCE_FILE).read_text())
     images = [image for _, image in like()]
     shifted = [shift_image(each, "noise", 5, str(i)) for i, each in enumerate(images)]
     model, found = Model(start(), run), {}

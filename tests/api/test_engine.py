@@ -21,8 +21,8 @@ from PIL import Image
 from api.inference.batcher import DeadlinePassed
 from api.inference.engine import Encoded, Engine, Scored
 from api.inference.owner import Busy
-from carot.answering import Answering
-from carot.data.decoding import DecodeLimits, DecoderFailure, Pixels
+from carot.answers.answering import Answering
+from carot.data.decoding.parent import DecodeLimits, DecoderFailure, Pixels
 from carot.errors import CheckpointError, UnreadableImage
 
 

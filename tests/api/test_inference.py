@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from store.deletion import delete
+from store.retention.deletion import delete
 from store.tables import Checkpoint
 from tests.api.helpers import Start, bearer, new_key
 from tests.api.rows import add_checkpoint

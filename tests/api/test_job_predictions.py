@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from store.retention import tidy
+from store.retention.retention import tidy
 from store.tables import DEFAULT_PROJECT, Artifact
 from tests.api.helpers import Start, archive, context_of
 from tests.api.rows import add_checkpoint, add_predictions
@@ -132,7 +132,7 @@ def test_the_file_stays_until_it_is_deleted(client: TestClient, checkpoint: str)
 def test_deleted_bytes_go_with_the_next_sweep_where_a_process_died(
     client: TestClient, checkpoint: str
 ) -> None:
-    from store.prediction_files import delete_predictions
+    from store.predictions.files import delete_predictions
 
     _, job = submit(client, asked(checkpoint))
     context = context_of(client)

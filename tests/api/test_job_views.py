@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
-from store.claims import claim
+from store.jobs.claims import claim
 from store.tables import Checkpoint, Job
 from tests.api.helpers import Start, context_of
 from tests.api.rows import add_checkpoint, add_report

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from carot.specs import preset
-from tests.api.helpers import archive, context_of
+from tests.api.helpers import archive, context_of, state_of
 
 SPEC: dict[str, Any] = {
     "kind": "finetune",
@@ -114,7 +114,7 @@ def test_a_queued_job_is_cancelled_at_once_and_only_once(client: TestClient) -> 
 
 
 def test_a_running_job_is_asked_to_stop(client: TestClient) -> None:
-    from store.claims import claim
+    from store.jobs.claims import claim
 
     job = submit(client)
     with context_of(client).database.session() as session:
@@ -323,11 +323,11 @@ def test_the_bell_rings_after_the_row_is_there(
 
     def ring(job_id: str, queue: str) -> None:
         with context.database.session() as session:
-            from store.moves import find
+            from store.jobs.transitions import find
 
             rung.append((find(session, job_id).id, queue))
 
-    monkeypatch.setattr(context.doorbell, "ring", ring)
+    monkeypatch.setattr(state_of(client).jobs.notifier, "notify", ring)
     job = submit(client)
     assert rung == [(job["id"], "cpu")]
 
@@ -444,7 +444,7 @@ def test_a_waiting_job_is_paused_resumed_cancelled_and_tried_again(client: TestC
 
 
 def test_a_running_job_is_asked_to_pause(client: TestClient) -> None:
-    from store.claims import claim, mark_paused
+    from store.jobs.claims import claim, mark_paused
 
     job, context = submit(client), context_of(client)
     with context.database.session() as session:

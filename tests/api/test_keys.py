@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from store.access.keys import list_keys, revoke_key
 from store.database import Database
 from store.errors import NotFound
-from store.keys import list_keys, revoke_key
 from tests.api.helpers import Start, bearer, context_of, new_key
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api import recorder
-from api.routes import labels
-from api.schemas.records import MAX_LABELS
+from api.monitoring import labels
+from api.monitoring.label_schemas import (
+    MAX_LABELS,
+)
+from api.predict import prediction_log as recorder
 from store.ids import new_id
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.rows import add_checkpoint, add_prediction

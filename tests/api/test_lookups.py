@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from api.lookups import MOST_KEPT, Lookups
+from api.web.lookups import MOST_KEPT, Lookups
 
 pytestmark = pytest.mark.anyio
 LIMIT_SECONDS = 60

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.testclient import TestClient
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from api import served as served_module
 from api.inference.engine import Engine
-from api.measures import Measures
-from store.claims import claim, lose_attempt
-from store.exits import Exit, ExitReason
+from api.predict import model_measures as served_module
+from api.predict.measures import PredictionMeasures
+from store.jobs.claims import claim, lose_attempt
+from store.jobs.exits import Exit, ExitReason
 from store.tables import DEFAULT_PROJECT
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.rows import add_checkpoint, add_report
@@ -46,9 +46,9 @@ def value(client: TestClient, name: str, **labels: str) -> float | None:
 @pytest.fixture
 def service(client: TestClient) -> Service:
     service = Service(client)
-    measures = service.context.measures
-    service.context.engine.close()
-    service.context.engine = Engine(
+    measures = service.state.predictions.measures
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(
         service._load,
         capacity=8,
         wait_seconds=0.0,
@@ -221,8 +221,8 @@ def test_a_model_that_is_gone_is_a_label_no_more(service: Service) -> None:
 def test_a_model_that_points_elsewhere_begins_anew(service: Service) -> None:
     assert service.form(png(255)).status_code == 200
     second = add_checkpoint(service.context, b"second", ("dark", "bright"))
-    service.context.engine.close()
-    service.context.engine = Engine(lambda _: Brightness())
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(lambda _: Brightness())
     service.client.put("/models/digits", json={"checkpoint": second})
     for count in (1, 2):
         assert service.form(png(0)).status_code == 200
@@ -241,17 +241,18 @@ def test_models_of_all_projects_are_for_the_operator(service: Service) -> None:
 
 def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served_module, "MAX_MODELS", 2)
-    measures = Measures()
+    registry = CollectorRegistry()
+    measures = PredictionMeasures(registry)
     for number in range(5):
         measures.served.record("p", f"m{number}", "ckpt", 0.1, [(0.9, 0.8)])
     measures.served.record("q", "m9", "ckpt", 0.1, [])
-    page = measures.text().decode()
+    page = generate_latest(registry).decode()
     assert 'model="m1"' in page
     assert 'model="m2"' not in page
     assert 'carot_prediction_seconds_count{model="(other)",project="p"} 3.0' in page
     assert 'model="m9"' in page  # of another project, which has room
     measures.served.keep({("p", "m0"): "ckpt"})
     measures.served.record("p", "m4", "ckpt", 0.1, [])
-    page = measures.text().decode()
+    page = generate_latest(registry).decode()
     assert 'model="m4"' in page
     assert 'model="m1"' not in page

@@ -10,12 +10,17 @@ import httpx
 import numpy as np
 import pytest
 
-from api.live import Live
-from api.recalibrating import recalibrate_model
-from api.recorder import Pointing, Said
-from carot.calibration.e_process import ALPHA
+from api.models.targets import (
+    ModelTarget,
+)
+from api.monitoring.live_calibration import LiveFigures
+from api.monitoring.recalibration import recalibrate_model
+from api.predict.prediction_log import (
+    Said,
+)
+from carot.calibration.monitoring.e_process import ALPHA
 from store.errors import Conflict
-from store.predictions import Window
+from store.predictions.log import Window
 from store.tables import DEFAULT_PROJECT, Checkpoint
 from tests.api.helpers import Start
 from tests.api.rows import add_checkpoint, add_report
@@ -37,7 +42,7 @@ def watched(client: Any) -> Service:
     with service.context.database.session() as session:
         row = session.get_one(Checkpoint, service.checkpoint)
         row.calibrator = calibration().calibrator.to_json()
-    service.context.live = Live(service.context.database, seconds=0.0)
+    service.state.monitoring.live = LiveFigures(service.context.database, seconds=0.0)
     return service
 
 
@@ -52,8 +57,8 @@ def record(service: Service, count: int, confidence: float = 0.6) -> list[str]:
         logits_C=np.array([0.0, logit], dtype=np.float32),
     )
     version = service.client.get("/models/digits").json()["calibrator_id"]
-    pointing = Pointing(DEFAULT_PROJECT, "digits", service.checkpoint, version, 1.0, False)
-    return [str(id) for id in service.context.recorder.record(pointing, [said] * count)]
+    target = ModelTarget(DEFAULT_PROJECT, "digits", service.checkpoint, version, 1.0, False)
+    return [str(id) for id in service.state.predictions.log.record(target, [said] * count)]
 
 
 def give(service: Service, ids: list[str], *labels: int) -> None:
@@ -167,7 +172,7 @@ def test_before_there_is_anything(service: Service) -> None:
 
 def test_windows(service: Service) -> None:
     first = record(service, 30)
-    service.context.recorder.flush()
+    service.state.predictions.log.flush()
     made = service.client.get(f"/predictions/{first[-1]}").json()["created_at"]
     second = record(service, 20)
     give(service, first, 0)
@@ -231,11 +236,11 @@ def test_calibrators_of_something_else_are_refused(service: Service) -> None:
 
 def test_a_model_that_moved_meanwhile_is_left_alone(service: Service) -> None:
     give(service, record(service, 120, 0.9), 0, 1, 1)
-    project, context = DEFAULT_PROJECT, service.context
+    project = DEFAULT_PROJECT
     stale = Window(project, "digits", service.checkpoint, None, last=1000)
     version = recalibrate(service).json()["calibrator_id"]
     with pytest.raises(Conflict):
-        recalibrate_model(context, stale, None, dry_run=False)
+        recalibrate_model(service.state.monitoring, stale, None, dry_run=False)
     assert service.client.get("/models/digits").json()["calibrator_id"] == version
     assert len(service.client.get("/models/digits/calibrators").json()["data"]) == 1
 

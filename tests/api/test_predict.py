@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from api.inference.engine import Engine
-from carot.answering import Answering
+from carot.answers.answering import Answering
 from carot.calibration.calibration import Calibration
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.shift_score import fit_shift_score
-from carot.calibration.temperature import fit_temperature
-from carot.data.decoding import Pixels
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.shift_score import fit_shift_score
+from carot.data.decoding.parent import Pixels
 from carot.errors import CheckpointError
 from store.tables import Checkpoint
-from tests.api.helpers import Start, context_of
+from tests.api.helpers import Start, context_of, state_of
 from tests.api.rows import add_checkpoint
 
 CLASSES = ("dark", "bright")
@@ -93,12 +93,13 @@ class Service:
     def __init__(self, client: TestClient) -> None:
         self.client = client
         self.context = context_of(client)
-        self.context.engine.close()
+        self.state = state_of(client)
+        self.state.predictions.engine.close()
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
         self.passes: list[int] = []
-        self.context.engine = Engine(
+        self.state.predictions.engine = Engine(
             self._load,
             capacity=8,
             wait_seconds=0.0,
@@ -379,16 +380,18 @@ def test_a_checkpoint_that_is_torn(service: Service) -> None:
     def torn(_: str) -> Brightness:
         raise CheckpointError("head.safetensors is missing")
 
-    service.context.engine.close()
-    service.context.engine = Engine(torn)
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(torn)
     answer = service.form(png(255))
     assert answer.status_code == 500
     assert answer.json()["code"] == "artifact_corrupt"
 
 
 def test_predictions_are_counted(service: Service) -> None:
-    service.context.engine.close()
-    service.context.engine = Engine(service._load, on_batch=service.context.measures.batch)
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(
+        service._load, on_batch=service.state.predictions.measures.batch
+    )
     service.form(png(255), png(0))
     assert "carot_predictions_total 2.0" in service.client.get("/metrics").text
     assert json.dumps(service.client.get("/openapi.json").json())

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from api.inference.engine import Engine
-from api.routes.predictions import MOST_VOCABULARIES
-from carot.answering import Answering
-from carot.vocabulary import Vocabularies, Vocabulary
+from api.predict.routes import MOST_VOCABULARIES
+from carot.answers.answering import Answering
+from carot.models.vocabulary import Vocabularies, Vocabulary
 from tests.api.test_predict import CLASSES, OK, Brightness, Service, calibration, png, service
 
 __all__ = ["service"]
@@ -46,8 +46,8 @@ class Reading(Brightness):
 
 
 def test_promises_are_not_for_classes_of_a_requests_own(service: Service) -> None:
-    service.context.engine.close()
-    service.context.engine = Engine(
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(
         lambda _: Reading(service), on_batch=lambda images, seconds: service.passes.append(images)
     )
     for field in ("coverage", "max_risk"):
@@ -61,8 +61,8 @@ def test_promises_are_not_for_classes_of_a_requests_own(service: Service) -> Non
 
 
 def test_who_reads_class_names_holds_up_nobody_else(service: Service) -> None:
-    service.context.engine.close()
-    service.context.engine = Engine(lambda _: Reading(service))
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(lambda _: Reading(service))
     service.gate.clear()
     names = {"classes": ["a", "bbb"], "templates": ["{}"]}
     with ThreadPoolExecutor(1 + MOST_VOCABULARIES) as pool:
@@ -71,7 +71,7 @@ def test_who_reads_class_names_holds_up_nobody_else(service: Service) -> None:
             for _ in range(1 + MOST_VOCABULARIES)
         ]
         assert service.entered.wait(20)
-        while service.context.texts.statistics().tasks_waiting < MOST_VOCABULARIES:
+        while service.state.predictions.texts.statistics().tasks_waiting < MOST_VOCABULARIES:
             time.sleep(0.005)
         busy = service.json(images=[OK], model="digits", **names)
         assert (busy.status_code, busy.json()["code"]) == (503, "busy")
@@ -97,8 +97,8 @@ class Unstable(Brightness):
 
 
 def test_a_model_that_makes_no_numbers_is_no_confidence(service: Service) -> None:
-    service.context.engine.close()
-    service.context.engine = Engine(lambda _: Unstable())
+    service.state.predictions.engine.close()
+    service.state.predictions.engine = Engine(lambda _: Unstable())
     answer = service.form(png(0), png(255))
     assert answer.status_code == 200
     first, second = answer.json()["predictions"]

@@ -12,18 +12,25 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from api.schemas.predictions import MOST_CLASSES, MOST_TEMPLATES, Prediction, PredictRequest
+from api.predict.schemas import MOST_CLASSES, MOST_TEMPLATES, Prediction, PredictRequest
 from api.settings import ApiSettings
-from carot.answers import COVERAGE, MAX_SHIFT, SET_METHOD, AbstainReason, MissingCode, SetMethod
+from carot.answers.schemas import (
+    COVERAGE,
+    MAX_SHIFT,
+    SET_METHOD,
+    AbstainReason,
+    MissingCode,
+    SetMethod,
+)
 from carot.calibration.calibration import Calibration
-from carot.calibration.conformal import images_needed
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.shift_score import fit_shift_score
-from carot.calibration.temperature import fit_temperature
-from carot.checkpoints import load_card, load_head, save_checkpoint
-from carot.classifier import Classifier
-from carot.vocabulary import MOST_CAPTIONS
-from store.bundles import pack
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.conformal import images_needed
+from carot.calibration.sets.shift_score import fit_shift_score
+from carot.models.checkpoints import load_card, load_head, save_checkpoint
+from carot.models.classifier import Classifier
+from carot.models.vocabulary import MOST_CAPTIONS
+from store.artifacts.bundles import pack
 from tests.api.helpers import context_of, picture
 from tests.api.rows import add_checkpoint
 from tests.api.test_predict_real import CLASSES, folder

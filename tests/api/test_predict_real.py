@@ -15,13 +15,13 @@ from PIL import Image
 
 from api.inference.cache import CheckpointCache, _stay
 from api.inference.predictor import TorchPredictor
-from carot.checkpoints import ClassifierCard, save_checkpoint
-from carot.classifier import Classifier
-from carot.data.decoding import Pixels
-from carot.models import load_model
-from carot.prompts import Captions, zero_shot_head
+from carot.data.decoding.parent import Pixels
+from carot.models.checkpoints import ClassifierCard, save_checkpoint
+from carot.models.classifier import Classifier
+from carot.models.clip import load_model
+from carot.models.prompts import Captions, zero_shot_head
 from carot.specs import ModelSpec
-from store.bundles import pack
+from store.artifacts.bundles import pack
 from tests.api.helpers import context_of
 from tests.api.rows import add_checkpoint
 

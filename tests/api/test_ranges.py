@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.problems import Problem
-from api.ranges import chosen_range
+from api.web.problems import Problem
+from api.web.ranges import chosen_range
 
 ETAG = '"abc"'
 

@@ -8,8 +8,8 @@ import time
 import pytest
 from fastapi.testclient import TestClient
 
-from api.problems import Problem
-from api.rates import Rates, address_of
+from api.access.rates import Rates, address_of
+from api.web.problems import Problem
 from tests.api.helpers import Start, bearer, new_key
 from tests.api.test_keys import from_address
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from api.readiness import OK, Probe
+from api.operations.readiness import OK, Probe
 from tests.api.helpers import Start, context_of
 
 

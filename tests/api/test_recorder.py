@@ -11,18 +11,24 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 
-from api import recorder as module
-from api.recorder import Pointing, Recorder, Said
+from api.models.targets import (
+    ModelTarget,
+)
+from api.predict import prediction_log as module
+from api.predict.prediction_log import (
+    PredictionLog,
+    Said,
+)
 from store.artifacts import ArtifactStore
 from store.artifacts.folder import FolderBlobs
 from store.artifacts.rows import get_artifact
 from store.database import Database
-from store.predictions import MAX_LOGITS
+from store.predictions.log import MAX_LOGITS
 from store.tables import DEFAULT_PROJECT, Prediction
 from tests.store.predicted import a_model
 
 SAID = Said(1, 0.8, 0.9, 40.0, np.array([0.5, 2.0, -1.0], dtype=np.float32), b"image")
-Make = Callable[..., Recorder]
+Make = Callable[..., PredictionLog]
 
 
 @pytest.fixture
@@ -45,10 +51,10 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def make(database: Database, blobs: ArtifactStore, registry: CollectorRegistry) -> Iterator[Make]:
-    made: list[Recorder] = []
+    made: list[PredictionLog] = []
 
-    def make(**changes: int) -> Recorder:
-        made.append(Recorder(database, blobs, registry, **changes))
+    def make(**changes: int) -> PredictionLog:
+        made.append(PredictionLog(database, blobs, registry, **changes))
         return made[-1]
 
     yield make
@@ -61,8 +67,8 @@ def checkpoint(database: Database) -> str:
     return a_model(database)
 
 
-def pointing(checkpoint: str, rate: float = 1.0, *, images: bool = False) -> Pointing:
-    return Pointing(DEFAULT_PROJECT, "pets", checkpoint, None, rate, images)
+def target(checkpoint: str, rate: float = 1.0, *, images: bool = False) -> ModelTarget:
+    return ModelTarget(DEFAULT_PROJECT, "pets", checkpoint, None, rate, images)
 
 
 def stored(database: Database) -> list[str]:
@@ -78,7 +84,7 @@ def test_what_was_said_is_found_after_a_flush(
     make: Make, database: Database, checkpoint: str, registry: CollectorRegistry
 ) -> None:
     recorder = make()
-    ids = recorder.record(pointing(checkpoint), [SAID, SAID._replace(shift=None)])
+    ids = recorder.record(target(checkpoint), [SAID, SAID._replace(shift=None)])
     assert recorder.flush(30)
     assert stored(database) == sorted(id for id in ids if id is not None)
     with database.reading() as session:
@@ -95,7 +101,7 @@ def test_images_only_where_they_are_asked_for(
     make: Make, database: Database, blobs: ArtifactStore, checkpoint: str
 ) -> None:
     recorder = make()
-    [id] = recorder.record(pointing(checkpoint, images=True), [SAID])
+    [id] = recorder.record(target(checkpoint, images=True), [SAID])
     assert recorder.flush(30)
     with database.reading() as session:
         image = session.get_one(Prediction, id).image_artifact_id
@@ -108,7 +114,7 @@ def test_logits_of_too_many_classes_are_not_kept(
 ) -> None:
     recorder = make()
     many = [SAID._replace(logits_C=np.zeros(n, np.float32)) for n in (MAX_LOGITS, MAX_LOGITS + 1)]
-    ids = recorder.record(pointing(checkpoint), many)
+    ids = recorder.record(target(checkpoint), many)
     assert recorder.flush(30)
     with database.reading() as session:
         kept = [session.get_one(Prediction, id).logits for id in ids]
@@ -119,7 +125,7 @@ def test_a_share_of_them_is_logged(make: Make, checkpoint: str) -> None:
     recorder = make(seed=0, capacity=5000)
 
     def count(rate: float) -> int:
-        ids = recorder.record(pointing(checkpoint, rate), [SAID] * 2000)
+        ids = recorder.record(target(checkpoint, rate), [SAID] * 2000)
         return sum(id is not None for id in ids)
 
     counts = {rate: count(rate) for rate in (0.0, 0.25, 1.0)}
@@ -136,9 +142,9 @@ def test_nobody_waits_for_a_database_that_is_busy(
         # Whoever writes now waits until this transaction ends.
         lock = "SELECT 1" if database.is_sqlite else "LOCK TABLE predictions IN EXCLUSIVE MODE"
         session.execute(text(lock))
-        first = recorder.record(pointing(checkpoint), [SAID] * 4)
+        first = recorder.record(target(checkpoint), [SAID] * 4)
         assert not recorder.flush(0.2)
-        rest = [recorder.record(pointing(checkpoint), [SAID] * 4) for _ in range(4)]
+        rest = [recorder.record(target(checkpoint), [SAID] * 4) for _ in range(4)]
     kept = [ids for ids in (first, *rest) if ids != [None] * 4]
     assert len(kept) < 5
     assert lost(registry, "full") == 4 * (5 - len(kept))
@@ -158,12 +164,12 @@ def test_a_database_that_is_away_costs_what_waits_for_it(
     recorder = make()
     with database.session() as session:
         session.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
-    recorder.record(pointing(checkpoint), [SAID] * 3)
+    recorder.record(target(checkpoint), [SAID] * 3)
     assert recorder.flush(30)
     assert lost(registry, "database") == 3
     with database.session() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO predictions"))
-    ids = recorder.record(pointing(checkpoint), [SAID])
+    ids = recorder.record(target(checkpoint), [SAID])
     assert recorder.flush(30)
     assert stored(database) == ids
 
@@ -176,7 +182,7 @@ def test_a_database_that_comes_back_gets_what_waited(
     recorder = make()
     with database.session() as session:
         session.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
-    ids = recorder.record(pointing(checkpoint), [SAID] * 2)
+    ids = recorder.record(target(checkpoint), [SAID] * 2)
     assert not recorder.flush(0.3)
     with database.session() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO predictions"))
@@ -188,9 +194,9 @@ def test_what_refers_to_nothing_is_lost_alone(
     make: Make, database: Database, checkpoint: str, registry: CollectorRegistry
 ) -> None:
     recorder = make()
-    recorder.record(pointing("ckpt_" + 26 * "0"), [SAID])
+    recorder.record(target("ckpt_" + 26 * "0"), [SAID])
     assert recorder.flush(30)
-    ids = recorder.record(pointing(checkpoint), [SAID])
+    ids = recorder.record(target(checkpoint), [SAID])
     assert recorder.flush(30)
     assert stored(database) == ids
     assert lost(registry, "database") == 1
@@ -198,10 +204,10 @@ def test_what_refers_to_nothing_is_lost_alone(
 
 def test_closing_writes_what_waits(make: Make, database: Database, checkpoint: str) -> None:
     recorder = make()
-    ids = recorder.record(pointing(checkpoint), [SAID] * 5)
+    ids = recorder.record(target(checkpoint), [SAID] * 5)
     recorder.close()
     assert stored(database) == sorted(id for id in ids if id is not None)
-    assert recorder.record(pointing(checkpoint), [SAID]) == [None]
+    assert recorder.record(target(checkpoint), [SAID]) == [None]
     assert recorder.flush(1)
 
 
@@ -211,7 +217,7 @@ def test_many_threads_lose_nothing(make: Make, database: Database, checkpoint: s
 
     def work() -> None:
         for _ in range(25):
-            ids.extend(recorder.record(pointing(checkpoint), [SAID] * 3))
+            ids.extend(recorder.record(target(checkpoint), [SAID] * 3))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

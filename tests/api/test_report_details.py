@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from carot.calibration.intervals import wilson_interval
+from carot.calibration.metrics.intervals import wilson_interval
 from tests.api.helpers import context_of
 from tests.api.measured import CLASSES, Row, add_measured, temperature
 from tests.api.rows import add_checkpoint, add_report

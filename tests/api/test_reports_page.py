@@ -7,11 +7,11 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from api.comparisons import LEVEL
-from api.routes.comparisons import FEWEST, MOST
+from api.comparisons.comparison import LEVEL
+from api.comparisons.routes import FEWEST, MOST
 from api.settings import ApiSettings
-from carot.calibration.differences import RESAMPLES
-from carot.data.thumbnails import LARGEST_SIDE
+from carot.calibration.metrics.differences import RESAMPLES
+from carot.data.decoding.thumbnails import LARGEST_SIDE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import MetaData, select
 
-from store.keys import revoke_key
+from store.access.keys import revoke_key
 from tests.api.helpers import bearer, context_of, new_key
 from tests.api.test_door import JOB
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from store.keys import revoke_key
+from store.access.keys import revoke_key
 from tests.api.helpers import Start, bearer, context_of, new_key
 
 OWN = {"Sec-Fetch-Site": "same-origin"}

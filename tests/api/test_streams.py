@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from store.claims import Claim, beat, claim, record_event, succeed
+from store.jobs.claims import Claim, beat, claim, record_event, succeed
 from tests.api.helpers import context_of
 from tests.api.rows import SPEC
 
@@ -109,7 +109,7 @@ def test_more_events_than_one_look_takes(client: TestClient) -> None:
 
 
 def test_curves_are_thinned(client: TestClient) -> None:
-    from store.claims import record_metrics
+    from store.jobs.claims import record_metrics
 
     job = submit(client)
     held = taken(client, job)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from store.bundles import pack
+from store.artifacts.bundles import pack
 from tests.acceptance.harness import digit_png
 from tests.api.rows import add_checkpoint
 from tests.api.test_drain import PATIENCE_SECONDS, Api, Start, context_on, start, until
@@ -91,7 +91,6 @@ def test_no_request_fails_while_a_real_alias_moves(
     api = start(0.0, folder)
     context = context_on(api.settings)
     new = add_checkpoint(context, b"".join(pack(sharper)), CLASSES)
-    context.engine.close()
     context.database.close()
     with httpx.Client(base_url=api.url, timeout=PATIENCE_SECONDS) as client:
         old = client.get("/models/digits").json()["checkpoint_id"]

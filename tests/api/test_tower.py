@@ -9,7 +9,7 @@ import torch
 
 from api.inference import defaults
 from api.inference.tower import Tower, is_convolutional, pad, padded_size, padded_sizes
-from carot.models import ClipModel, from_config, load_model
+from carot.models.clip import ClipModel, from_config, load_model
 from carot.specs import ModelSpec
 
 TEXT = {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}

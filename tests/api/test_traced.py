@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from api.inference.traced import traced
-from carot.models import ClipModel, load_model
+from carot.models.clip import ClipModel, load_model
 from carot.specs import ModelSpec
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.unpacked import ASIDE, GONE, Bundle, Unpacked
+from api.datasets.unpacked import ASIDE, GONE, Bundle, Unpacked
+from store.artifacts.bundles import pack
 from store.artifacts.folder import FolderBlobs
-from store.bundles import pack
 from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace
 
 

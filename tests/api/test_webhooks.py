@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as Verifier
 
 from store.ids import new_id
 from store.tables import Project
-from store.webhooks import MAX_PER_PROJECT, create_webhook, disable_webhook
+from store.webhooks.webhooks import MAX_PER_PROJECT, create_webhook, disable_webhook
 from tests.api.helpers import Start, context_of
 from tests.api.test_jobs import SPEC, submit
 from tests.api.webhooks.receiver import receiver, until

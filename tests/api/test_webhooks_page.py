@@ -15,8 +15,8 @@ import pytest
 
 from api.settings import ApiSettings
 from api.webhooks.signature import headers_of
-from store.deliveries import KEPT_SECONDS
-from store.webhooks import MAX_PER_PROJECT
+from store.webhooks.deliveries import KEPT_SECONDS
+from store.webhooks.webhooks import MAX_PER_PROJECT
 from tests.acceptance.harness import free_port
 from tests.api.helpers import Start, context_of
 from tests.api.test_jobs import submit

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from store.claims import claim_next
+from store.jobs.claims import claim_next
 from store.queues import QUEUES
 from tests.api.helpers import bearer, context_of, new_key
 from tests.api.rows import add_worker

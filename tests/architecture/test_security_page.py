@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from api.settings import ApiSettings
-from carot.data.images import FORMATS, MAX_ASPECT, MAX_PIXELS
-from carot.data.members import Limits
+from carot.data.decoding.images import FORMATS, MAX_ASPECT, MAX_PIXELS
+from carot.data.formats.members import Limits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 SECTION = PAGE[: PAGE.index("## Keys and projects")]

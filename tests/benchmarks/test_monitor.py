@@ -22,8 +22,8 @@ from benchmarks.monitor_streams import (
     first_alarms,
 )
 from benchmarks.provenance import RESULTS
-from carot.calibration.e_process import EProcess
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.monitoring.e_process import EProcess
 
 EDGES = (0.7, 0.9)
 TABLES = (alarms, delays, recalibration)

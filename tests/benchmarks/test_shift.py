@@ -17,7 +17,7 @@ from benchmarks.shift_derived import DERIVED
 from benchmarks.shift_plan import ABLATION, DEFAULT, PAPER, TRAINED
 from benchmarks.shift_report import PEERS, claims_of
 from benchmarks.shift_tables import COLUMNS, Comparison, Mean, row_of
-from carot.selection import Judgement
+from carot.evaluation.selection import Judgement
 
 
 def test_means_and_paired_tests_against_scipy() -> None:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carot.distributed import Ranks
-from carot.encoder import StepEncoder
 from carot.errors import Interrupted, RankLost
 from carot.events import Warning
 from carot.run import assist, execute
@@ -32,7 +31,8 @@ from carot.specs import (
     LpFtMethod,
     TracerMethod,
 )
-from carot.trainer import look
+from carot.training.encoder import StepEncoder
+from carot.training.trainer import look
 from tests.carot.run.listener import Listener
 from tests.carot.training import CAROT, Run
 

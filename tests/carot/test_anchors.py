@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.anchors import random_filters
+from carot.training.anchors import random_filters
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -14,21 +14,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.answering import Answering, Scored
-from carot.answers import Answer, Asked, NotAnswered, SetMethod, stated
-from carot.calibrated import carried_temperature
+from carot.answers.answering import Answering, Scored
+from carot.answers.calibrated import carried_temperature
+from carot.answers.schemas import Answer, Asked, NotAnswered, SetMethod, stated
 from carot.calibration.calibration import Calibration
-from carot.calibration.calibrator import AnyCalibrator
-from carot.calibration.conformal_scores import SCORES
-from carot.calibration.domain_temperature import fit_domain_temperature
-from carot.calibration.evidence import Evidence
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.risk import fit_risk
-from carot.calibration.shift_score import fit_shift_score
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.calibrator import AnyCalibrator
+from carot.calibration.calibrators.domain_temperature import fit_domain_temperature
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.conformal_scores import SCORES
+from carot.calibration.sets.evidence import Evidence
+from carot.calibration.sets.risk import fit_risk
+from carot.calibration.sets.shift_score import fit_shift_score
 from carot.errors import CalibrationError, SpecError
-from carot.vocabulary import Vocabulary
+from carot.models.vocabulary import Vocabulary
 from tests.carot.drawn import drawn, skewed
 
 CLASSES = ("a", "b", "c", "d", "e")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from carot.data.apart import ApartLimits, normalise_apart
-from carot.data.archives import normalise
+from carot.data.formats.archive_process import ApartLimits, normalise_apart
+from carot.data.formats.archives import normalise
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable
 from tests.carot.test_archives import make_tar, make_zip, picture, two_classes
 
@@ -101,7 +101,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, bundle: Path) -> None:
     os.mkfifo(fifo)
     code = (
         "import sys; from pathlib import Path\n"
-        "from carot.data.apart import ApartLimits, normalise_apart\n"
+        "from carot.data.formats.archive_process import ApartLimits, normalise_apart\n"
         "normalise_apart(Path(sys.argv[1]), Path(sys.argv[2]), ApartLimits())\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(fifo), str(bundle)])

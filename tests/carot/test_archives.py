@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from carot.data.archives import Manifest, normalise
-from carot.data.folder import open_folder
-from carot.data.members import Limits
+from carot.data.formats.archives import Manifest, normalise
+from carot.data.formats.folder import open_folder
+from carot.data.formats.members import Limits
 from carot.errors import CarotError, ClassMismatch, DataError, TooManyUnreadable
 
 SMALL = Limits(ratio_floor_bytes=1 << 20, total_bytes=32 << 20, file_bytes=4 << 20, members=5000)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from carot.calibration.automatic import FOR_FEW, choose_calibrator, compared
-from carot.calibration.choice import Choice
-from carot.calibration.fitting import FITS, Sample, fit_calibrator, fold_of
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.automatic import FOR_FEW, choose_calibrator, compared
+from carot.calibration.calibrators.choice import Choice
+from carot.calibration.calibrators.fitting import FITS, Sample, fit_calibrator, fold_of
+from carot.calibration.calibrators.temperature import fit_temperature
 from carot.errors import CalibrationError
 from tests.carot.drawn import contaminated, drawn, skewed
 

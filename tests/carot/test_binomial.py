@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy.stats import beta, binom
 
-from carot.calibration.binomial import binomial_cdf, order_statistic_quantile, upper_bound
+from carot.calibration.metrics.binomial import binomial_cdf, order_statistic_quantile, upper_bound
 
 
 @pytest.mark.parametrize("count", [1, 7, 300, 40_000])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
-from carot.calibration.metrics import top_label, top_label_ece
+from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins, equal_width_bins
+from carot.calibration.metrics.metrics import top_label, top_label_ece
 from tests.carot.drawn import drawn
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.bound import bound_terms, id_calibration_error, smallest_singular_value
 from carot.errors import CalibrationError
+from carot.evaluation.bound import bound_terms, id_calibration_error, smallest_singular_value
 from tests.carot.drawn import drawn
 
 

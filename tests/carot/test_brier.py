@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
-from carot.calibration.brier import BrierParts, brier_parts
-from carot.calibration.metrics import top_label
+from carot.calibration.metrics.brier import BrierParts, brier_parts
+from carot.calibration.metrics.metrics import top_label
 from tests.carot.drawn import drawn
 
 

@@ -11,9 +11,9 @@ import yaml
 from pydantic import TypeAdapter
 
 from benchmarks.calibrators_page import tables
-from carot.calibration.conformal import images_needed
-from carot.calibration.conformal_scores import SCORES
-from carot.calibration.risk import images_needed as images_for
+from carot.calibration.sets.conformal import images_needed
+from carot.calibration.sets.conformal_scores import SCORES
+from carot.calibration.sets.risk import images_needed as images_for
 from carot.events import Code
 from carot.specs import CALIBRATORS, AnySpec, RunSpec
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from carot.calibration.fitting import FITS
-from carot.snapshots import fingerprint
+from carot.calibration.calibrators.fitting import FITS
 from carot.specs import (
     CALIBRATORS,
     KINDS,
@@ -18,6 +17,7 @@ from carot.specs import (
     PredictSpec,
     RunSpec,
 )
+from carot.training.snapshots import fingerprint
 
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
 FOLDER = {"folder": "f"}

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from carot.calibration.calibrator import AnyCalibrator, TemperatureCalibrator, from_json
-from carot.calibration.fitting import FITS, Sample, fit_calibrator, sample_likelihood
-from carot.calibration.metrics import compute_metrics
+from carot.calibration.calibrators.calibrator import AnyCalibrator, TemperatureCalibrator, from_json
+from carot.calibration.calibrators.fitting import FITS, Sample, fit_calibrator, sample_likelihood
+from carot.calibration.metrics.metrics import compute_metrics
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

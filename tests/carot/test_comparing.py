@@ -10,9 +10,9 @@ import torch
 from scipy.stats import binomtest, norm
 from torch import Tensor
 
-from carot.calibration.comparing import METRICS, compare, contributions, holm, sign_test
-from carot.calibration.differences import debiased_square, mean, paired_difference
-from carot.calibration.metrics import compute_metrics
+from carot.calibration.metrics.comparing import METRICS, compare, contributions, holm, sign_test
+from carot.calibration.metrics.differences import debiased_square, mean, paired_difference
+from carot.calibration.metrics.metrics import compute_metrics
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.calibration.brier import brier_parts
-from carot.calibration.differences import binned
-from carot.calibration.inputs import check_confidences
-from carot.calibration.ranking import ranking
-from carot.calibration.smooth_ece import smooth_ece
+from carot.calibration.metrics.brier import brier_parts
+from carot.calibration.metrics.differences import binned
+from carot.calibration.metrics.inputs import check_confidences
+from carot.calibration.metrics.ranking import ranking
+from carot.calibration.metrics.smooth_ece import smooth_ece
 from carot.errors import CalibrationError
 
 MEASURES: list[Callable[[Tensor, Tensor], object]] = [

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from scipy.stats import beta, betabinom
 from torch import Tensor
 
-from carot.calibration.conformal import (
+from carot.calibration.sets.conformal import (
     RULES,
     ConformalSets,
     fit_conformal,
     images_needed,
     measure_sets,
 )
-from carot.calibration.conformal_scores import Regularisation, conformal_scores
-from carot.calibration.coverage import Method
+from carot.calibration.sets.conformal_scores import Regularisation, conformal_scores
+from carot.calibration.sets.coverage import Method
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import convolve
 
-from carot.data.corruptions import (
-    CORRUPTIONS,
-    GRAIN,
-    PARAMETERS,
-    corrupt_image,
-)
 from carot.data.digits import handwritten_digits
-from carot.data.pixels import SEVERITIES
-from carot.data.shifts import SHIFTS
+from carot.data.shifts.corruptions import CORRUPTIONS, GRAIN, PARAMETERS, corrupt_image
+from carot.data.shifts.pixels import SEVERITIES
+from carot.data.shifts.shifts import SHIFTS
 from carot.errors import DataError
 from carot.specs import SHIFT_NAMES, ShiftName
 
@@ -71,7 +66,7 @@ def test_size_and_mode_stay(name: str, size: tuple[int, int]) -> None:
 def test_the_result_is_the_same_in_another_process() -> None:
     script = (
         "import hashlib; from carot.data.digits import handwritten_digits as d;"
-        "from carot.data.corruptions import CORRUPTIONS, corrupt_image;"
+        "from carot.data.shifts.corruptions import CORRUPTIONS, corrupt_image;"
         "images = [d('test').image(5), d('test').image(5).resize((300, 260))];"
         "digest = hashlib.sha256();"
         "[digest.update(corrupt_image(image, name, 4, 'k').tobytes())"

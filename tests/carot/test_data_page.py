@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from carot.data.folder import open_csv
-from carot.data.images import FORMATS, MAX_PIXELS
-from carot.data.parquet import CACHE_BYTES, open_parquet
-from carot.data.shards import CLASS_NAMES, open_shards
+from carot.data.decoding.images import FORMATS, MAX_PIXELS
+from carot.data.formats.folder import open_csv
+from carot.data.formats.parquet import CACHE_BYTES, open_parquet
+from carot.data.formats.shards import CLASS_NAMES, open_shards
+from carot.data.formats.tables import IMAGE_COLUMNS, LABEL_COLUMNS, MAX_ROW_GROUP_BYTES
 from carot.data.splits import SHARES
-from carot.data.tables import IMAGE_COLUMNS, LABEL_COLUMNS, MAX_ROW_GROUP_BYTES
 from carot.specs import AnySpec, RunSpec
 from carot.specs.base import PATH_SCHEMES
 from tests.carot.tiny import write_images

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from carot.calibration.bins import BinStatistics, equal_mass_bins
-from carot.calibration.debiased_interval import debiased_interval
-from carot.calibration.metrics import top_label
+from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins
+from carot.calibration.metrics.debiased_interval import debiased_interval
+from carot.calibration.metrics.metrics import top_label
 from tests.carot.drawn import drawn
 
 BINS = 15

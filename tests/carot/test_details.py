@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 import torch
 
-from carot.calibration.calibrator import from_json
-from carot.calibration.details import class_details, worst_mistakes
-from carot.calibration.metrics import compute_metrics
+from carot.calibration.calibrators.calibrator import from_json
+from carot.calibration.metrics.details import class_details, worst_mistakes
+from carot.calibration.metrics.metrics import compute_metrics
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

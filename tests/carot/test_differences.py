@@ -6,10 +6,10 @@ import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from carot.calibration import differences
-from carot.calibration.bins import BinStatistics, equal_mass_bins
-from carot.calibration.differences import binned, debiased_square, mean, paired_difference
-from carot.calibration.metrics import compute_metrics, top_label
+from carot.calibration.metrics import differences
+from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins
+from carot.calibration.metrics.differences import binned, debiased_square, mean, paired_difference
+from carot.calibration.metrics.metrics import compute_metrics, top_label
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

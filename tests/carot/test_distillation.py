@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from carot.distillation import (
+from carot.training.distillation import (
     Side,
     cross_loss,
     distillation_loss,

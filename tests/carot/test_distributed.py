@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from carot.anchors import random_filters
-from carot.data.folder import open_folder
+from carot.data.formats.folder import open_folder
 from carot.distributed import ALONE, Ranks, Share, even_share
 from carot.errors import ModelError, SpecError
 from carot.events import Silent
-from carot.models import from_config
-from carot.normalisation import synchronise_statistics
+from carot.models.clip import from_config
 from carot.run import assist, execute
 from carot.specs import FinetuneSpec, FlypMethod, TrainingSpec
+from carot.training.anchors import random_filters
+from carot.training.normalisation import synchronise_statistics
 from tests.carot import ranked
 from tests.carot.ranked import ANCHORED, CASES, float64_gradient, gradients, on_ranks
 from tests.carot.run.listener import finetune

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from carot.calibration.drift import confidence_drift, effective_number, shift_drift
+from carot.calibration.monitoring.drift import confidence_drift, effective_number, shift_drift
 from carot.errors import CalibrationError
 
 

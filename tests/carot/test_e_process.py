@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from carot.calibration.e_process import (
+from carot.calibration.monitoring.e_process import (
     LARGEST,
     SETTLED,
     SHIFTS,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from carot.calibration.evidence import EvidenceTable, fit_evidence
-from carot.calibration.metrics import top_label
+from carot.calibration.metrics.metrics import top_label
+from carot.calibration.sets.evidence import EvidenceTable, fit_evidence
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

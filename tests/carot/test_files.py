@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carot.data.files import expand, find_files
+from carot.data.formats.files import expand, find_files
 from carot.errors import DataError
 
 NUMBERS = st.integers(0, 120)

@@ -7,10 +7,12 @@ import json
 import pytest
 import torch
 
-from carot.calibration.calibrator import label_set_hash
-from carot.calibration.conformal import measure_sets
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.calibration.grounds import Grounds, fit_grounds
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.label_sets import (
+    label_set_hash,
+)
+from carot.calibration.sets.calibration_evidence import Grounds, fit_grounds
+from carot.calibration.sets.conformal import measure_sets
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

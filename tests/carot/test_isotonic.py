@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
-from carot.calibration.isotonic import fit_isotonic, interpolated, pooled, with_confidence
-from carot.calibration.metrics import top_label
+from carot.calibration.calibrators.isotonic import (
+    fit_isotonic,
+    pooled,
+)
+from carot.calibration.calibrators.rising_map import (
+    interpolated,
+    with_confidence,
+)
+from carot.calibration.metrics.metrics import top_label
 from tests.carot.drawn import drawn
 
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from carot.calibration.metrics import compute_metrics
+from carot.calibration.metrics.metrics import compute_metrics
+from carot.data.label_space import LabelSpace, label_space
 from carot.errors import ClassMismatch
-from carot.label_space import LabelSpace, label_space
 
 WANTED = ("a", "b", "c", "d", "e")
 

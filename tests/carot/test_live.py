@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from carot.calibration.bins import BinStatistics, equal_mass_bins, equal_width_bins
-from carot.calibration.debiased_interval import debiased_interval
-from carot.calibration.evidence import fit_evidence
-from carot.calibration.live import LiveCalibration, Watched, live_calibration
-from carot.calibration.null_level import null_level
-from carot.calibration.reliability import bars
+from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins, equal_width_bins
+from carot.calibration.metrics.chance_level import null_level
+from carot.calibration.metrics.debiased_interval import debiased_interval
+from carot.calibration.metrics.reliability import bars
+from carot.calibration.monitoring.live import LiveCalibration, Watched, live_calibration
+from carot.calibration.sets.evidence import fit_evidence
 from carot.errors import CalibrationError
 
 BINS = 15
@@ -185,6 +185,7 @@ def test_columns_fit_together() -> None:
 
 
 def test_torch_is_not_loaded_before_it_is_needed() -> None:
-    modules = "carot.calibration.live, carot.calibration.e_process, carot.calibration.drift"
+    names = ("live", "e_process", "drift")
+    modules = ", ".join(f"carot.calibration.monitoring.{name}" for name in names)
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from carot.data.folder import open_folder
-from carot.data.images import MAX_PIXELS, decode_image
+from carot.data.decoding.images import MAX_PIXELS, decode_image
+from carot.data.formats.folder import open_folder
 from carot.data.loader import TrainingBatches, Unreadable, evaluation_batches, random_crop
 from carot.errors import TooManyUnreadable, UnreadableImage
 from carot.events import AnyEvent, Silent

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carot.distillation import distillation_loss
-from carot.losses import Form, contrastive_loss, cross_norm, orthogonality
+from carot.training.distillation import distillation_loss
+from carot.training.losses import Form, contrastive_loss, cross_norm, orthogonality
 from tests.carot import reference
 from tests.carot.reference import numeric_gradient
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from carot.calibration.calibration import Calibration
-from carot.calibration.conformal import measure_sets
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.intervals import wilson_interval
-from carot.calibration.metrics import compute_metrics
-from carot.calibration.shift_score import fit_shift_score
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.metrics.intervals import wilson_interval
+from carot.calibration.metrics.metrics import compute_metrics
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.conformal import measure_sets
+from carot.calibration.sets.shift_score import fit_shift_score
+from carot.data.label_space import LabelSpace
 from carot.errors import CalibrationError
-from carot.grounded import grounded
-from carot.label_space import LabelSpace
-from carot.measuring import measure, separation, with_shift
+from carot.evaluation.grounded import grounded
+from carot.evaluation.measuring import measure, separation, with_shift
 from carot.specs import CalibrationSpec, EvaluationDataset
 from tests.carot.drawn import drawn, skewed
 

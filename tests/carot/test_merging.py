@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from carot.errors import CheckpointError
-from carot.merging import interpolate, model_stock, uniform_soup
+from carot.models.merging import interpolate, model_stock, uniform_soup
 from tests.carot.tiny import tiny_model
 
 SHAPES = {"matrix": (3, 4), "bias": (5,), "scale": ()}

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.calibration import inputs, metrics
-from carot.calibration.bins import equal_width_bins
-from carot.calibration.metrics import (
+from carot.calibration.metrics import inputs, metrics
+from carot.calibration.metrics.bins import equal_width_bins
+from carot.calibration.metrics.chance_level import null_level
+from carot.calibration.metrics.metrics import (
     batch_mean_ece,
     compute_metrics,
     expected_calibration_error,
     top_label,
     top_label_ece,
 )
-from carot.calibration.null_level import null_level
-from carot.calibration.numbers import Metrics
+from carot.calibration.metrics.numbers import Metrics
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

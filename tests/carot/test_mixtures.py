@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from carot.calibration.ensemble_temperature import fit_ensemble_temperature
-from carot.calibration.simplex import best_weights
-from carot.calibration.smoothed_temperature import fit_smoothed_temperature
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.ensemble_temperature import fit_ensemble_temperature
+from carot.calibration.calibrators.simplex import best_weights
+from carot.calibration.calibrators.smoothed_temperature import fit_smoothed_temperature
+from carot.calibration.calibrators.temperature import fit_temperature
 from tests.carot.drawn import contaminated, drawn
 
 

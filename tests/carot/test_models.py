@@ -8,11 +8,11 @@ import open_clip
 import pytest
 import torch
 
-from carot.checkpoints import ClassifierCard, save_checkpoint
-from carot.classifier import Classifier
 from carot.errors import ModelError, ProjectionNotFound
-from carot.models import cut_behind_longest, from_config, load_folder, load_model
-from carot.prompts import Captions, zero_shot_head
+from carot.models.checkpoints import ClassifierCard, save_checkpoint
+from carot.models.classifier import Classifier
+from carot.models.clip import cut_behind_longest, from_config, load_folder, load_model
+from carot.models.prompts import Captions, zero_shot_head
 from carot.specs import ModelSpec
 from tests.carot.tiny import CONFIG, tiny_model
 

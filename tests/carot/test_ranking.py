@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from carot.calibration.metrics import top_label
-from carot.calibration.ranking import Ranking, ranking
+from carot.calibration.metrics.metrics import top_label
+from carot.calibration.metrics.ranking import Ranking, ranking
 from tests.carot.drawn import drawn
 
 Answers = list[tuple[float, bool]]

@@ -9,17 +9,22 @@ import pytest
 import torch
 from scipy import stats
 
-from carot.calibration.automatic import choose_calibrator
-from carot.calibration.calibrator import TemperatureCalibrator, label_set_hash
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.calibration.recalibration import (
+from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.calibrator import (
+    TemperatureCalibrator,
+)
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.label_sets import (
+    label_set_hash,
+)
+from carot.calibration.monitoring.recalibration import (
     ALONE,
     LEAST_LABELS,
     Recalibration,
     halves,
     recalibrate,
 )
-from carot.calibration.temperature import fit_temperature
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn, skewed
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from carot.calibration.intervals import wilson_interval
-from carot.calibration.metrics import compute_metrics
-from carot.calibration.reliability import reliability
+from carot.calibration.metrics.intervals import wilson_interval
+from carot.calibration.metrics.metrics import compute_metrics
+from carot.calibration.metrics.reliability import reliability
 from tests.carot.drawn import drawn
 
 

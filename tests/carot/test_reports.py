@@ -10,15 +10,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from carot.bound import smallest_singular_value
 from carot.calibration.calibration import Calibration
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.calibration.metrics import compute_metrics
-from carot.calibration.reliability import reliability
-from carot.calibration.temperature import fit_temperature
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.metrics.metrics import compute_metrics
+from carot.calibration.metrics.reliability import reliability
 from carot.errors import CalibrationError
-from carot.measuring import measure
-from carot.reports import DatasetReport, Report, build_report
+from carot.evaluation.bound import smallest_singular_value
+from carot.evaluation.measuring import measure
+from carot.evaluation.reports import DatasetReport, Report, build_report
 from carot.specs import CalibrationSpec, EvaluateSpec, EvaluationDataset, FinetuneSpec, ModelSpec
 from tests.carot.drawn import drawn
 
@@ -216,8 +216,8 @@ def test_rows_of_two_data_sets_are_refused() -> None:
 
 def test_reports_are_read_without_torch() -> None:
     code = (
-        "import sys, carot.reports, carot.calibration.calibrator; "
-        "carot.reports.Report.model_json_schema(); "
+        "import sys, carot.evaluation.reports, carot.calibration.calibrators.calibrator; "
+        "carot.evaluation.reports.Report.model_json_schema(); "
         "print(sorted({'torch', 'open_clip', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

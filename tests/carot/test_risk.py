@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import beta, binom
 
-from carot.calibration.risk import STARTS, RiskThreshold, fit_risk, images_needed
+from carot.calibration.sets.risk import STARTS, RiskThreshold, fit_risk, images_needed
 from carot.errors import CalibrationError
 
 Chance = Callable[[np.ndarray], np.ndarray]

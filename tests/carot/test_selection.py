@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carot.bound import bound_terms
 from carot.errors import CalibrationError
+from carot.evaluation.bound import bound_terms
+from carot.evaluation.selection import Judgement, score
 from carot.run.segment import closest_to_start
-from carot.selection import Judgement, score
 
 
 def drawn(images: int = 200, classes: int = 4, width: int = 6) -> tuple[torch.Tensor, ...]:

@@ -13,8 +13,8 @@ import pytest
 import webdataset
 from PIL import Image
 
-from carot.data.folder import open_folder
-from carot.data.shards import open_shards
+from carot.data.formats.folder import open_folder
+from carot.data.formats.shards import open_shards
 from carot.data.splits import SPLITS, split_of
 from carot.errors import DataError, UnreadableImage
 from tests.carot.tiny import write_images

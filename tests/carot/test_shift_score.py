@@ -9,7 +9,7 @@ from safetensors.torch import save
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from carot.calibration.shift_score import ShiftScore, fit_shift_score, ledoit_wolf_shrinkage
+from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score, ledoit_wolf_shrinkage
 from carot.errors import CalibrationError
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from carot.data.digits import handwritten_digits, printed_digits
-from carot.data.shifts import (
+from carot.data.shifts.shifts import (
     PARAMETERS,
     PRINTED_PARAMETERS,
     SEVERITIES,
@@ -46,7 +46,7 @@ def test_size_and_mode_stay(name: str, size: tuple[int, int]) -> None:
 def test_the_result_is_the_same_in_another_process() -> None:
     script = (
         "import hashlib; from carot.data.digits import handwritten_digits as d;"
-        "from carot.data.shifts import SHIFTS, shift_image, distort_printed;"
+        "from carot.data.shifts.shifts import SHIFTS, shift_image, distort_printed;"
         "image = d('test').image(5); digest = hashlib.sha256();"
         "[digest.update(shift_image(image, name, 4, 'k').tobytes()) for name in SHIFTS];"
         "digest.update(distort_printed(image, 4, 'k').tobytes()); print(digest.hexdigest())"

@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from torch import Tensor
 
-from carot.calibration.metrics import top_label
-from carot.calibration.smooth_ece import _Smoothed, residuals_on_grid, smooth_ece
+from carot.calibration.metrics.metrics import top_label
+from carot.calibration.metrics.smooth_ece import _Smoothed, residuals_on_grid, smooth_ece
 from tests.carot.drawn import drawn
 
 POINTS = np.linspace(0, 1, 4001)

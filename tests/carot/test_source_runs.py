@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carot.data.parquet import open_parquet, row_groups
+from carot.data.formats.parquet import open_parquet, row_groups
 from carot.data.resolve import OPENERS, open_dataset
 from carot.errors import Interrupted, TooManyUnreadable
+from carot.evaluation.reports import Report
 from carot.events import Silent
-from carot.reports import Report
 from carot.run import execute
 from carot.specs import FinetuneSpec
 from carot.specs.base import PATH_SCHEMES

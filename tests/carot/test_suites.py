@@ -13,17 +13,22 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from carot.checkpoints import load_card
-from carot.data import imagenet
-from carot.data.corruptions import CORRUPTIONS
-from carot.data.resolve import evaluation_rows, open_dataset
-from carot.data.wordnet import imagenet_templates
+from carot.data.formats import imagenet
+from carot.data.formats.wordnet import imagenet_templates
+from carot.data.resolve import (
+    open_dataset,
+)
+from carot.data.shifts.corruptions import CORRUPTIONS
 from carot.errors import ClassMismatch, DataError, SpecError
+from carot.evaluation.rows import (
+    evaluation_rows,
+)
+from carot.evaluation.suites import Suite, suite, suite_names, suite_rows
 from carot.events import Silent
-from carot.prompts import Captions, caption_names, zero_shot_head
+from carot.models.checkpoints import load_card
+from carot.models.prompts import Captions, caption_names, zero_shot_head
 from carot.run import execute
 from carot.specs import SHIFT_NAMES, EvaluateSpec, EvaluationSpec, FinetuneSpec, PromptSpec
-from carot.suites import Suite, suite, suite_names, suite_rows
 from tests.carot.imagenet_tree import IDS, OBJECTNET, R_IDS, build_family
 from tests.carot.tiny import save_tiny, tiny_model, write_images
 

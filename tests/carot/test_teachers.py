@@ -7,7 +7,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from carot.specs import TeacherSpec
-from carot.teachers import (
+from carot.training.teachers import (
     MomentumTeacher,
     Teacher,
     TrajectoryTeacher,

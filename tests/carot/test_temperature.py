@@ -8,12 +8,17 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from torch import Tensor
 
-from carot.calibration import inputs
-from carot.calibration import temperature as module
-from carot.calibration.calibrator import TemperatureCalibrator, from_json
-from carot.calibration.metrics import compute_metrics
-from carot.calibration.rows import Rows
-from carot.calibration.temperature import HIGHEST, LOWEST, fit_temperature, typical_spread
+from carot.calibration.calibrators import temperature as module
+from carot.calibration.calibrators.calibrator import TemperatureCalibrator, from_json
+from carot.calibration.calibrators.rows import Rows
+from carot.calibration.calibrators.temperature import (
+    HIGHEST,
+    LOWEST,
+    fit_temperature,
+    typical_spread,
+)
+from carot.calibration.metrics import inputs
+from carot.calibration.metrics.metrics import compute_metrics
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

@@ -11,13 +11,18 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from torch import Tensor
 
-from carot.calibration import top_versus_all
-from carot.calibration.domain_temperature import fit_domain_temperature
-from carot.calibration.metrics import compute_metrics, top_label
-from carot.calibration.perturbed_temperature import fit_perturbed_temperature
-from carot.calibration.rows import Rows
-from carot.calibration.temperature import HIGHEST, LOWEST, fit_temperature, typical_spread
-from carot.calibration.top_versus_all import fit_top_versus_all, top_loss
+from carot.calibration.calibrators import top_versus_all
+from carot.calibration.calibrators.domain_temperature import fit_domain_temperature
+from carot.calibration.calibrators.perturbed_temperature import fit_perturbed_temperature
+from carot.calibration.calibrators.rows import Rows
+from carot.calibration.calibrators.temperature import (
+    HIGHEST,
+    LOWEST,
+    fit_temperature,
+    typical_spread,
+)
+from carot.calibration.calibrators.top_versus_all import fit_top_versus_all, top_loss
+from carot.calibration.metrics.metrics import compute_metrics, top_label
 from carot.errors import CalibrationError
 from tests.carot.drawn import drawn
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carot.data.decoding import DecodeLimits
-from carot.data.resolve import open_evaluation
-from carot.data.thumbnails import Shift, Thumbnailer
+from carot.data.decoding.parent import DecodeLimits
+from carot.data.decoding.thumbnails import Shift, Thumbnailer
 from carot.errors import UnreadableImage
+from carot.evaluation.rows import (
+    open_evaluation,
+)
 from carot.specs import EvaluationDataset
 from carot.specs.evaluation import ShiftName
 

@@ -10,13 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from carot.encoder import StepEncoder
 from carot.errors import CheckpointError, Interrupted, TrainingError
 from carot.events import SnapshotSaved, StepDone
-from carot.methods import build_method
-from carot.models import MAX_LOG_SCALE
-from carot.prompts import Captions
-from carot.schedules import learning_rate_at
+from carot.models.clip import MAX_LOG_SCALE
+from carot.models.prompts import Captions
 from carot.specs import (
     AnchorSpec,
     CarotMethod,
@@ -30,7 +27,10 @@ from carot.specs import (
     TracerMethod,
     ZeroShotMethod,
 )
-from carot.trainer import parameter_groups
+from carot.training.encoder import StepEncoder
+from carot.training.methods import build_method
+from carot.training.schedules import learning_rate_at
+from carot.training.trainer import parameter_groups
 from tests.carot.tiny import tiny_model
 from tests.carot.training import CAROT, Run, assert_same_gradient
 

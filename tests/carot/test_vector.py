@@ -6,8 +6,8 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from carot.calibration.temperature import fit_temperature
-from carot.calibration.vector import _Problem, fit_vector
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.calibrators.vector import _Problem, fit_vector
 from carot.errors import CalibrationError
 from tests.carot.drawn import skewed
 

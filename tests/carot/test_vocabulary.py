@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from carot.checkpoints import ClassifierCard
 from carot.errors import SpecError
-from carot.prompts import Captions, zero_shot_head
-from carot.vocabulary import MOST_CAPTIONS, Vocabularies
+from carot.models.checkpoints import ClassifierCard
+from carot.models.prompts import Captions, zero_shot_head
+from carot.models.vocabulary import MOST_CAPTIONS, Vocabularies
 from tests.carot.tiny import tiny_model
 
 TEMPLATES = ("a {}.", "one {} more")

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from carot.checkpoints import CLASSIFIER_NAME, ClassifierCard, save_checkpoint
-from carot.models import ClipModel, from_config
+from carot.models.checkpoints import CLASSIFIER_NAME, ClassifierCard, save_checkpoint
+from carot.models.clip import ClipModel, from_config
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from carot.data.folder import open_folder
+from carot.data.formats.folder import open_folder
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.distributed import ALONE, Ranks
 from carot.events import AnyEvent, StepDone
-from carot.methods import Method, build_method
-from carot.models import ClipModel
-from carot.prompts import Captions
+from carot.models.clip import ClipModel
+from carot.models.prompts import Captions
 from carot.specs import CarotMethod, TeacherSpec, TrainingSpec
-from carot.trainer import FitResult, Watcher, fit
+from carot.training.methods import Method, build_method
+from carot.training.trainer import FitResult, Watcher, fit
 from tests.carot.tiny import tiny_model, write_images
 
 CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))

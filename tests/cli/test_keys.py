@@ -11,12 +11,12 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from api.exposure import has_keys, is_loopback
+from api.access.exposure import has_keys, is_loopback
 from cli.client import Client
 from cli.credentials import KeyFile, NoKeyInFile, api_key
 from cli.main import app
+from store.access.keys import authenticate
 from store.database import Database
-from store.keys import authenticate
 from store.tables import ApiKey
 from tests.acceptance.harness import free_port
 
@@ -129,7 +129,7 @@ def test_an_unknown_key_cannot_be_revoked(tmp_path: Path) -> None:
 def test_a_database_from_before_there_were_keys(tmp_path: Path) -> None:
     from alembic import command
 
-    from migrations.upgrade import alembic_config
+    from store.schema import alembic_config
 
     database = Database(f"sqlite:///{tmp_path / 'carot.db'}")
     command.upgrade(alembic_config(database.url), "0001")

@@ -30,11 +30,12 @@ pytestmark = pytest.mark.slow
 def context(tmp_path: Path) -> Iterator[Context]:
     """The parts of a service over a folder."""
     settings = ApiSettings(data_dir=tmp_path)
-    context: Context = create_app(settings).state.context
+    state = create_app(settings).state
+    context: Context = state.context
     context.database.upgrade()
     yield context
-    context.thumbnails.close()
-    context.engine.close()
+    state.datasets.close()
+    state.predictions.close()
     context.database.close()
 
 

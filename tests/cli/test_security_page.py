@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from api.settings import ApiSettings
 from cli.credentials import FILE_VARIABLE, VARIABLE
 from cli.main import app
-from store.scopes import SCOPES
+from store.access.scopes import SCOPES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
 SECTION = PAGE[PAGE.index("## Keys and projects") :]

@@ -19,8 +19,9 @@ from sqlalchemy import func, select
 from api.app import create_app
 from api.context import Context
 from api.inference.engine import Engine
+from api.predict.state import PredictionsState
 from api.settings import ApiSettings
-from carot.data.decoding import DecodeLimits
+from carot.data.decoding.parent import DecodeLimits
 from store.database import Database
 from store.tables import Base
 from tests.api.helpers import picture
@@ -111,8 +112,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     database.close()
     app = create_app(settings)
     context: Context = app.state.context
-    context.engine.close()
-    context.engine = Engine(
+    predictions: PredictionsState = app.state.predictions
+    predictions.engine.close()
+    predictions.engine = Engine(
         lambda _: Brightness(), wait_seconds=0, decoding=DecodeLimits(settings.decode_memory_bytes)
     )
     server = uvicorn.Server(

@@ -10,10 +10,10 @@ from carot.specs import FinetuneSpec
 from store.artifacts import ArtifactStore
 from store.artifacts.database import DatabaseBlobs
 from store.artifacts.folder import FolderBlobs
-from store.claims import Claim, claim
 from store.database import Database
-from store.exits import Exit, ExitReason
-from store.jobs import Wishes, create_job
+from store.jobs.claims import Claim, claim
+from store.jobs.exits import Exit, ExitReason
+from store.jobs.jobs import Wishes, create_job
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT
 

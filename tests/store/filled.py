@@ -8,20 +8,20 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from store.aliases import set_alias
+from store.access.idempotency import keep, take
 from store.artifacts import ArtifactStore
 from store.artifacts.rows import commit, store_pending
-from store.calibrators import add_version
-from store.checkpoints import create_checkpoint
-from store.claims import record_event, record_metrics, succeed
 from store.database import Database, database_now
-from store.datasets import create_dataset
-from store.deletion import delete, finish
-from store.idempotency import keep, take
-from store.jobs import cancel_job, pause_job
-from store.labels import Given, give_labels
-from store.predictions import insert_predictions
-from store.reports import create_report
+from store.datasets.datasets import create_dataset
+from store.jobs.claims import record_event, record_metrics, succeed
+from store.jobs.jobs import cancel_job, pause_job
+from store.models.aliases import set_alias
+from store.models.calibrators import add_version
+from store.models.checkpoints import create_checkpoint
+from store.predictions.labels import Given, give_labels
+from store.predictions.log import insert_predictions
+from store.reports.reports import create_report
+from store.retention.deletion import delete, finish
 from store.tables import (
     DEFAULT_PROJECT,
     ApiKey,

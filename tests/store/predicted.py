@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from ulid import ULID
 
-from store.aliases import set_alias
-from store.checkpoints import create_checkpoint
 from store.database import Database
-from store.predictions import insert_predictions
+from store.models.aliases import set_alias
+from store.models.checkpoints import create_checkpoint
+from store.predictions.log import insert_predictions
 from store.tables import DEFAULT_PROJECT, Artifact
 from tests.store.conftest import claimed, new_job
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from store.artifacts import ArtifactStore
 from store.artifacts.rows import Stored, commit, store_pending
-from store.claims import Claim, set_snapshot
 from store.database import Database, database_now
+from store.jobs.claims import Claim, set_snapshot
 from store.tables import Artifact
 
 

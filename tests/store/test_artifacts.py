@@ -24,10 +24,10 @@ from store.artifacts.rows import (
     get_artifact,
     store_pending,
 )
-from store.claims import claim
 from store.database import Database, database_now
 from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace, NotFound, StaleFence
-from store.jobs import create_job
+from store.jobs.claims import claim
+from store.jobs.jobs import create_job
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Artifact, BlobChunk, Job
 from tests.store.conftest import SPEC

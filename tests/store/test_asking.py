@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
+from store.access.projects import ensure_project
 from store.database import Database
-from store.projects import ensure_project
 
 
 def test_it_waits_for_no_connection_that_others_hold(tmp_path: Path) -> None:

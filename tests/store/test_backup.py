@@ -17,21 +17,21 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from migrations.upgrade import newest_revision
 from store.artifacts import ArtifactStore
 from store.artifacts.database import DatabaseBlobs
 from store.artifacts.folder import FolderBlobs, is_aside
-from store.backup import save_backup, write_backup
-from store.backup_file import NOT_KEPT, member
-from store.claims import claim
+from store.backup.backup import save_backup, write_backup
+from store.backup.backup_file import NOT_KEPT, member
+from store.backup.dumps import dump, reflect
+from store.backup.restore import read_backup
 from store.database import Database
-from store.deletion import delete, finish
-from store.dumps import dump, reflect
 from store.errors import ArtifactMissing, BackupDamaged, BackupError, CannotRestore
-from store.events import list_events
-from store.moves import find
-from store.restore import read_backup
-from store.retention import collect_garbage
+from store.jobs.claims import claim
+from store.jobs.events import list_events
+from store.jobs.transitions import find
+from store.retention.deletion import delete, finish
+from store.retention.retention import collect_garbage
+from store.schema import newest_revision
 from store.tables import Artifact, Checkpoint, Job
 from tests.store.conftest import new_job
 from tests.store.filled import Used, contents, use
@@ -369,10 +369,10 @@ PROGRAM = """
 import os, resource, signal, sys
 from pathlib import Path
 from store.artifacts import open_store
-from store.backup import save_backup
+from store.backup.backup import save_backup
 from store.database import Database
 from store.errors import NoSpace
-from store.restore import read_backup
+from store.backup.restore import read_backup
 from store.settings import Settings
 settings = Settings()
 database = Database(settings.database_url)

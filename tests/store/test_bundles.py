@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.bundles import pack, unpack
+from store.artifacts.bundles import pack, unpack
 from store.errors import ArtifactCorrupt
 
 LONG = "x" * 180

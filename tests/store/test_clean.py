@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from store.claims import beat, claim, fail, record_event, record_metrics
-from store.clean import clean
+from store.column_types import clean
 from store.database import Database
-from store.events import list_events, list_metrics
-from store.moves import find
+from store.jobs.claims import beat, claim, fail, record_event, record_metrics
+from store.jobs.events import list_events, list_metrics
+from store.jobs.transitions import find
 from tests.store.conftest import claimed, new_job
 
 ODD = ["a\0b", "a\udcffb", "\ud83d", "日本", "\\u0000", "' OR 1=1 --"]

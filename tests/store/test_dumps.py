@@ -25,9 +25,9 @@ from sqlalchemy import (
     text,
 )
 
-from store.clean import Document
+from store.backup.dumps import BATCH, Loader, dump, reflect
+from store.column_types import Document
 from store.database import Database, UtcDateTime
-from store.dumps import BATCH, Loader, dump, reflect
 from store.tables import Base
 
 MOMENT = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=timezone(timedelta(hours=2)))

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from carot.calibration.e_process import ALPHA
-from store.alerts import list_alerts, open_alert
-from store.aliases import delete_alias, set_alias
+from carot.calibration.monitoring.e_process import ALPHA
 from store.database import Database
-from store.evidence import Served, Standing, standing
-from store.labels import Given, give_labels
+from store.models.alerts import list_alerts, open_alert
+from store.models.aliases import delete_alias, set_alias
+from store.models.evidence import Served, Standing, standing
+from store.predictions.labels import Given, give_labels
 from store.tables import DEFAULT_PROJECT, CalibrationAlert, WebhookDelivery
-from store.webhooks import ALERT_EVENT, JOB_EVENT, create_webhook
+from store.webhooks.webhooks import ALERT_EVENT, JOB_EVENT, create_webhook
 from tests.store.predicted import a_checkpoint, a_model, predict
 
 RIGHT, WRONG = "dog", "cat"

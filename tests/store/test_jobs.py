@@ -13,7 +13,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from carot.specs import AnySpec, EvaluateSpec, ModelSpec, RunSpec
-from store.claims import (
+from store.database import Database, database_now
+from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
+from store.jobs.claims import (
     beat,
     check_fence,
     claim,
@@ -27,12 +29,10 @@ from store.claims import (
     set_snapshot,
     succeed,
 )
-from store.database import Database, database_now
-from store.errors import BadCursor, IllegalTransition, NotFound, StaleFence
-from store.events import list_events, list_metrics
-from store.jobs import JobFilter, cancel_job, create_job, list_jobs, queue_positions
-from store.moves import find
-from store.states import JobState
+from store.jobs.events import list_events, list_metrics
+from store.jobs.jobs import JobFilter, cancel_job, create_job, list_jobs, queue_positions
+from store.jobs.states import JobState
+from store.jobs.transitions import find
 from store.tables import DEFAULT_PROJECT, Artifact, Job
 from tests.store.conftest import KILLED, SPEC, claimed, new_job
 

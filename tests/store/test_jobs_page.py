@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from store.exits import ExitReason
-from store.states import Transition
+from store.jobs.exits import ExitReason
+from store.jobs.states import Transition
 
 PAGE = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (`[a-z`, ]+`) \| `(\w+)` \| `(\w+)` \|", re.MULTILINE)

@@ -9,9 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from store.database import Database
-from store.errors import NotFound
-from store.keys import (
+from store.access.keys import (
     any_keys,
     authenticate,
     create_key,
@@ -21,9 +19,9 @@ from store.keys import (
     note_use,
     revoke_key,
 )
-from store.projects import ensure_project, find_project, get_project
-from store.scopes import SCOPES, allows
-from store.sign_ins import (
+from store.access.projects import ensure_project, find_project, get_project
+from store.access.scopes import SCOPES, allows
+from store.access.sessions import (
     create_sign_in,
     csrf_token,
     end_sign_in,
@@ -31,6 +29,8 @@ from store.sign_ins import (
     find_sign_in,
     proves_origin,
 )
+from store.database import Database
+from store.errors import NotFound
 from store.tables import DEFAULT_PROJECT, ApiKey, SignIn
 
 HOUR = 3600.0

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.access.projects import ensure_project
 from store.database import Database
 from store.errors import Conflict, NotFound, StoreError, UnknownClass
-from store.labels import Given, Status, class_index, give_labels
-from store.predictions import get_prediction, list_predictions
-from store.projects import ensure_project
+from store.predictions.labels import Given, Status, class_index, give_labels
+from store.predictions.log import get_prediction, list_predictions
 from store.tables import DEFAULT_PROJECT, Label
 from tests.store.predicted import CLASSES, a_model, predict
 

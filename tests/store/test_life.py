@@ -22,7 +22,9 @@ from sqlalchemy.orm import Session
 from store.artifacts.base import Blob
 from store.artifacts.folder import FolderBlobs
 from store.artifacts.rows import COMMITTED, Stored, begin, commit
-from store.claims import (
+from store.database import Database, database_now
+from store.errors import Conflict
+from store.jobs.claims import (
     Claim,
     beat,
     claim_next,
@@ -38,12 +40,10 @@ from store.claims import (
     set_snapshot,
     succeed,
 )
-from store.database import Database, database_now
-from store.errors import Conflict
-from store.events import list_events
-from store.jobs import cancel_job, pause_job, resume_job, retry_job
-from store.moves import find
-from store.states import HELD, TERMINAL, JobState
+from store.jobs.events import list_events
+from store.jobs.jobs import cancel_job, pause_job, resume_job, retry_job
+from store.jobs.states import HELD, TERMINAL, JobState
+from store.jobs.transitions import find
 from store.tables import DEFAULT_PROJECT, Artifact, Job
 from tests.store.conftest import HOUR, KILLED, new_job
 

@@ -7,13 +7,13 @@ import threading
 import pytest
 from sqlalchemy import update
 
-from store.claims import Claim, beat, claim_next, mark_not_responding, succeed
 from store.database import Database, database_now
-from store.events import list_events
-from store.jobs import pause_job, set_priority
-from store.moves import find
+from store.jobs.claims import Claim, beat, claim_next, mark_not_responding, succeed
+from store.jobs.events import list_events
+from store.jobs.jobs import pause_job, set_priority
+from store.jobs.states import JobState
+from store.jobs.transitions import find
 from store.queues import QUEUES
-from store.states import JobState
 from store.tables import DEFAULT_PROJECT, ApiKey, Job
 from tests.store.conftest import HOUR, claimed, new_job
 

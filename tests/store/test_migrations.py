@@ -9,8 +9,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
 
-from migrations.upgrade import alembic_config
 from store.database import Database
+from store.schema import alembic_config
 from store.tables import Base
 
 NEWEST = ScriptDirectory.from_config(alembic_config(make_url("sqlite://"))).get_current_head()

@@ -6,14 +6,14 @@ import threading
 
 import pytest
 
-from store.aliases import alias_history, delete_alias, get_alias, list_aliases, set_alias
-from store.checkpoints import create_checkpoint, get_checkpoint, list_checkpoints
-from store.claims import Claim, release
+from store.access.idempotency import keep, look, take
 from store.database import Database
-from store.datasets import create_dataset, get_dataset, list_datasets
+from store.datasets.datasets import create_dataset, get_dataset, list_datasets
 from store.errors import IdempotencyConflict, NotFound, StaleFence
-from store.idempotency import keep, look, take
-from store.reports import create_report, get_report, list_reports, newest_with_logits
+from store.jobs.claims import Claim, release
+from store.models.aliases import alias_history, delete_alias, get_alias, list_aliases, set_alias
+from store.models.checkpoints import create_checkpoint, get_checkpoint, list_checkpoints
+from store.reports.reports import create_report, get_report, list_reports, newest_with_logits
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint
 from tests.store.conftest import claimed, new_job
 

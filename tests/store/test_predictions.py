@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from sqlalchemy import select, text
 
-from store.aliases import alias_history, get_alias, set_alias, set_logging
+from store.access.projects import ensure_project
 from store.artifacts import ArtifactStore
 from store.artifacts.rows import commit, store_pending
-from store.calibrators import add_version, get_calibrator, list_calibrators, served_as
-from store.checkpoints import get_checkpoint
 from store.database import Database
 from store.errors import NotFound
-from store.labels import Given, give_labels
-from store.predictions import Window, drop_predictions, read_labelled, read_window
-from store.projects import ensure_project
-from store.retention import collect_garbage, tidy
+from store.models.aliases import alias_history, get_alias, set_alias, set_logging
+from store.models.calibrators import add_version, get_calibrator, list_calibrators, served_as
+from store.models.checkpoints import get_checkpoint
+from store.predictions.labels import Given, give_labels
+from store.predictions.log import Window, drop_predictions, read_labelled, read_window
+from store.retention.retention import collect_garbage, tidy
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Artifact, Calibrator, Label, ModelAlias, Prediction
 from tests.store.predicted import TEMPERATURE, a_checkpoint, a_model, predict

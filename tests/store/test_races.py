@@ -10,13 +10,13 @@ import time
 import pytest
 from sqlalchemy import func, select, text
 
-from store.aliases import alias_history, get_alias, set_alias
-from store.claims import release
 from store.database import Database
-from store.events import list_events
-from store.jobs import cancel_job
-from store.moves import find
-from store.states import JobState
+from store.jobs.claims import release
+from store.jobs.events import list_events
+from store.jobs.jobs import cancel_job
+from store.jobs.states import JobState
+from store.jobs.transitions import find
+from store.models.aliases import alias_history, get_alias, set_alias
 from store.tables import DEFAULT_PROJECT, JobEvent
 from tests.store.conftest import claimed, new_job
 from tests.store.test_nouns import a_checkpoint
@@ -28,8 +28,8 @@ WAITS = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 WRITER = """
 import sys
 from store.database import Database
-from store.claims import beat, claim, record_event, succeed
-from store.jobs import create_job
+from store.jobs.claims import beat, claim, record_event, succeed
+from store.jobs.jobs import create_job
 from store.tables import DEFAULT_PROJECT
 from tests.store.conftest import SPEC
 

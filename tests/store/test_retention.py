@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from store.aliases import set_alias
+from store.access.idempotency import take
 from store.artifacts import ArtifactStore
 from store.artifacts.database import DatabaseBlobs
+from store.artifacts.holds import holding
 from store.artifacts.rows import DELETED, get_artifact
-from store.checkpoints import create_checkpoint, list_checkpoints
-from store.claims import Claim, fail, release, succeed
 from store.database import Database, database_now
 from store.errors import Conflict, Gone
-from store.holds import holding
-from store.idempotency import take
-from store.jobs import create_job, retry_job
-from store.moves import find
-from store.retention import collect_garbage, drop_checkpoints, surplus, tidy
+from store.jobs.claims import Claim, fail, release, succeed
+from store.jobs.jobs import create_job, retry_job
+from store.jobs.transitions import find
+from store.models.aliases import set_alias
+from store.models.checkpoints import create_checkpoint, list_checkpoints
+from store.retention.retention import collect_garbage, drop_checkpoints, surplus, tidy
 from store.settings import Settings
 from store.tables import (
     DEFAULT_PROJECT,

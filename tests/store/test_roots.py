@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from carot.data.files import corruption_folders
+from carot.data.formats.files import corruption_folders
 from carot.errors import DataError
 from carot.specs.base import PATH_SCHEMES
+from store.datasets.roots import beneath, check_contents, is_path, named_files
 from store.errors import NotBeneathRoot
-from store.roots import beneath, check_contents, is_path, named_files
 
 
 @pytest.fixture

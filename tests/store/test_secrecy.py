@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from store.secrecy import HIDDEN, redacted, without_secrets
+from store.redaction import HIDDEN, redacted, without_secrets
 
 KEY = "key_01jd3v8m9x2k4q6r8t0v2w4y6z"
 

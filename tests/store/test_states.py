@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from store.claims import (
+from store.database import Database, database_now
+from store.errors import Conflict
+from store.jobs.claims import (
     Claim,
     claim,
     claim_next,
@@ -21,12 +23,10 @@ from store.claims import (
     release,
     succeed,
 )
-from store.database import Database, database_now
-from store.errors import Conflict
-from store.events import list_events
-from store.jobs import cancel_job, pause_job, resume_job, retry_job
-from store.moves import find
-from store.states import TERMINAL, JobState, Transition
+from store.jobs.events import list_events
+from store.jobs.jobs import cancel_job, pause_job, resume_job, retry_job
+from store.jobs.states import TERMINAL, JobState, Transition
+from store.jobs.transitions import find
 from store.tables import DEFAULT_PROJECT, Job
 from tests.store.conftest import KILLED, claimed, new_job
 

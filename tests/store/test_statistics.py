@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from store import statistics
-from store.aliases import delete_alias, set_alias
-from store.claims import (
-    Claim,
-    expire,
-    fail,
-    lose_attempt,
-    succeed,
-)
 from store.database import Database, database_now
 from store.ids import new_id
-from store.jobs import cancel_job, retry_job
+from store.jobs.claims import Claim, expire, fail, lose_attempt, succeed
+from store.jobs.jobs import cancel_job, retry_job
+from store.jobs.states import TERMINAL
+from store.models.aliases import delete_alias, set_alias
+from store.monitoring import statistics
+from store.monitoring.statistics import (
+    DURATIONS,
+    Ledger,
+    Models,
+    seconds_between,
+    standing,
+    targets_of,
+)
 from store.settings import Settings
-from store.states import TERMINAL
-from store.statistics import DURATIONS, Ledger, Models, pointing, seconds_between, standing
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, JobEvent, Report
 from tests.store.conftest import KILLED, claimed, new_job
 
@@ -257,8 +258,8 @@ def test_models_with_what_was_measured_of_them(database: Database) -> None:
     with database.reading() as session:
         found = {each.alias: each for each in reader.read(session)}
         gone, there = (DEFAULT_PROJECT, "a"), (DEFAULT_PROJECT, "b")
-        assert pointing(session, [gone, there, ("proj_other", "b")]) == {there: fitted}
-        assert pointing(session, []) == {}
+        assert targets_of(session, [gone, there, ("proj_other", "b")]) == {there: fitted}
+        assert targets_of(session, []) == {}
     assert found.keys() == {"b", "c", "d"}
     assert found["b"].measured == figures(0.75)
 

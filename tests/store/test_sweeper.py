@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import update
 
 from store.database import Database, database_now
-from store.jobs import cancel_job
-from store.moves import find
+from store.jobs.jobs import cancel_job
+from store.jobs.states import JobState
+from store.jobs.transitions import find
 from store.settings import Settings
-from store.states import JobState
 from store.sweeper import RUNG_FOR, Sweeper, sweep_once
 from store.tables import DEFAULT_PROJECT, Job
 from tests.store.conftest import claimed, new_job

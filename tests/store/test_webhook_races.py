@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from store.database import Database
-from store.deliveries import find_due, take
-from store.jobs import cancel_job, get_job
-from store.states import JobState
+from store.jobs.jobs import cancel_job, get_job
+from store.jobs.states import JobState
 from store.tables import DEFAULT_PROJECT
-from store.webhooks import create_webhook, delete_webhook
+from store.webhooks.deliveries import find_due, take
+from store.webhooks.webhooks import create_webhook, delete_webhook
 from tests.store.conftest import HOUR, new_job
 from tests.store.test_races import until_somebody_waits
 from tests.store.test_webhooks import URL, deliveries_of, new_hook

@@ -8,9 +8,14 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from store.claims import expire, fail, lose_attempt, succeed
 from store.database import Database, database_now
-from store.deliveries import (
+from store.errors import Conflict, NotFound
+from store.ids import new_id
+from store.jobs.claims import expire, fail, lose_attempt, succeed
+from store.jobs.jobs import cancel_job, pause_job, resume_job, retry_job
+from store.jobs.states import JobState
+from store.tables import DEFAULT_PROJECT, Job, Project, Webhook, WebhookDelivery
+from store.webhooks.deliveries import (
     KEPT_SECONDS,
     Taken,
     find_due,
@@ -20,12 +25,7 @@ from store.deliveries import (
     take,
     tidy,
 )
-from store.errors import Conflict, NotFound
-from store.ids import new_id
-from store.jobs import cancel_job, pause_job, resume_job, retry_job
-from store.states import JobState
-from store.tables import DEFAULT_PROJECT, Job, Project, Webhook, WebhookDelivery
-from store.webhooks import (
+from store.webhooks.webhooks import (
     MAX_PER_PROJECT,
     announce_test,
     create_webhook,

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from store.access.projects import ensure_project
 from store.artifacts.folder import FolderBlobs
-from store.claims import release
 from store.database import Database, database_now
-from store.jobs import cancel_job
-from store.projects import ensure_project
-from store.retention import tidy
+from store.jobs.claims import release
+from store.jobs.jobs import cancel_job
+from store.jobs.workers import Holder, Presence, list_workers
+from store.retention.retention import tidy
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Worker
-from store.workers import Holder, Presence, list_workers
 from tests.store.conftest import claimed, new_job
 
 GPU = {"name": "Test GPU", "memory_bytes": 80 << 30}

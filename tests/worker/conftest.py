@@ -17,9 +17,9 @@ from carot.specs import AnySpec, FinetuneSpec, RunSpec
 from store.artifacts import ArtifactStore, open_store
 from store.artifacts.rows import Stored, store_pending
 from store.database import Database
-from store.events import list_events
-from store.jobs import Wishes, create_job
-from store.moves import find
+from store.jobs.events import list_events
+from store.jobs.jobs import Wishes, create_job
+from store.jobs.transitions import find
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Job, JobEvent
 from worker.supervisor import Supervisor
@@ -139,8 +139,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a finished run leaves, measured on made-up logits."""
     import torch
 
-    from carot.measuring import measure
-    from carot.reports import build_report
+    from carot.evaluation.measuring import measure
+    from carot.evaluation.reports import build_report
     from carot.specs import EvaluationDataset
 
     folder = tmp_path_factory.mktemp("results")

@@ -14,12 +14,12 @@ from sqlalchemy import text
 from carot.specs import FinetuneSpec
 from store.database import Database
 from store.ids import new_id
-from store.jobs import cancel_job, create_job
-from store.moves import find
+from store.jobs.jobs import cancel_job, create_job
+from store.jobs.states import JobState
+from store.jobs.transitions import find
+from store.jobs.workers import Holder, list_workers
 from store.settings import Settings
-from store.states import JobState
 from store.tables import DEFAULT_PROJECT, Job
-from store.workers import Holder, list_workers
 from tests.worker.conftest import SPEC
 
 PATIENCE_SECONDS = 90.0

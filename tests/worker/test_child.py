@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from carot.events import EVENT
-from store.states import JobState
+from store.jobs.states import JobState
 from tests.worker.conftest import SPEC, Workshop, is_alive
 from worker.supervisor import Supervisor
 

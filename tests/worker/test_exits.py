@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from store.exits import ExitReason
+from store.jobs.exits import ExitReason
 from worker.child import INTERRUPTED
 from worker.exits import how_it_ended, oom_kills
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from carot.reports import Report
-from store.aliases import get_alias
+from carot.evaluation.reports import Report
+from store.artifacts.bundles import pack
 from store.artifacts.rows import commit
-from store.bundles import pack
-from store.checkpoints import get_checkpoint
-from store.datasets import create_dataset
+from store.datasets.datasets import create_dataset
 from store.errors import NotFound
-from store.reports import get_report
-from store.states import JobState
+from store.jobs.states import JobState
+from store.models.aliases import get_alias
+from store.models.checkpoints import get_checkpoint
+from store.reports.reports import get_report
 from store.tables import DEFAULT_PROJECT, Checkpoint, Job
 from tests.worker.conftest import Workshop
 from tests.worker.stores import Counting

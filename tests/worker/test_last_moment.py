@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from store.claims import claim
 from store.database import database_now
 from store.errors import IllegalTransition, StaleFence
-from store.jobs import cancel_job
-from store.moves import find
-from store.states import JobState
+from store.jobs.claims import claim
+from store.jobs.jobs import cancel_job
+from store.jobs.states import JobState
+from store.jobs.transitions import find
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, ModelAlias, Report
 from tests.worker.conftest import Workshop
 from worker.materialise import Materials

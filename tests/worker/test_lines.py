@@ -9,7 +9,7 @@ import pytest
 
 from carot.errors import TooManyUnreadable
 from carot.events import EVENT, AnyEvent, EvaluationDone, Failed, Warning
-from store.clean import clean
+from store.column_types import clean
 from worker import child
 from worker.relay import Relay
 from worker.trainer_process import MAX_LINE

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from store.jobs import Wishes, cancel_job, pause_job, resume_job, retry_job
-from store.states import JobState
+from store.jobs.jobs import Wishes, cancel_job, pause_job, resume_job, retry_job
+from store.jobs.states import JobState
 from store.tables import DEFAULT_PROJECT, Job
 from tests.worker.conftest import Workshop
 

@@ -12,10 +12,10 @@ from sqlalchemy import select
 from carot.data.digits import handwritten_digits
 from store.artifacts.rows import COMMITTED
 from store.errors import NotFound
-from store.jobs import cancel_job
-from store.prediction_files import get_predictions
-from store.retention import collect_garbage
-from store.states import JobState
+from store.jobs.jobs import cancel_job
+from store.jobs.states import JobState
+from store.predictions.files import get_predictions
+from store.retention.retention import collect_garbage
 from store.tables import DEFAULT_PROJECT, Artifact, Job
 from tests.worker.conftest import Workshop
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from carot.data.folder import open_folder
+from carot.data.formats.folder import open_folder
 from carot.data.order import epoch_order
 from carot.events import EVENT, AnyEvent
 from tests.carot.tiny import save_tiny, write_images

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from carot.reports import Report
-from carot.suites import suite
-from store.reports import get_report
-from store.states import JobState
+from carot.evaluation.reports import Report
+from carot.evaluation.suites import suite
+from store.jobs.states import JobState
+from store.reports.reports import get_report
 from store.tables import DEFAULT_PROJECT
 from tests.carot.imagenet_tree import build_family
 from tests.carot.tiny import save_tiny

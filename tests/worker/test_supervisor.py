@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from store.aliases import get_alias
+from store.artifacts.bundles import pack, unpack
 from store.artifacts.rows import commit, get_artifact
-from store.bundles import pack, unpack
-from store.checkpoints import get_checkpoint
-from store.claims import claim, release
 from store.database import database_now
-from store.datasets import create_dataset
-from store.deletion import delete
-from store.events import list_metrics
-from store.jobs import cancel_job, retry_job
-from store.reports import get_report
-from store.states import JobState
+from store.datasets.datasets import create_dataset
+from store.jobs.claims import claim, release
+from store.jobs.events import list_metrics
+from store.jobs.jobs import cancel_job, retry_job
+from store.jobs.states import JobState
+from store.models.aliases import get_alias
+from store.models.checkpoints import get_checkpoint
+from store.reports.reports import get_report
+from store.retention.deletion import delete
 from store.tables import DEFAULT_PROJECT, Artifact, Checkpoint, Job, Report
 from tests.worker.conftest import Workshop, is_alive
 from tests.worker.stores import FullDisk, Keeping

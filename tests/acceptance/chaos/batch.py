@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from cli.client import Client, Document, ServiceError
-from store.states import TERMINAL
+from store.jobs.states import TERMINAL
 from tests.acceptance.chaos.material import SPECS
 from tests.acceptance.chaos.world import World
 

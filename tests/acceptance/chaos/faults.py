@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from store.states import HELD, TERMINAL, JobState
+from store.jobs.states import HELD, TERMINAL, JobState
 from store.tables import Job
 from tests.acceptance.chaos.world import API, LEASE_SECONDS, Deployed, World
 

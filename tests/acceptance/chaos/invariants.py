@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from cli.client import Client
 from store.artifacts import ArtifactStore
+from store.artifacts.bundles import unpack
 from store.artifacts.rows import COMMITTED
-from store.bundles import unpack
 from store.database import Database
-from store.retention import collect_garbage
-from store.states import TERMINAL, JobState, Transition
+from store.jobs.states import TERMINAL, JobState, Transition
+from store.retention.retention import collect_garbage
 from store.tables import Artifact, BlobChunk, Checkpoint, Job, JobEvent, JobMetric, Report
 from tests.acceptance.chaos import audit
 from tests.acceptance.chaos.batch import Batch, Order

@@ -7,7 +7,7 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.doorbell import Doorbell
+from api.jobs.notification import WorkerNotifier
 from store.database import Database
 from store.settings import Settings
 from store.sweeper import sweep_once
@@ -18,9 +18,9 @@ if __name__ == "__main__":
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     settings = Settings()
-    database, doorbell = Database(settings.database_url), Doorbell(settings)
+    database, notifier = Database(settings.database_url), WorkerNotifier(settings)
     while not stopping.wait(0.05):
         try:
-            sweep_once(database, settings, doorbell.ring)
+            sweep_once(database, settings, notifier.notify)
         except SQLAlchemyError as error:
             print(error, flush=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from store.states import JobState
+from store.jobs.states import JobState
 from store.tables import Checkpoint, Job, JobEvent, Report
 from tests.acceptance.chaos.audit import Entry, intruders
 from tests.acceptance.chaos.batch import Order

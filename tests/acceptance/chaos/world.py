@@ -15,13 +15,13 @@ from sqlalchemy.exc import OperationalError
 
 from cli.client import Client
 from store.artifacts import ArtifactStore, open_store
+from store.artifacts.bundles import pack
 from store.artifacts.rows import commit, store_pending
-from store.bundles import pack
-from store.checkpoints import create_checkpoint
-from store.claims import claim, succeed
 from store.database import Database
-from store.datasets import create_dataset
-from store.jobs import create_job
+from store.datasets.datasets import create_dataset
+from store.jobs.claims import claim, succeed
+from store.jobs.jobs import create_job
+from store.models.checkpoints import create_checkpoint
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Job, JobEvent
 from tests.acceptance.chaos import audit

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from carot.data.digits import handwritten_digits
-from carot.data.shifts import shift_image
+from carot.data.shifts.shifts import shift_image
 from tests.acceptance.harness import Deployment, png
 
 LABELLED = 400

@@ -11,8 +11,9 @@ from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from carot.specs import EvaluateSpec, FinetuneSpec
-from store.checkpoints import create_checkpoint
-from store.claims import (
+from store.database import Database
+from store.ids import new_id
+from store.jobs.claims import (
     Claim,
     beat,
     claim,
@@ -24,11 +25,10 @@ from store.claims import (
     set_snapshot,
     succeed,
 )
-from store.database import Database
-from store.exits import Exit, ExitReason
-from store.ids import new_id
-from store.jobs import Wishes, cancel_job, create_job, pause_job
-from store.reports import create_report
+from store.jobs.exits import Exit, ExitReason
+from store.jobs.jobs import Wishes, cancel_job, create_job, pause_job
+from store.models.checkpoints import create_checkpoint
+from store.reports.reports import create_report
 from store.tables import DEFAULT_PROJECT, Artifact, Job, JobEvent
 
 LEASE = 60.0

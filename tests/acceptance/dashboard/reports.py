@@ -14,24 +14,24 @@ import torch
 from sqlalchemy.orm import Session
 from torch import Tensor
 
-from carot.calibration.automatic import choose_calibrator
 from carot.calibration.calibration import Calibration
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.shift_score import fit_shift_score
+from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.digits import handwritten_digits
-from carot.figures import CalibrationSummary, FittedCalibrator
-from carot.measuring import measure, with_shift
-from carot.reports import Candidate, build_report
+from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.evaluation.measuring import measure, with_shift
+from carot.evaluation.reports import Candidate, build_report
 from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec
 from store.artifacts import ArtifactStore
-from store.bundles import pack
-from store.checkpoints import create_checkpoint
-from store.claims import succeed
+from store.artifacts.bundles import pack
 from store.database import Database
 from store.ids import new_id
-from store.jobs import create_job
-from store.reports import create_report
+from store.jobs.claims import succeed
+from store.jobs.jobs import create_job
+from store.models.checkpoints import create_checkpoint
+from store.reports.reports import create_report
 from store.tables import DEFAULT_PROJECT, Artifact
 from tests.acceptance.dashboard.fill import new_job, start
 

@@ -16,17 +16,21 @@ from playwright.sync_api import FilePayload
 
 from api.context import Context
 from api.inference.engine import Engine
-from api.live import Live
-from api.recorder import Pointing, Said
-from api.versions import Kept
-from carot.answering import Answering
+from api.models.targets import (
+    ModelTarget,
+)
+from api.monitoring.live_calibration import LiveFigures
+from api.predict.prediction_log import (
+    Said,
+)
+from carot.answers.answering import Answering
 from carot.calibration.calibration import Calibration
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.shift_score import fit_shift_score
-from carot.calibration.temperature import fit_temperature
-from carot.data.decoding import Pixels
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.shift_score import fit_shift_score
+from carot.data.decoding.parent import Pixels
 from carot.data.digits import handwritten_digits
-from store.aliases import set_alias
+from store.models.aliases import set_alias
 from store.tables import DEFAULT_PROJECT, Checkpoint, Report
 from tests.acceptance.dashboard.fill import finish, new_job, start
 from tests.acceptance.dashboard.site import Site
@@ -104,13 +108,13 @@ class ClassMeans:
 
 def serve(site: Site) -> None:
     """Let the site answer with class means, whatever the checkpoint is."""
-    context = site.context
-    context.engine.close()
-    context.engine = Engine(lambda _: ClassMeans(), capacity=64, wait_seconds=0.0)
+    predictions, monitoring = site.state.predictions, site.state.monitoring
+    predictions.engine.close()
+    predictions.engine = Engine(lambda _: ClassMeans(), capacity=64, wait_seconds=0.0)
     grounds = calibration().grounds
     assert grounds is not None
-    context.versions.references = Kept(lambda _: grounds.evidence)
-    context.live = Live(context.database, seconds=0.0)
+    site.state.models.calibrators.evidence = lambda _: grounds.evidence
+    monitoring.live = LiveFigures(site.context.database, seconds=0.0)
 
 
 def new_checkpoint(site: Site, name: str, accuracy: float = 0.934) -> str:
@@ -165,7 +169,7 @@ def answers(site: Site, alias: str, checkpoint: str, count: int) -> list[tuple[s
     score = calibration().shift_score
     assert score is not None
     shift_N = score.percentiles(torch.from_numpy(features_ND))
-    pointing = Pointing(DEFAULT_PROJECT, alias, checkpoint, None, 1.0, False)
+    target = ModelTarget(DEFAULT_PROJECT, alias, checkpoint, None, 1.0, False)
     rows = [i % len(source) for i in range(count)]
     tops = raw_NC.argmax(dim=1).tolist()
     said = [
@@ -178,8 +182,8 @@ def answers(site: Site, alias: str, checkpoint: str, count: int) -> list[tuple[s
         )
         for i in rows
     ]
-    ids = site.context.recorder.record(pointing, said)
-    assert site.context.recorder.flush()
+    ids = site.state.predictions.log.record(target, said)
+    assert site.state.predictions.log.flush()
     return [(str(id), tops[i], int(source.labels[i])) for id, i in zip(ids, rows, strict=True)]
 
 

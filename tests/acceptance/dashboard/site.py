@@ -14,9 +14,9 @@ import uvicorn
 
 from api.app import create_app
 from api.settings import ApiSettings
+from store.access.keys import create_key
+from store.access.scopes import Scope
 from store.database import Database
-from store.keys import create_key
-from store.scopes import Scope
 from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import free_port
 
@@ -56,6 +56,7 @@ class Site:
             timeout_graceful_shutdown=2,
         )
         server = self._server = uvicorn.Server(config)
+        self.state = app.state
         self.context = app.state.context
         self.artifacts = app.state.context.artifacts
         app.state.context.stopping = lambda: server.should_exit

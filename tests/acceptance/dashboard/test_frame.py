@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from store.keys import revoke_key
+from store.access.keys import revoke_key
 from tests.acceptance.dashboard import steady
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything, new_job

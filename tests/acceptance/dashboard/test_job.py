@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from store.jobs import cancel_job
-from store.states import JobState
+from store.jobs.jobs import cancel_job
+from store.jobs.states import JobState
 from store.tables import DEFAULT_PROJECT, Job
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import (

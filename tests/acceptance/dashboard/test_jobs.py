@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from store.jobs import cancel_job
+from store.jobs.jobs import cancel_job
 from store.tables import DEFAULT_PROJECT
 from tests.acceptance.dashboard import steady
 from tests.acceptance.dashboard.conftest import Window

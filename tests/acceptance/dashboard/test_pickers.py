@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from store.calibrators import add_version
-from store.datasets import create_dataset
+from store.datasets.datasets import create_dataset
 from store.ids import new_id
+from store.models.calibrators import add_version
 from store.tables import DEFAULT_PROJECT, Checkpoint, Job
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import HOSTILE, finish, new_job, start

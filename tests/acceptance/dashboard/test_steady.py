@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from store.claims import Claim, mark_not_responding
+from store.jobs.claims import Claim, mark_not_responding
 from tests.acceptance.dashboard import steady
 from tests.acceptance.dashboard.fill import everything, finish, new_job, snapshot, start, train
 from tests.acceptance.dashboard.reports import add_fine_tuned, add_zero_shot

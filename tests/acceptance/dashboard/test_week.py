@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from cli.client import Client
+from store.access.keys import create_key
 from store.database import Database
-from store.keys import create_key
 from store.tables import DEFAULT_PROJECT
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window, new_window
 from tests.acceptance.harness import Deployment, digit_png, write_digits

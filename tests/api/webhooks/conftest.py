@@ -9,13 +9,13 @@ import trustme
 from sqlalchemy import select
 
 from api.settings import ApiSettings
-from api.webhooks.addresses import Allowed
+from api.web.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
 from store.database import Database
-from store.jobs import create_job
+from store.jobs.jobs import create_job
 from store.tables import DEFAULT_PROJECT, Webhook, WebhookDelivery
-from store.webhooks import create_webhook
+from store.webhooks.webhooks import create_webhook
 from tests.api.rows import SPEC
 from tests.api.webhooks.receiver import Receiver, until
 

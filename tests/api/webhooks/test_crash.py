@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, sys, threading
 from api.settings import ApiSettings
-from api.webhooks.addresses import Allowed
+from api.web.addresses import Allowed
 from api.webhooks.sender import Sender
 from api.webhooks.targets import Targets
 from store.database import Database

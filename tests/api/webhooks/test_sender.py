@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from api.webhooks.sender import AT_ONCE_PER_PROJECT
 from store.database import Database, database_now
 from store.ids import new_id
-from store.jobs import cancel_job
+from store.jobs.jobs import cancel_job
 from store.tables import DEFAULT_PROJECT, Job, JobEvent, Project, Webhook
 from tests.api.webhooks.conftest import (
     StartSender,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.settings import ApiSettings
-from api.webhooks.addresses import NAT64, Allowed, is_public
+from api.web.addresses import NAT64, Allowed, is_public
 from api.webhooks.targets import TargetRefused, Targets
 
 PUBLIC = "93.184.216.34"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from carot.methods import Features
-from carot.models import ClipModel
+from carot.models.clip import ClipModel
+from carot.training.methods import Features
 from tests.carot.tiny import tiny_model
 
 LABELS = [0, 1, 0, 2, 1]

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carot.anchors import random_filters
-from carot.encoder import StepEncoder
 from carot.errors import Interrupted
-from carot.methods import Carot, Features
-from carot.methods.anchor import LOOKED_AT, Anchor
 from carot.run import never
 from carot.specs import AnchorSpec, CarotMethod
-from carot.trainer import look
+from carot.training.anchors import random_filters
+from carot.training.encoder import StepEncoder
+from carot.training.methods import Carot, Features
+from carot.training.methods.anchor import LOOKED_AT, Anchor
+from carot.training.trainer import look
 from tests.carot import reference
 from tests.carot.methods.batches import (
     LABELS,

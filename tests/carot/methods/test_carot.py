@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from carot.errors import ProjectionNotFound
-from carot.methods import Carot
 from carot.specs import CarotMethod, TeacherSpec
+from carot.training.methods import Carot
 from tests.carot import reference
 from tests.carot.methods.batches import (
     LABELS,

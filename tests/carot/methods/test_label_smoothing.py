@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from carot.methods import Flyp, LabelSmoothing
 from carot.specs import FlypMethod, LabelSmoothingMethod
+from carot.training.methods import Flyp, LabelSmoothing
 from tests.carot import reference
 from tests.carot.methods.batches import LABELS, drawn_features, wide_model
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from carot.methods import Finetune, LinearProbe, LpFt, Method, build_method
-from carot.prompts import Captions, zero_shot_head
+from carot.models.prompts import Captions, zero_shot_head
 from carot.specs import FinetuneMethod, LinearProbeMethod, LpFtMethod
+from carot.training.methods import Finetune, LinearProbe, LpFt, Method, build_method
 from tests.carot import reference
 from tests.carot.methods.batches import LABELS, WIDTH, drawn, drawn_features, wide_model
 from tests.carot.tiny import tiny_model

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from carot.errors import ModelError, SpecError
-from carot.methods import Features, Lipsum
-from carot.methods.lipsum import random_texts, text_change, text_frame
-from carot.models import ClipModel
+from carot.models.clip import ClipModel
 from carot.specs import LipsumMethod
+from carot.training.methods import Features, Lipsum
+from carot.training.methods.lipsum import random_texts, text_change, text_frame
 from tests.carot import reference
 from tests.carot.methods.batches import (
     LABELS,

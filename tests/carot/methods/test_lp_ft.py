@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from carot.methods import LpFt
-from carot.schedules import learning_rate_at
 from carot.specs import LpFtMethod, TrainingSpec
+from carot.training.methods import LpFt
+from carot.training.schedules import learning_rate_at
 from tests.carot.methods.batches import WIDTH, drawn, wide_model
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from carot.methods import Tracer
 from carot.specs import TeacherSpec, TracerMethod
-from carot.teachers import MomentumTeacher, TrajectoryTeacher
+from carot.training.methods import Tracer
+from carot.training.teachers import MomentumTeacher, TrajectoryTeacher
 from tests.carot import reference
 from tests.carot.methods.batches import (
     LABELS,

@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from carot.calibration.automatic import choose_calibrator
-from carot.calibration.calibrator import DomainCalibrator, TemperatureCalibrator
-from carot.calibration.fitting import Sample, fit_calibrator
-from carot.checkpoints import CALIBRATORS_NAME, GROUNDS_NAME, SHIFT_SCORE_NAME, load_calibration
-from carot.classifier import Classifier
-from carot.data.folder import open_folder
+from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.calibrator import DomainCalibrator, TemperatureCalibrator
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.data.formats.folder import open_folder
 from carot.errors import ClassMismatch
+from carot.evaluation.reports import Report
 from carot.events import Warning
-from carot.reports import Report
+from carot.models.checkpoints import (
+    CALIBRATORS_NAME,
+    GROUNDS_NAME,
+    SHIFT_SCORE_NAME,
+    load_calibration,
+)
+from carot.models.classifier import Classifier
 from carot.run import RunResult
 from carot.specs import CALIBRATORS, OWN_DOMAIN, EvaluateSpec, InterpolateSpec
 from tests.carot.run.listener import Listener, finetune, run

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from carot.checkpoints import HEAD_NAME, load_card
 from carot.errors import ClassMismatch, Interrupted, SpecError
-from carot.models import WEIGHTS_NAME
+from carot.models.checkpoints import HEAD_NAME, load_card
+from carot.models.clip import WEIGHTS_NAME
 from carot.run import RunResult, execute
 from carot.specs import InterpolateSpec, MergeSpec, SelectSpec
 from tests.carot.run.listener import Listener, finetune, run

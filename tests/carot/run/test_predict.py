@@ -15,19 +15,19 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from carot import answers
+from carot.answers import schemas as answers
 from carot.calibration.calibration import Calibration
-from carot.calibration.calibrator import TemperatureCalibrator
-from carot.calibration.conformal_scores import SCORES
-from carot.calibration.grounds import fit_grounds
-from carot.calibration.shift_score import fit_shift_score
-from carot.calibration.temperature import fit_temperature
-from carot.checkpoints import ClassifierCard, save_checkpoint
-from carot.classifier import Classifier
-from carot.data.images import decode_image
-from carot.data.shifts import shift_image
+from carot.calibration.calibrators.calibrator import TemperatureCalibrator
+from carot.calibration.calibrators.temperature import fit_temperature
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.conformal_scores import SCORES
+from carot.calibration.sets.shift_score import fit_shift_score
+from carot.data.decoding.images import decode_image
+from carot.data.shifts.shifts import shift_image
 from carot.errors import CalibrationError, DataError, Interrupted, SpecError
 from carot.events import ImagesScored, Warning
+from carot.models.checkpoints import ClassifierCard, save_checkpoint
+from carot.models.classifier import Classifier
 from carot.run import Predicted, execute, prediction_file
 from carot.specs import PredictSpec, SetMethod
 from tests.carot.run.listener import Listener

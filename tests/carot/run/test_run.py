@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from carot.aside import written_aside
-from carot.calibration.calibrator import TemperatureCalibrator, label_set_hash
-from carot.checkpoints import CALIBRATOR_NAME
-from carot.classifier import Classifier
+from carot.atomic_write import written_aside
+from carot.calibration.calibrators.calibrator import (
+    TemperatureCalibrator,
+)
+from carot.calibration.label_sets import (
+    label_set_hash,
+)
 from carot.errors import (
     CheckpointError,
     ClassMismatch,
@@ -24,6 +27,8 @@ from carot.errors import (
     SpecError,
     TooManyUnreadable,
 )
+from carot.models.checkpoints import CALIBRATOR_NAME
+from carot.models.classifier import Classifier
 from carot.run import execute
 from carot.specs import EvaluateSpec, FinetuneSpec, Method
 from tests.carot.run.listener import Listener, finetune, run
@@ -57,7 +62,7 @@ def test_a_run_leaves_a_checkpoint_a_report_and_logits(
     classifier = Classifier.load(result.checkpoint, device="cpu")
     assert classifier.classes == ("bright", "dark")
     assert isinstance(classifier.calibrator, TemperatureCalibrator)
-    from carot.data.folder import open_folder
+    from carot.data.formats.folder import open_folder
 
     source = open_folder(images, "test")
     logits = classifier.logits([source.image(i) for i in range(len(source))])

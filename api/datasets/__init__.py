@@ -1,0 +1,1 @@
+"""Data sets: uploads, their images, pictures of these."""

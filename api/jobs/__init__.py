@@ -1,0 +1,1 @@
+"""Jobs: submitted, checked, followed, asked to stop."""

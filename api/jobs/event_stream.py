@@ -1,0 +1,101 @@
+"""The live stream of a job: its events as they happen (Server-Sent Events)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.access.callers import JobsReader
+from api.jobs.schemas import EventView, JobView
+from api.jobs.state import JobsDep, JobsState
+from api.web.identifiers import known_shape
+from store.access.keys import is_valid
+from store.jobs.events import list_events
+from store.jobs.jobs import get_job
+from store.jobs.states import TERMINAL
+from store.jobs.transitions import find
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+POLL_SECONDS = 0.5
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class _Look:
+    events: list[EventView]
+    job: JobView
+
+
+async def job_stream(
+    state: JobsState, job_id: str, after_seq: int, *, key_id: str | None = None
+) -> AsyncIterator[ServerSentEvent]:
+    """Events behind `after_seq`, then new ones, with the progress between them, until the end.
+
+    It also ends when the key that asked for it does.
+
+    Events carry their `seq` as id, so that a client that comes back with `Last-Event-ID` misses
+    none. Progress carries no id: it is a state, and the next one replaces it.
+    """
+    progress: dict[str, Any] | None = None
+    while not state.context.stopping():
+        look = await to_thread.run_sync(_look, state, job_id, after_seq, key_id)
+        if look is None:
+            return
+        for event in look.events:
+            after_seq = event.seq
+            yield ServerSentEvent(
+                event=event.type, id=str(event.seq), raw_data=event.model_dump_json()
+            )
+        current = look.job.progress.model_dump() if look.job.progress else None
+        if current is not None and current != progress:
+            progress = current
+            yield ServerSentEvent(event="progress", raw_data=json.dumps(current))
+        if len(look.events) == PAGE:
+            continue
+        if look.job.state in TERMINAL and not look.events:
+            return
+        if look.job.state not in TERMINAL:
+            await anyio.sleep(POLL_SECONDS)
+
+
+def _look(state: JobsState, job_id: str, after_seq: int, key_id: str | None) -> _Look | None:
+    """What there is to tell; None when the key has ended."""
+    # The job is read before its events: a terminal state then implies that all events are seen
+    # once a later look finds none.
+    with state.database.reading() as session:
+        if key_id is not None and not is_valid(session, key_id):
+            return None
+        job = JobView.model_validate(find(session, job_id))
+        rows = list_events(session, job_id, after_seq=after_seq, limit=PAGE)
+        return _Look([EventView.model_validate(row) for row in rows], job)
+
+
+def _existing(job_id: str, state: JobsDep, caller: JobsReader) -> str:
+    """Answers 404 while an answer can still be chosen: before the stream begins."""
+    with state.database.reading() as session:
+        return get_job(session, caller.project, known_shape("job", job_id)).id
+
+
+@router.get("/{job_id}/events/stream", response_class=EventSourceResponse)
+async def stream(
+    job: Annotated[str, Depends(_existing)],
+    state: JobsDep,
+    caller: JobsReader,
+    after_seq: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,9}$")] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Events as they happen (Server-Sent Events), until the job has ended.
+
+    An event's id is its `seq`: a client that comes back with `Last-Event-ID` misses none.
+    `progress` events have no id.
+    """
+    after = int(last_event_id) if last_event_id else after_seq
+    async for event in job_stream(state, job, after, key_id=caller.key_id):
+        yield event

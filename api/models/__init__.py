@@ -1,0 +1,1 @@
+"""Checkpoints, and the aliases that point to them."""

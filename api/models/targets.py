@@ -1,0 +1,88 @@
+"""What a request for predictions names: an alias or a checkpoint, and whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from api.web.lookups import Lookups
+from store.database import Database
+from store.errors import Gone, NotFound
+from store.models.aliases import Pointed, find_pointed
+from store.models.checkpoints import find_deleted
+
+Name = tuple[str, str]
+"""A project, and what something is called in it."""
+
+
+class ModelTarget(NamedTuple):
+    """An alias as it was when a request looked it up."""
+
+    project: str
+    alias: str
+    checkpoint_id: str
+    calibrator_id: str | None
+    log_rate: float
+    log_images: bool
+
+
+Found = tuple[ModelTarget, bool]
+"""And whether its checkpoint was deleted."""
+
+
+class ModelTargets:
+    """Looked up anew for each request, so that an alias that has moved has moved for all."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        version = database.version if database.is_sqlite else None
+        self._aliases: Lookups[Name, Found] = Lookups(self._of_aliases, "aliases", version)
+        self._checkpoints: Lookups[Name, bool] = Lookups(self._deleted, "checkpoints", version)
+
+    async def of_alias(self, project: str, alias: str) -> ModelTarget:
+        """Where an alias points, and what is remembered of its answers.
+
+        Raises:
+            NotFound: no such alias.
+            Gone: its checkpoint was deleted.
+        """
+        found = await self._aliases.get((project, alias))
+        if found is None:
+            raise NotFound("model", alias)
+        target, deleted = found
+        if deleted:
+            raise Gone("checkpoint", target.checkpoint_id)
+        return target
+
+    async def of_checkpoint(self, project: str, checkpoint_id: str) -> ModelTarget:
+        """A checkpoint that is named itself; nothing is remembered of its answers.
+
+        Raises:
+            NotFound: no such checkpoint.
+            Gone: it was deleted.
+        """
+        deleted = await self._checkpoints.get((project, checkpoint_id))
+        if deleted is None:
+            raise NotFound("checkpoint", checkpoint_id)
+        if deleted:
+            raise Gone("checkpoint", checkpoint_id)
+        return ModelTarget(project, "", checkpoint_id, None, 0.0, False)
+
+    def close(self) -> None:
+        """End the threads that look things up."""
+        self._aliases.close()
+        self._checkpoints.close()
+
+    def _of_aliases(self, names: Sequence[Name]) -> dict[Name, Found]:
+        with self._database.asking() as connection:
+            rows = find_pointed(connection, names)
+        return {name: (_target(name, row), row.deleted) for name, row in rows.items()}
+
+    def _deleted(self, names: Sequence[Name]) -> dict[Name, bool]:
+        with self._database.asking() as connection:
+            return find_deleted(connection, names)
+
+
+def _target(name: Name, row: Pointed) -> ModelTarget:
+    logged = row.log_rate, row.log_images
+    return ModelTarget(*name, row.checkpoint_id, row.calibrator_id, *logged)

@@ -1,0 +1,1 @@
+"""Whether confidences still hold: labels, live calibration, recalibration."""

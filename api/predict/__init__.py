@@ -1,0 +1,1 @@
+"""Predictions with calibrated confidence, and the log of them."""

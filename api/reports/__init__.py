@@ -1,0 +1,1 @@
+"""Reports, down to classes and mistakes."""

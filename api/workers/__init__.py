@@ -1,0 +1,1 @@
+"""Workers, to look at."""

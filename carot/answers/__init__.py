@@ -1,0 +1,1 @@
+"""From logits to answers: confidence, prediction set, evidence, shift, abstention."""

@@ -1,0 +1,161 @@
+"""What can be promised of answers, given what the calibration images show and what is asked.
+
+What was asked for and cannot be promised is refused; a default that cannot be met is left out, and
+the answer says why.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from carot.answers.schemas import COVERAGE, MAX_SHIFT, Asked, Limits, Missing
+from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.conformal import ConformalSets
+from carot.calibration.sets.evidence import EvidenceTable
+from carot.calibration.sets.risk import RiskThreshold
+from carot.errors import CalibrationError
+
+KEPT = 64
+"""Risks whose thresholds are kept; each takes some milliseconds to find."""
+
+NO_IMAGES = Missing(
+    code="no_calibration_images",
+    message="the checkpoint keeps nothing of calibration images; evaluate it with a calibration "
+    "split to have it",
+)
+OTHER_CLASSES = Missing(
+    code="uncalibrated_label_set",
+    message="classes of the request's own: no calibration image had one of them",
+)
+TOP_CHANGED = Missing(
+    code="top_class_changed",
+    message="the calibrator put another class on top than the raw confidences, of which the "
+    "calibration images say nothing",
+)
+
+
+@dataclass(frozen=True)
+class Promised:
+    """What one request gets.
+
+    Attributes:
+        sets, evidence: None where they cannot be had.
+        missing: why, by the name of the answer's field.
+    """
+
+    limits: Limits
+    sets: ConformalSets | None = None
+    evidence: EvidenceTable | None = None
+    missing: dict[str, Missing] = field(default_factory=dict)
+
+
+class Promises:
+    """Of one checkpoint, whichever calibrator is served; any thread may ask.
+
+    Args:
+        grounds: what the calibration images show; None where nothing was kept.
+    """
+
+    def __init__(self, grounds: Grounds | None) -> None:
+        self._grounds = grounds
+        self._risks: OrderedDict[float, RiskThreshold | CalibrationError] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(
+        self, asked: Asked, *, own_classes: bool, keeps_ranking: bool, has_shift_score: bool
+    ) -> Promised:
+        """What can be promised of answers to this.
+
+        Args:
+            own_classes: whether the request brings classes of its own.
+            keeps_ranking: whether the calibrator does.
+
+        Raises:
+            CalibrationError: a coverage or risk was asked for that the calibration images do not
+                allow, or a limit of a shift score that is not there; `field` is `coverage`,
+                `set_method`, `max_risk` or `max_shift`.
+        """
+        missing: dict[str, Missing] = {}
+        max_shift = MAX_SHIFT if asked.max_shift is None else asked.max_shift
+        if not has_shift_score:
+            missing["shift"] = NO_IMAGES
+            if asked.max_shift is not None and max_shift < 1:
+                raise CalibrationError("the checkpoint has no shift score", field="max_shift")
+        grounds = None if own_classes else self._grounds
+        if grounds is None:
+            why = OTHER_CLASSES if own_classes else NO_IMAGES
+            for name in ("coverage", "max_risk"):
+                if getattr(asked, name) is not None:
+                    raise CalibrationError(f"cannot be promised: {why.message}", field=name)
+            limits = Limits(
+                coverage=None,
+                set_method=asked.set_method,
+                risk=None,
+                max_shift=max_shift if has_shift_score else None,
+                guarantee=None,
+            )
+            return Promised(limits, missing=missing | {"set": why, "evidence": why})
+        sets = grounds.sets[asked.set_method]
+        coverage: float | None = asked.coverage or COVERAGE
+        try:
+            sets.threshold(asked.coverage or COVERAGE)
+        except CalibrationError as error:
+            if asked.coverage is not None:
+                raise
+            missing["set"] = Missing(code="split_too_small", message=error.message)
+            coverage = None
+        risk = None
+        if asked.max_risk is not None:
+            if not keeps_ranking:
+                raise CalibrationError(
+                    "nothing can be proved of a calibrator that may put another class on top; "
+                    "leave max_risk out, or serve another calibrator",
+                    field="max_risk",
+                )
+            risk = self._risk(grounds, asked.max_risk)
+        limits = Limits(
+            coverage=coverage,
+            set_method=asked.set_method,
+            risk=risk,
+            max_shift=max_shift if has_shift_score else None,
+            guarantee=_guarantee(grounds, coverage, risk),
+        )
+        return Promised(limits, sets, grounds.evidence, missing)
+
+    def _risk(self, grounds: Grounds, max_risk: float) -> RiskThreshold:
+        with self._lock:
+            found = self._risks.get(max_risk)
+        if found is None:
+            try:
+                found = grounds.risk(max_risk)
+            except CalibrationError as error:
+                found = error
+            with self._lock:
+                self._risks[max_risk] = found
+                while len(self._risks) > KEPT:
+                    self._risks.popitem(last=False)
+        if isinstance(found, CalibrationError):
+            # Anew each time: one that is raised again and again collects tracebacks.
+            raise CalibrationError(found.message, field=found.field)
+        return found
+
+
+def _guarantee(grounds: Grounds, coverage: float | None, risk: RiskThreshold | None) -> str | None:
+    """In words; None where nothing is promised."""
+    parts = []
+    if coverage is not None:
+        parts.append(f"at least {100 * coverage:g} % of the sets hold the right class")
+    if risk is not None:
+        parts.append(
+            f"with {100 * (1 - risk.delta):g} % confidence at most {100 * risk.max_risk:g} % of "
+            f"the answers with a raw confidence of {risk.threshold:.4g} or more are wrong"
+        )
+    if not parts:
+        return None
+    return (
+        f"For images exchangeable with the {grounds.n} images of {grounds.split!r}, on average "
+        f"over them and over such splits, not for each image or class nor under shift: "
+        f"{'; '.join(parts)}."
+    )

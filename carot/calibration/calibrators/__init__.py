@@ -1,0 +1,1 @@
+"""Maps from logits to calibrated probabilities, and how each is fitted."""

@@ -1,0 +1,1 @@
+"""Figures of calibration and accuracy over whole sets, with their intervals."""

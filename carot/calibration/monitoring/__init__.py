@@ -1,0 +1,1 @@
+"""Whether confidences still hold, from labels as they come."""

@@ -1,0 +1,1 @@
+"""What calibration images guarantee: prediction sets, risks, evidence, shift."""

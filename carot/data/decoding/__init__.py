@@ -1,0 +1,1 @@
+"""From bytes to images, in confined child processes."""

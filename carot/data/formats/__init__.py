@@ -1,0 +1,1 @@
+"""Data sets as people have them, each format opened as an image source."""

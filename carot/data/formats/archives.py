@@ -1,0 +1,188 @@
+"""Uploaded archives and folders of images, checked member by member and made into one bundle.
+
+An archive is hostile until shown otherwise: it is never extracted. Its members are listed and
+checked first, then read one at a time, bounded, into a deterministic tar of the original image
+bytes, `<split>/<class>/<name>` or `<class>/<name>`, with a manifest beside it. Needs no torch.
+
+    archive ─► members.Members (names, sizes; refused here: links, climbing paths, bombs)
+            ─► layouts.Plan (which member is which image of which class and split)
+            ─► bundle (a tar) + Manifest (counts, and what was left out)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from carot.data.decoding.images import FORMATS, check_size
+from carot.data.formats.layouts import Plan, Planned, plan_layout
+from carot.data.formats.members import Limits, Members, open_members
+from carot.data.splits import SPLITS, split_of_digest
+from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
+
+NAMES_IN_MESSAGE = 10
+
+
+@dataclass
+class Manifest:
+    """What a bundle holds.
+
+    Attributes:
+        classes: the sorted class names.
+        splits: split name to class name to number of images, as training will see them.
+        images: images in the bundle.
+        bytes: their summed size.
+        unreadable: "name: reason" of each image that was left out.
+        warnings: sentences for the person who uploaded it.
+    """
+
+    classes: tuple[str, ...] = ()
+    splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    images: int = 0
+    bytes: int = 0
+    unreadable: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> Manifest:
+    """Check `source`, a zip, tar or tar.gz file or a folder, and write its images to `bundle`.
+
+    The same images under the same names give the same bytes, whatever archive they came in.
+
+    Raises:
+        DataError: not an archive, hostile, damaged, without images or classes, a CSV without
+            labels; `TooManyUnreadable` when more than `limits.unreadable_share` cannot be decoded.
+    """
+    limits = limits or Limits()
+    with open_members(source, limits) as members:
+        return _write(plan_layout(members), members, bundle, limits)
+
+
+def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Manifest:
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    unreadable: list[str] = list(plan.missing)
+    classes: set[str] = set()
+    images = total = 0
+    with tarfile.open(fileobj=bundle, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for planned in plan.images:
+            content = members.read(planned.member)
+            try:
+                _check_image(content, planned.member)
+            except UnreadableImage as error:
+                unreadable.append(str(error))
+                continue
+            _append(tar, planned.target, content)
+            classes.add(planned.class_name)
+            counts[_split(planned, content, plan)][planned.class_name] += 1
+            images += 1
+            total += len(content)
+    _check_unreadable(unreadable, images, limits)
+    _check_classes(classes, counts, plan, limits)
+    return Manifest(
+        classes=tuple(sorted(classes)),
+        splits={name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name]},
+        images=images,
+        bytes=total,
+        unreadable=tuple(unreadable),
+        warnings=_warnings(unreadable, counts, plan),
+    )
+
+
+def _check_image(content: bytes, name: str) -> None:
+    """Format, size and wholeness, with as little decoding as the format allows."""
+    if not content:
+        raise UnreadableImage(name, "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's word on bombs: the limit here is our own
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                check_size(image, name)
+                if image.format == "PNG":
+                    image.verify()  # checksums of all chunks, without inflating them
+                else:
+                    image.draft("RGB", (image.width // 8, image.height // 8))
+                    image.load()
+    except UnreadableImage:
+        raise
+    # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.
+    except Exception as error:
+        known = "cannot identify" in str(error)
+        reason = f"not one of {', '.join(FORMATS)}" if known else (str(error) or repr(error))
+        raise UnreadableImage(name, reason) from error
+
+
+def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), 0o644
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def _split(planned: Planned, content: bytes, plan: Plan) -> str:
+    """The split in which `carot.data.formats.folder` will find this image."""
+    if planned.split is None:
+        return split_of_digest(hashlib.sha256(content).digest())
+    if planned.split == "validation" and "calibration" not in plan.split_folders:
+        digest = hashlib.sha256(content).digest()
+        return "validation" if digest[8] < 128 else "calibration"
+    return planned.split
+
+
+def _check_unreadable(unreadable: list[str], images: int, limits: Limits) -> None:
+    total = images + len(unreadable)
+    if len(unreadable) > limits.unreadable_share * total:
+        listed = "; ".join(unreadable[:NAMES_IN_MESSAGE])
+        more = len(unreadable) - NAMES_IN_MESSAGE
+        raise TooManyUnreadable(
+            f"{len(unreadable)} of {total} images cannot be read, more than "
+            f"{limits.unreadable_share:.0%}: {listed}" + (f"; and {more} more" if more > 0 else ""),
+            unreadable,
+        )
+
+
+def _check_classes(
+    classes: set[str], counts: defaultdict[str, Counter[str]], plan: Plan, limits: Limits
+) -> None:
+    if len(plan.classes) > limits.classes:
+        raise DataError(
+            f"{len(plan.classes)} classes are more than the {limits.classes} of one data set",
+            field="file",
+        )
+    for name in sorted(plan.classes - classes):
+        raise DataError(f"class {name!r} has no readable images", field="file")
+    if len(classes) < 2:
+        raise DataError(
+            f"only one class ({next(iter(classes))!r}); a classifier needs two or more",
+            field="file",
+        )
+    if not plan.split_folders:
+        return
+    reference = "train" if "train" in plan.split_folders else next(iter(counts))
+    for split in counts:
+        unknown = sorted(set(counts[split]) - set(counts[reference]))
+        if unknown:
+            raise ClassMismatch(
+                f"{split}/ has classes that {reference}/ does not: "
+                f"{', '.join(unknown[:NAMES_IN_MESSAGE])}",
+                field="file",
+            )
+
+
+def _warnings(
+    unreadable: list[str], counts: defaultdict[str, Counter[str]], plan: Plan
+) -> tuple[str, ...]:
+    sentences = list(plan.warnings)
+    if unreadable:
+        sentences.append(
+            f"{len(unreadable)} unreadable image{'s' * (len(unreadable) != 1)} left out: "
+            + "; ".join(unreadable[:NAMES_IN_MESSAGE])
+        )
+    sentences += [f"no images in the {name} split" for name in SPLITS if not counts[name]]
+    return tuple(sentences)

@@ -1,0 +1,155 @@
+"""The samples of one WebDataset shard, from its headers and labels alone.
+
+Convention: the name of a file up to the first dot of its last part is the key of its sample, the
+rest says what it is: `pets/0001.jpg` and `pets/0001.cls` are sample `pets/0001`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
+from typing import BinaryIO
+
+from carot.data.decoding.images import SUFFIXES
+from carot.data.formats.files import DataFile
+from carot.data.partition import Label
+from carot.errors import DataError
+
+MAX_LABEL_BYTES = 1 << 20
+JSON_LABELS = ("label", "class")
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<kind>[^/]+)", re.DOTALL)
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image in a shard: `size` bytes from `offset`."""
+
+    key: str
+    label: Label
+    shard: DataFile
+    offset: int
+    size: int
+
+    def digest(self) -> bytes:
+        """Of the key: the content is read only for training."""
+        return hashlib.sha256(self.key.encode("utf-8", "surrogateescape")).digest()
+
+    def worded(self) -> Sample:
+        """The same with a label that is no number."""
+        return self if isinstance(self.label, str) else replace(self, label=str(self.label))
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    key: str
+    kind: str
+    offset: int
+    size: int
+
+
+def read_samples(shard: DataFile) -> Iterator[Sample]:
+    """The samples of a shard, in its order. Links, devices and hidden files are no part of any.
+
+    Raises:
+        DataError: not a whole, uncompressed tar; a sample without exactly one image, or without
+            a label.
+    """
+    with shard.path.open("rb") as file:
+        for key, members in groupby(_members(file, shard), attrgetter("key")):
+            by_kind: dict[str, _Member] = {}
+            for member in members:
+                if by_kind.setdefault(member.kind, member) is not member:
+                    raise _wrong(shard, key, f"two files named .{member.kind}")
+            image = _image(by_kind, shard, key)
+            yield Sample(key, _label(by_kind, file, shard, key), shard, image.offset, image.size)
+
+
+def _members(file: BinaryIO, shard: DataFile) -> Iterator[_Member]:
+    try:
+        yield from _listed(file)
+    except DataError:
+        raise
+    # tarfile meets arbitrary bytes: whatever it raises over them means the same to the caller.
+    except Exception as error:
+        file.seek(0)
+        head = file.read(6)
+        packed = next((name for magic, name in PACKED.items() if head.startswith(magic)), None)
+        reason = f"packed with {packed}; decompress it" if packed else f"damaged tar ({error})"
+        raise DataError(f"{shard.name}: {reason}", field="dataset") from error
+
+
+def _listed(file: BinaryIO) -> Iterator[_Member]:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        while (entry := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # it keeps all that it has seen
+            match = _NAME.fullmatch(entry.name.removeprefix("./"))
+            if match is None or not entry.isreg() or entry.issparse():
+                continue
+            yield _Member(match["key"], match["kind"].lower(), entry.offset_data, entry.size)
+        # tarfile takes a torn header for the end; a whole tar ends in blocks of zeros.
+        file.seek(tar.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it has no end marker")
+
+
+def _image(members: dict[str, _Member], shard: DataFile, key: str) -> _Member:
+    images = [member for kind, member in members.items() if f".{kind}" in SUFFIXES]
+    if len(images) != 1:
+        listed = ", ".join(f".{kind}" for kind in members)
+        raise _wrong(shard, key, f"{len(images) or 'no'} images; it has {listed}")
+    return images[0]
+
+
+def _label(members: dict[str, _Member], file: BinaryIO, shard: DataFile, key: str) -> Label:
+    """From `.cls`, from `.json` where that has one, or from `.txt`, often a caption instead."""
+    found: object = None
+    if "cls" in members:
+        found = _text(members["cls"], file, shard, key)
+    if found is None and "json" in members:
+        found = _json_label(_text(members["json"], file, shard, key), shard, key)
+    if found is None and "txt" in members:
+        found = _text(members["txt"], file, shard, key)
+    if isinstance(found, str):
+        found = found.strip() or None
+    if isinstance(found, str):
+        if not _NUMBER.fullmatch(found):
+            return sys.intern(found)  # one string for all samples of a class
+        found = int(found)
+    if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
+        return found
+    if found is None:
+        raise _wrong(shard, key, "no label in .cls, .json (label or class) or .txt")
+    raise _wrong(shard, key, f"the label {str(found)[:80]} is neither a name nor an index")
+
+
+def _json_label(text: str, shard: DataFile, key: str) -> object:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(shard, key, f"its .json is none ({error})") from error
+    if not isinstance(document, dict):
+        return None
+    return next((document[name] for name in JSON_LABELS if document.get(name) is not None), None)
+
+
+def _text(member: _Member, file: BinaryIO, shard: DataFile, key: str) -> str:
+    if member.size > MAX_LABEL_BYTES:
+        raise _wrong(shard, key, f".{member.kind} has {member.size} bytes, too many for a label")
+    file.seek(member.offset)
+    try:
+        return file.read(member.size).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _wrong(shard, key, f"its .{member.kind} is not UTF-8") from error
+
+
+def _wrong(shard: DataFile, key: str, reason: str) -> DataError:
+    return DataError(f"{shard.name}: sample {key!r}: {reason}", field="dataset")

@@ -1,0 +1,1 @@
+"""Images as they look after a shift."""

@@ -1,0 +1,1 @@
+"""Models, captions, classifiers, and checkpoints of them."""

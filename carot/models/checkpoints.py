@@ -1,0 +1,179 @@
+"""Checkpoint folders: open_clip's own layout, with what the classifier needs beside it.
+
+open_clip_config.json         open_clip's model and preprocessing configuration
+open_clip_model.safetensors   the towers, so that plain open_clip loads the folder
+head.safetensors              class weights (C, D): prototypes times the logit scale
+classifier.json               classes, templates, method, logit scale
+calibrator.json               how logits become confidences, when one was fitted
+calibrators.json              every calibrator that was fitted, by kind
+grounds.json                  what the calibration images show, see
+`carot.calibration.sets.calibration_evidence` shift_score.safetensors       how far from them an
+image lies
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from carot.atomic_write import written_aside
+from carot.calibration.calibration import Calibration
+from carot.calibration.calibrators.calibrator import from_json
+from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.shift_score import ShiftScore
+from carot.errors import CalibrationError, CheckpointError
+from carot.models.clip import CONFIG_NAME, WEIGHTS_NAME, ClipModel
+from carot.specs import ModelSpec
+
+HEAD_NAME = "head.safetensors"
+CLASSIFIER_NAME = "classifier.json"
+CALIBRATOR_NAME = "calibrator.json"
+CALIBRATORS_NAME = "calibrators.json"
+GROUNDS_NAME = "grounds.json"
+SHIFT_SCORE_NAME = "shift_score.safetensors"
+
+T = TypeVar("T")
+
+
+class ClassifierCard(BaseModel):
+    """What a checkpoint's head means.
+
+    `caption_names` are the classes as captions spell them; `head` says whether the head was made
+    from the text tower (`text`) or trained (`trained`). `start` is the model that training started
+    from, where it has a name that holds on every machine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = 1
+    architecture: str
+    method: str
+    classes: tuple[str, ...]
+    caption_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    logit_scale: float
+    head: str
+    start: ModelSpec | None = None
+
+
+def save_checkpoint(
+    folder: Path,
+    model: ClipModel,
+    head_CD: Tensor,
+    card: ClassifierCard,
+    calibration: Calibration | None,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    config = {
+        "architecture": model.architecture,
+        "model_cfg": model.model_cfg,
+        "preprocess_cfg": model.preprocess_cfg,
+    }
+    with written_aside(folder) as aside:
+        (aside / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        save_file(unshared(model.module.state_dict()), aside / WEIGHTS_NAME)
+        save_file({"weight": unshared({"weight": head_CD})["weight"]}, aside / HEAD_NAME)
+        (aside / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
+        if calibration is not None:
+            _save_calibration(aside, calibration)
+
+
+def load_card(folder: Path) -> ClassifierCard:
+    """The classifier card of a checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none, or it is of another version.
+    """
+    try:
+        text = (folder / CLASSIFIER_NAME).read_text(encoding="utf-8")
+        return ClassifierCard.model_validate_json(text)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder.name}: no {CLASSIFIER_NAME} in it") from error
+    except ValidationError as error:
+        raise CheckpointError(f"{folder.name}: {CLASSIFIER_NAME}: {error}") from error
+
+
+def load_head(folder: Path, card: ClassifierCard) -> Tensor:
+    """The head of a checkpoint folder, shape (C, D).
+
+    Raises:
+        CheckpointError: it is missing, torn, or does not have one row for each class.
+    """
+    try:
+        weight_CD = load_file(folder / HEAD_NAME)["weight"]
+    except Exception as error:
+        raise CheckpointError(f"{folder.name}: {HEAD_NAME} cannot be read: {error}") from error
+    if weight_CD.ndim != 2 or weight_CD.shape[0] != len(card.classes):
+        raise CheckpointError(
+            f"{folder.name}: {HEAD_NAME} has shape {tuple(weight_CD.shape)} "
+            f"for {len(card.classes)} classes"
+        )
+    return weight_CD
+
+
+def load_calibration(folder: Path) -> Calibration | None:
+    """What a checkpoint folder's calibration split taught, or None when there was none.
+
+    Raises:
+        CheckpointError: a file is there but cannot be read.
+    """
+    calibrator = _read(folder, CALIBRATOR_NAME, lambda data: from_json(json.loads(data)))
+    if calibrator is None:
+        return None
+    fitted = _read(
+        folder,
+        CALIBRATORS_NAME,
+        lambda data: {each["kind"]: from_json(each) for each in json.loads(data)},
+    )
+    return Calibration(
+        calibrator,
+        fitted or {calibrator.kind: calibrator},
+        _read(folder, GROUNDS_NAME, Grounds.model_validate_json),
+        _read(folder, SHIFT_SCORE_NAME, ShiftScore.from_bytes),
+    )
+
+
+def _save_calibration(folder: Path, calibration: Calibration) -> None:
+    def write(name: str, text: str) -> None:
+        (folder / name).write_text(text, encoding="utf-8")
+
+    write(CALIBRATOR_NAME, calibration.calibrator.model_dump_json(indent=2))
+    fitted = [each.to_json() for each in calibration.fitted.values()]
+    write(CALIBRATORS_NAME, json.dumps(fitted, indent=2))
+    if calibration.grounds is not None:
+        write(GROUNDS_NAME, calibration.grounds.model_dump_json())
+    if calibration.shift_score is not None:
+        (folder / SHIFT_SCORE_NAME).write_bytes(calibration.shift_score.to_bytes())
+
+
+def _read(folder: Path, name: str, parse: Callable[[bytes], T]) -> T | None:
+    path = folder / name
+    if not path.exists():
+        return None
+    try:
+        return parse(path.read_bytes())
+    except (CalibrationError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder.name}: {name}: {error}") from error
+
+
+def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors, copied where two names share memory, as safetensors requires."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        if value.data_ptr() in seen:
+            value = value.clone()
+        seen.add(value.data_ptr())
+        result[name] = value
+    return result

@@ -1,0 +1,72 @@
+"""Class names and templates -> captions -> the zero-shot head.
+
+The head of CLIP (Radford et al. 2021, §3.1.4): for each class the mean of its captions' unit
+features, made unit length again. C classes, T templates, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from carot.data import digits
+from carot.data.formats.wordnet import are_imagenet, imagenet_names, imagenet_templates
+from carot.data.resolve import DIGITS
+from carot.models.clip import ClipModel
+from carot.specs import PromptSpec
+
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+CAPTIONS_PER_PASS = 512
+
+
+class Captions:
+    """Every caption of every class, tokenized once: caption `c * T + t` is class c, template t."""
+
+    def __init__(self, model: ClipModel, names: Sequence[str], templates: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.templates = tuple(templates)
+        # Not str.format: a template comes from a user, and format reaches into attributes.
+        captions = [template.replace("{}", name) for name in names for template in templates]
+        self.tokens_UL = model.tokenize(captions)
+
+    def tokens(self, captions_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of the distinct captions among `captions_B`, and where each sample's is.
+
+        Returns:
+            (tokens_UL, position_B): `tokens_UL[position_B]` are the captions of the batch.
+        """
+        unique_U, position_B = torch.unique(captions_B, return_inverse=True)
+        return self.tokens_UL[unique_U], position_B
+
+
+def caption_names(classes: Sequence[str], prompts: PromptSpec) -> tuple[str, ...]:
+    """What each class is called in a caption: as the spec says, else without underscores.
+
+    Classes that are all WordNet ids of ImageNet have the names that CLIP was published with.
+    """
+    given = prompts.class_names or {}
+    if are_imagenet(classes):
+        given = imagenet_names() | given
+    return tuple(given.get(name, name.replace("_", " ")) for name in classes)
+
+
+def default_templates(dataset: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """The caption templates that go with a data set and its classes when a spec names none."""
+    if dataset == DIGITS:
+        return digits.TEMPLATES
+    return imagenet_templates() if are_imagenet(classes) else DEFAULT_TEMPLATES
+
+
+@torch.no_grad()
+def zero_shot_head(model: ClipModel, captions: Captions) -> Tensor:
+    """Class prototypes of shape (C, D), unit length, float32, on the model's device."""
+    templates = len(captions.templates)
+    features = [
+        model.encode_captions(tokens.to(model.device))
+        for tokens in captions.tokens_UL.split(CAPTIONS_PER_PASS)
+    ]
+    features_CTD = torch.cat(features).unflatten(0, (len(captions.names), templates))
+    return F.normalize(features_CTD.mean(dim=1), dim=-1)

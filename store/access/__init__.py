@@ -1,0 +1,1 @@
+"""Projects, keys, sessions, and requests that are made once."""

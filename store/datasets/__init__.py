@@ -1,0 +1,1 @@
+"""Data sets, and files of the server that jobs may name."""

@@ -1,0 +1,1 @@
+"""Checkpoints, aliases, calibrators, and what labels say about them."""

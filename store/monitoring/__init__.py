@@ -1,0 +1,1 @@
+"""What the database knows about all jobs and models together."""

@@ -1,0 +1,1 @@
+"""Predictions that were logged, and their labels."""
