@@ -31,8 +31,8 @@ from tests.acceptance.harness import (
     training,
     write_digits,
 )
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 SECRETS = {"POSTGRES_PASSWORD": "postgressecret", "REDIS_PASSWORD": "redissecret"}
 OWN = ("migrate", "api", "worker")

@@ -18,7 +18,7 @@ from api.context import Context
 from api.inference.engine import Engine
 from api.predict.state import PredictionsState
 from tests.api.helpers import context_of, state_of
-from tests.api.test_predict import Brightness
+from tests.api.predict.test_predict import Brightness
 
 
 @dataclass

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import MetaData, select
 
 from store.access.keys import revoke_key
+from tests.api.access.test_authentication import JOB
 from tests.api.helpers import bearer, context_of, new_key
-from tests.api.test_door import JOB
 
 
 def test_no_row_and_no_log_holds_a_secret(

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def load() -> ModuleType:

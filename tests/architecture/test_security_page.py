@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from api.settings import ApiSettings
 from carot.data.decoding.images import FORMATS, MAX_ASPECT, MAX_PIXELS
 from carot.data.formats.members import Limits
+from tests.paths import DOCS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "security.md").read_text(encoding="utf-8")
 SECTION = PAGE[: PAGE.index("## Keys and projects")]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from api.settings import ApiSettings
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "carot", "cli", "migrations", "store", "worker")
 MOST_LINES = 500
 MOST_LINES_OF_A_FUNCTION = 60

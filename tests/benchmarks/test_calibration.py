@@ -15,8 +15,7 @@ import pytest
 
 from benchmarks.calibration import draw, exact_ece, exact_temperature, targets
 from benchmarks.calibration_contenders import CONTENDERS, Contender, Data
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def test_the_exact_values_are_exact() -> None:

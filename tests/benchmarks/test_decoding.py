@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from benchmarks import decoding
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 
 def test_it_prints_a_table_and_writes_it(tmp_path: Path) -> None:

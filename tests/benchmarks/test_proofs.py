@@ -19,8 +19,7 @@ from benchmarks import bound, bound_toy, ece_floor, parity
 from benchmarks.bound_toy import Objective
 from benchmarks.correlations import correlate, standardised
 from benchmarks.provenance import revision, write_results
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def run(path: Path, *arguments: str) -> str:

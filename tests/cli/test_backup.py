@@ -13,7 +13,8 @@ import pytest
 from store.artifacts.folder import FolderBlobs
 from store.database import Database
 from tests.cli.test_commands import carot
-from tests.store.filled import use
+from tests.paths import ROOT
+from tests.store.backup.filled_service import use
 
 pytestmark = pytest.mark.slow
 
@@ -48,21 +49,20 @@ def test_there_and_back(data_dir: Path, tmp_path: Path) -> None:
 
 def test_through_a_pipe(data_dir: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli"]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [*command, "backup", "-", "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment,
-        cwd=root,
+        cwd=ROOT,
     ) as source:
         done = subprocess.run(
             [*command, "restore", "-", "--data-dir", str(tmp_path / "new"), "--json"],
             stdin=source.stdout,
             capture_output=True,
             env=environment,
-            cwd=root,
+            cwd=ROOT,
             check=True,
         )
     assert source.returncode == 0
@@ -90,9 +90,8 @@ def test_what_cannot_be_done_is_said_in_words(data_dir: Path, tmp_path: Path) ->
 
 
 def test_the_page_tells_what_was_measured() -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "backup.md").read_text(encoding="utf-8")
-    measured = json.loads((root / "benchmarks" / "results" / "pg_dump.json").read_text())
+    page = (ROOT / "docs" / "backup.md").read_text(encoding="utf-8")
+    measured = json.loads((ROOT / "benchmarks" / "results" / "pg_dump.json").read_text())
     assert f"{measured['mebibytes']} MiB" in page
     for way, figures in measured["ways"].items():
         name = way if way == "carot backup" else f"pg_dump {way}"

@@ -26,10 +26,10 @@ from cli.main import app
 from store.database import Database
 from store.tables import Checkpoint
 from tests.acceptance.harness import free_port
-from tests.store.predicted import CLASSES, a_model, predict
+from tests.paths import ROOT
+from tests.store.predictions.predicted import CLASSES, a_model, predict
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 Run = Callable[..., str]
 
 

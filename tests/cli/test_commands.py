@@ -15,6 +15,7 @@ import yaml
 
 from carot.specs import preset, preset_names
 from cli.specs import read_document
+from tests.paths import ROOT
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -22,13 +23,12 @@ NOWHERE = "http://127.0.0.1:9"
 def carot(
     *arguments: str, cwd: Path | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "120", "NO_COLOR": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"}
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
         capture_output=True,
         text=True,
-        cwd=cwd or root,
+        cwd=cwd or ROOT,
         env=environment,
         timeout=timeout,
         check=False,

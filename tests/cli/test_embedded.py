@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 PATIENCE = 60.0
 
 pytestmark = pytest.mark.acceptance

@@ -19,8 +19,7 @@ from store.access.keys import authenticate
 from store.database import Database
 from store.tables import ApiKey
 from tests.acceptance.harness import free_port
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def run(*arguments: str, status: int = 0) -> str:

@@ -20,8 +20,9 @@ from cli.client import Client
 from cli.main import app
 from cli.output import out
 from tests.acceptance.harness import free_port
-from tests.api.measured import Row, add_measured
+from tests.api.reports.stored_logits import Row, add_measured
 from tests.api.rows import add_worker
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def url(context: Context) -> Iterator[str]:
     folder = str(context.settings.data_dir)
     process = subprocess.Popen(
         [sys.executable, "-m", "api"],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=os.environ | {"CAROT_DATA_DIR": folder, "CAROT_PORT": port},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -14,8 +14,8 @@ from cli.client import ServiceError
 from cli.predict import BATCH, _in_batches, _local
 from tests.api.conftest import client, migrated, start
 from tests.api.helpers import picture
-from tests.api.test_predict_page import calibrated, digits
-from tests.api.test_predict_real import folder
+from tests.api.predict.test_predict_page import calibrated, digits
+from tests.api.predict.test_predict_real import folder
 
 __all__ = ["calibrated", "client", "digits", "folder", "migrated", "start"]
 

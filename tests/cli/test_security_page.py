@@ -12,8 +12,9 @@ from api.settings import ApiSettings
 from cli.credentials import FILE_VARIABLE, VARIABLE
 from cli.main import app
 from store.access.scopes import SCOPES
+from tests.paths import DOCS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "security.md").read_text(encoding="utf-8")
 SECTION = PAGE[PAGE.index("## Keys and projects") :]
 
 

@@ -18,9 +18,9 @@ from cli.client import Client, ServiceError
 from cli.webhooks import app
 from tests.acceptance.harness import free_port
 from tests.api.webhooks.receiver import receiver, until
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 Run = Callable[..., str]
 
 

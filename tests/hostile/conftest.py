@@ -25,8 +25,8 @@ from carot.data.decoding.parent import DecodeLimits
 from store.database import Database
 from store.tables import Base
 from tests.api.helpers import picture
+from tests.api.predict.test_predict import Brightness
 from tests.api.rows import add_checkpoint
-from tests.api.test_predict import Brightness
 from tests.hostile.pictures import MODEL
 
 MAX_UPLOAD = 8 << 20

@@ -14,7 +14,7 @@ from carot.evaluation.suites import suite
 from store.jobs.states import JobState
 from store.reports.reports import get_report
 from store.tables import DEFAULT_PROJECT
-from tests.carot.imagenet_tree import build_family
+from tests.carot.data.formats.imagenet_tree import build_family
 from tests.carot.tiny import save_tiny
 from tests.worker.conftest import RUN, Workshop
 

@@ -22,9 +22,9 @@ from tests.api.webhooks.conftest import (
     url_of,
 )
 from tests.api.webhooks.receiver import answer, receiver
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, sys, threading
 from api.settings import ApiSettings

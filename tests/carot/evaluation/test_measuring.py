@@ -1,0 +1,139 @@
+"""What a report says of one data set, against slow literal counts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from carot.calibration.calibration import Calibration
+from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.metrics.intervals import wilson_interval
+from carot.calibration.metrics.metrics import compute_metrics
+from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.conformal import measure_sets
+from carot.calibration.sets.shift_score import fit_shift_score
+from carot.data.label_space import LabelSpace
+from carot.errors import CalibrationError
+from carot.evaluation.grounded import grounded
+from carot.evaluation.measuring import measure, separation, with_shift
+from carot.specs import CalibrationSpec, EvaluationDataset
+from tests.carot.calibration.drawn_logits import drawn, skewed
+
+ROW = EvaluationDataset(name="test", dataset="folder:x")
+
+
+def features(images: int, seed: int = 0, offset: float = 0.0) -> torch.Tensor:
+    return torch.randn(images, 5, generator=torch.Generator().manual_seed(seed)) + offset
+
+
+def test_sets_are_counted_as_one_by_one() -> None:
+    grounds = fit_grounds(*drawn(300, 6, seed=1))
+    logits, labels = drawn(20_000, 6, seed=2)  # two chunks
+    asked = CalibrationSpec(coverages=(0.8, 0.95))
+    found = grounded(grounds, logits, labels, asked).sets
+    assert len(found) == 8
+    for each in found:
+        sets = grounds.sets[each.method]
+        members = sets.sets(logits.softmax(1), each.asked)
+        assert each.measured == measure_sets(members, labels, each.asked)
+        assert each.expected == sets.coverage_band(each.asked)
+        assert each.reason is None
+        assert each.measured.coverage >= each.expected[0] - 0.01
+
+
+def test_risks_are_counted_one_by_one() -> None:
+    calibration_logits, calibration_labels = drawn(3000, 5, temperature=0.7, seed=3)
+    grounds = fit_grounds(calibration_logits, calibration_labels)
+    logits, labels = drawn(700, 5, temperature=0.7, seed=4)
+    found = grounded(grounds, logits, labels, CalibrationSpec(max_risks=(0.2, 0.001))).risks
+    reached, refused = found
+    threshold = grounds.risk(0.2).threshold
+    accepted = wrong = 0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        total = math.fsum(math.exp(z) for z in row)
+        if math.exp(max(row)) / total >= threshold:
+            accepted += 1
+            wrong += row.index(max(row)) != label
+    assert 0 < accepted < 700
+    assert (reached.threshold, reached.accepted) == (threshold, accepted)
+    assert reached.accepted_share == accepted / 700
+    assert reached.risk == wrong / accepted
+    assert reached.risk_interval == wilson_interval(wrong, accepted)
+    assert (refused.threshold, refused.accepted, refused.risk) == (None, None, None)
+    assert "no confidence threshold" in (refused.reason or "")
+
+
+def test_nothing_accepted_has_no_risk() -> None:
+    grounds = fit_grounds(*drawn(3000, 5, temperature=0.7, seed=3))
+    [figures] = grounded(
+        grounds, torch.zeros(10, 5), torch.zeros(10, dtype=torch.long),
+        CalibrationSpec(max_risks=(0.2,)),
+    ).risks  # fmt: skip
+    assert (figures.accepted, figures.accepted_share) == (0, 0.0)
+    assert (figures.risk, figures.risk_interval) == (None, None)
+
+
+def test_grounds_refuse_what_metrics_refuse() -> None:
+    grounds = fit_grounds(*drawn(100, 5))
+    logits, labels = drawn(10, 5)
+    logits[3, 2] = torch.nan
+    with pytest.raises(CalibrationError):
+        grounded(grounds, logits, labels)
+
+
+@pytest.mark.parametrize("kind", ["temperature", "vector", "isotonic", "ensemble_temperature"])
+def test_where_a_data_set_has_classes_of_its_own_probabilities_are_restricted(kind: str) -> None:
+    calibrator = fit_calibrator(kind, Sample(*skewed(500, 5)))
+    calibration = Calibration(calibrator, {kind: calibrator}, fit_grounds(*skewed(500, 5)))
+    logits, _ = skewed(200, 5, seed=7)
+    labels = torch.arange(200) % 2
+    # Class 0 stands for the classifier's 1 and 3, class 1 for its 4.
+    space = LabelSpace(("x", "y"), ((1, 3), (4,)))
+    row = measure(
+        ROW, logits, labels, features(200), calibration=calibration, skipped=(), space=space
+    )
+    whole = calibrator.probabilities(logits)
+    restricted = torch.stack((whole[:, [1, 3]].amax(1), whole[:, 4]), dim=1)
+    expected = compute_metrics((restricted / restricted.sum(1, keepdim=True)).log(), labels)
+    [figures] = row.calibrators
+    assert figures.metrics == row.calibrated
+    assert row.classes == 2
+    for name in ("accuracy", "ece", "nll", "brier"):
+        assert getattr(figures.metrics, name) == pytest.approx(getattr(expected, name), abs=1e-9)
+    assert row.raw == compute_metrics(space.project(logits), labels)
+    assert max(each.measured.largest for each in row.sets) <= 2
+
+
+def test_separation_is_the_share_of_pairs() -> None:
+    higher, lower = [1.0, 2.0, 2.0, 5.0], [0.0, 2.0, 5.0]
+    pairs = [(a > b) + (a == b) / 2 for a in higher for b in lower]
+    found = separation(torch.tensor(higher), torch.tensor(lower))
+    assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-15)
+
+
+def test_how_far_each_data_set_lies() -> None:
+    score = fit_shift_score(features(400).double())
+    sets = {"far": features(300, 1, offset=2.0), "own": features(200, 2)}
+    rows = [
+        measure(
+            ROW.model_copy(update={"name": name, "in_distribution": name == "own"}),
+            *drawn(len(each), 4),
+            each,
+            calibration=None,
+            skipped=(),
+        )
+        for name, each in sets.items()
+    ]
+    distances = [score.distances(each) for each in sets.values()]
+    far, own = with_shift(rows, distances, score)
+    assert own.shift_score.auroc is None
+    assert far.shift_score.auroc == separation(*distances)
+    assert far.shift_score.auroc > 0.9
+    percentiles = score.percentiles(sets["far"])
+    assert far.shift_score.beyond == pytest.approx(float((percentiles > 0.99).double().mean()))
+    assert far.shift_score.median_percentile == float(percentiles.median())
+    assert own.shift_score.beyond < 0.05 < 0.5 < far.shift_score.beyond
+    [alone] = with_shift(rows[:1], distances[:1], score)
+    assert alone.shift_score.auroc is None
