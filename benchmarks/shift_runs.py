@@ -86,9 +86,9 @@ class Run:
         shutil.rmtree(scratch, ignore_errors=True)
         document = {"spec": self._spec(), **found}
         path = folder / f"{self.key}.json"
-        aside = path.with_suffix(".writing")
-        aside.write_text(json.dumps(document), encoding="utf-8")
-        aside.replace(path)
+        temporary = path.with_suffix(".writing")
+        temporary.write_text(json.dumps(document), encoding="utf-8")
+        temporary.replace(path)
         return document
 
     def weights(self, folder: Path) -> dict[str, Tensor]:

@@ -17,26 +17,26 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def written_aside(final: Path) -> Iterator[Path]:
+def atomic_folder(final: Path) -> Iterator[Path]:
     """A temporary folder beside `final` that takes its place when the block ends well.
 
     Raises:
         NoSpace: the disk is full; what stood at `final` before still stands.
     """
-    aside = final.with_name(final.name + ".writing")
-    shutil.rmtree(aside, ignore_errors=True)
+    temporary = final.with_name(final.name + ".writing")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        _flush(aside)
-        _replace(aside, final)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _flush(temporary)
+        _replace(temporary, final)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if _is_no_space(error):
             raise NoSpace(f"no space left on the disk to write the {final.name}") from error
         raise
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
@@ -48,14 +48,14 @@ def recovered(final: Path) -> Path | None:
     return final if final.exists() else None
 
 
-def _replace(aside: Path, final: Path) -> None:
+def _replace(temporary: Path, final: Path) -> None:
     # A folder cannot be renamed over another that has content: between the two renames only the
     # old one exists, under another name, and `recovered` puts it back.
     old = _old(final)
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
         final.rename(old)
-    aside.rename(final)
+    temporary.rename(final)
     _fsync(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 

@@ -110,20 +110,20 @@ class Client:
 
     def download(self, path: str, target: Path, advance: Any = lambda size: None) -> None:
         """Stream a file to `target`, which is there once it is whole."""
-        aside = target.with_name(f".{target.name}.part")
+        temporary = target.with_name(f".{target.name}.part")
         timeout = httpx.Timeout(300.0, connect=5.0)
         try:
             with self._explained(), self._http.stream("GET", path, timeout=timeout) as response:
                 if response.is_error:
                     response.read()
                     _raise(response)
-                with aside.open("wb") as file:
+                with temporary.open("wb") as file:
                     for block in response.iter_raw(BLOCK):
                         file.write(block)
                         advance(len(block))
-            aside.replace(target)
+            temporary.replace(target)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     def predict(
         self,

@@ -19,7 +19,7 @@ from store.tables import Job
 
 log = structlog.get_logger("sweeper")
 PER_SWEEP = 100
-RUNG_FOR = 10
+MOST_NOTIFIED = 10
 """Only so many of the oldest queued jobs are rung for: while every worker is busy, messages would
 otherwise pile up in the broker, one for each job and `ring_seconds`."""
 GARBAGE_EVERY = 120
@@ -27,7 +27,7 @@ GARBAGE_EVERY = 120
 
 
 def sweep_once(
-    database: Database, settings: Settings, ring: Callable[[str, str], object]
+    database: Database, settings: Settings, notify: Callable[[str, str], object]
 ) -> list[str]:
     """Take jobs from silent workers, name those that are late, and ring for jobs that wait.
 
@@ -46,7 +46,7 @@ def sweep_once(
         with database.session() as session:
             if mark_not_responding(session, job_id, settings.late_seconds):
                 log.warning("worker_not_responding", job_id=job_id)
-    return _ring(database, settings, ring)
+    return _notify(database, settings, notify)
 
 
 def _held(
@@ -59,30 +59,34 @@ def _held(
         return session.scalars(query).all()
 
 
-def _ring(database: Database, settings: Settings, ring: Callable[[str, str], object]) -> list[str]:
+def _notify(
+    database: Database, settings: Settings, notify: Callable[[str, str], object]
+) -> list[str]:
     """Ring for the jobs that are first in line in each queue, if nobody did lately."""
     queued = Job.state == JobState.QUEUED
-    due = or_(Job.rung_at.is_(None), Job.rung_at < database_now(-settings.ring_seconds))
+    due = or_(Job.notified_at.is_(None), Job.notified_at < database_now(-settings.ring_seconds))
     found: list[tuple[str, QueueName]] = []
     for queue in QUEUES:
         line = Job.priority.desc(), Job.id
-        first = select(Job.id).where(queued, Job.queue == queue).order_by(*line).limit(RUNG_FOR)
+        first = (
+            select(Job.id).where(queued, Job.queue == queue).order_by(*line).limit(MOST_NOTIFIED)
+        )
         with database.reading() as session:
             rows = session.scalars(select(Job.id).where(Job.id.in_(first), due).order_by(*line))
             found += [(job_id, queue) for job_id in rows]
-    rung = []
+    notified = []
     for job_id, queue in found:
         with database.session() as session:
             mine = session.scalar(
                 update(Job)
                 .where(Job.id == job_id, queued, due)
-                .values(rung_at=database_now())
+                .values(notified_at=database_now())
                 .returning(Job.id)
             )
         if mine is not None:
-            ring(job_id, queue)
-            rung.append(job_id)
-    return rung
+            notify(job_id, queue)
+            notified.append(job_id)
+    return notified
 
 
 class Sweeper:
@@ -97,12 +101,12 @@ class Sweeper:
         self,
         database: Database,
         settings: Settings,
-        ring: Callable[[str, str], object],
+        notify: Callable[[str, str], object],
         after: Callable[[], object] = lambda: None,
     ) -> None:
         self._database = database
         self._settings = settings
-        self._ring = ring
+        self._notify = notify
         self._after = after
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -126,7 +130,7 @@ class Sweeper:
         sweeps = 0
         while not self._stopping.wait(self._settings.sweep_seconds):
             try:
-                sweep_once(self._database, self._settings, self._ring)
+                sweep_once(self._database, self._settings, self._notify)
                 if sweeps % GARBAGE_EVERY == 0:
                     artifacts = open_store(self._settings, self._database)
                     tidy(self._database, artifacts, self._settings)

@@ -141,9 +141,9 @@ def _alive(process: int) -> bool:
 
 
 def _write(note: Path, content: dict[str, object]) -> None:
-    aside = note.with_suffix(".tmp")
-    aside.write_text(json.dumps(content), encoding="utf-8")
-    aside.rename(note)
+    temporary = note.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.rename(note)
 
 
 def keep(kind: str, folder: Path, watched: int) -> None:

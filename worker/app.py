@@ -94,7 +94,7 @@ def serve(settings: Settings) -> None:
         log.info("rung", job_id=job_id)
         supervisor.run()
 
-    def ring(job_id: str, queue: str) -> None:
+    def notify(job_id: str, queue: str) -> None:
         try:
             app.send_task(
                 TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
@@ -113,7 +113,7 @@ def serve(settings: Settings) -> None:
         # The lease of a worker that was killed here ends while this one may have nothing to do.
         supervisor.clean_scratch()
 
-    sweeper = Sweeper(database, settings, ring, after=after_sweep)
+    sweeper = Sweeper(database, settings, notify, after=after_sweep)
     try:
         touch(settings.data_dir)
         # The next sweep does both again.

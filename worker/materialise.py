@@ -156,9 +156,9 @@ class Materialiser:
 
     def _fetch(self, key: str, target: str) -> None:
         final = self._folder / target
-        aside = final.with_name(f"{final.name}.fetching")
-        unpack(self._checked(self._artifacts.open(key)), aside)
-        aside.rename(final)
+        temporary = final.with_name(f"{final.name}.fetching")
+        unpack(self._checked(self._artifacts.open(key)), temporary)
+        temporary.rename(final)
 
     def _checked(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:

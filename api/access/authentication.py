@@ -28,7 +28,7 @@ from api.access.rates import Rates, Standing, address_of, peer
 from api.web.lookups import Lookups
 from api.web.problems import Problem, response_of
 from store.access.keys import ProvenKey, any_keys, authenticate_all, has_expired, is_noted, note_use
-from store.access.sessions import find_sign_in, proves_origin
+from store.access.sessions import find_session, proves_origin
 from store.database import Database
 from store.tables import ApiKey
 
@@ -171,7 +171,7 @@ class Authentication:
 
     def _session_of(self, token: str, proof: str | None) -> tuple[ApiKey | None, bool]:
         with self._database.reading() as session:
-            found = find_sign_in(session, token)
+            found = find_session(session, token)
             if found is None:
                 return None, False
             sign_in, key = found

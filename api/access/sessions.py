@@ -14,7 +14,7 @@ from api.web.problems import Problem
 from store.access.keys import authenticate
 from store.access.projects import get_project
 from store.access.scopes import SCOPES
-from store.access.sessions import create_sign_in, csrf_token, end_sign_in, ends_at, find_sign_in
+from store.access.sessions import create_session, csrf_token, end_session, ends_at, find_session
 from store.tables import ApiKey
 
 router = APIRouter(prefix="/session", tags=["session"])
@@ -67,7 +67,7 @@ def sign_out(request: Request, response: Response, state: AccessDep, caller: Any
     token = request.cookies.get(COOKIE)
     if caller.signed_in and token is not None:
         with state.database.session() as session:
-            end_sign_in(session, token)
+            end_session(session, token)
         response.delete_cookie(
             COOKIE,
             path="/",
@@ -86,8 +86,8 @@ def _sign_in(state: AccessState, shown: str, before: str | None) -> tuple[Sessio
     with state.database.session() as session:
         key = session.get_one(ApiKey, proven.id)
         if before is not None:
-            end_sign_in(session, before)
-        row, token = create_sign_in(session, key, state.settings.session_hours * HOUR_SECONDS)
+            end_session(session, before)
+        row, token = create_session(session, key, state.settings.session_hours * HOUR_SECONDS)
         view = SessionView(
             key_id=key.id,
             name=key.name,
@@ -102,7 +102,7 @@ def _sign_in(state: AccessState, shown: str, before: str | None) -> tuple[Sessio
 def _of(state: AccessState, caller: Caller, token: str | None) -> SessionView:
     with state.database.reading() as session:
         key = None if caller.key_id is None else session.get_one(ApiKey, caller.key_id)
-        found = None if token is None else find_sign_in(session, token)
+        found = None if token is None else find_session(session, token)
         expires_at = None if key is None else key.expires_at
         return SessionView(
             key_id=caller.key_id,

@@ -20,7 +20,7 @@ from store.errors import NoSpace
 from store.tables import Artifact
 
 FOLDER = re.compile(r"([0-9a-f]{64})-(\d+)")
-ASIDE = ".unpacking-"
+TEMPORARY = ".unpacking-"
 GONE = ".removing-"
 LEFT_SECONDS = 86_400.0
 """What is still aside after that was left by a process that was killed."""
@@ -110,16 +110,16 @@ class Unpacked:
             return target
         self._make_room(bundle.size)
         self._root.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=self._root, prefix=ASIDE))
+        temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=TEMPORARY))
         try:
-            unpack(self._artifacts.open(bundle.ref), aside)
+            unpack(self._artifacts.open(bundle.ref), temporary)
             try:
-                aside.rename(target)
+                temporary.rename(target)
             except OSError:
                 if not target.is_dir():  # else another process was faster, with the same files
                     raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         return target
 
     def _make_room(self, size: int) -> None:
@@ -142,12 +142,12 @@ class Unpacked:
         match = FOLDER.fullmatch(path.name)
         if match is not None:
             found.append((used, int(match[2]), path))
-        elif path.name.startswith((ASIDE, GONE)) and used < time.time() - LEFT_SECONDS:
+        elif path.name.startswith((TEMPORARY, GONE)) and used < time.time() - LEFT_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
         """Out of sight first, so that nobody finds a part of it."""
-        aside = path.with_name(f"{GONE}{path.name}-{os.getpid()}")
+        temporary = path.with_name(f"{GONE}{path.name}-{os.getpid()}")
         with suppress(OSError):
-            path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)

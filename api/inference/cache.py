@@ -48,16 +48,16 @@ class CheckpointCache:
         if target.is_dir():
             return target
         self._root.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=self._root, prefix=".unpacking-"))
+        temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=".unpacking-"))
         try:
-            unpack(self._artifacts.open(reference), aside)
+            unpack(self._artifacts.open(reference), temporary)
             try:
-                aside.rename(target)
+                temporary.rename(target)
             except OSError:
                 if not target.is_dir():  # else another process was faster, with the same files
                     raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         return target
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from api.web.lookups import Lookups
 from store.database import Database
 from store.errors import Gone, NotFound
-from store.models.aliases import Pointed, find_pointed
+from store.models.aliases import StoredTarget, find_targets
 from store.models.checkpoints import find_deleted
 
 Name = tuple[str, str]
@@ -75,7 +75,7 @@ class ModelTargets:
 
     def _of_aliases(self, names: Sequence[Name]) -> dict[Name, Found]:
         with self._database.asking() as connection:
-            rows = find_pointed(connection, names)
+            rows = find_targets(connection, names)
         return {name: (_target(name, row), row.deleted) for name, row in rows.items()}
 
     def _deleted(self, names: Sequence[Name]) -> dict[Name, bool]:
@@ -83,6 +83,6 @@ class ModelTargets:
             return find_deleted(connection, names)
 
 
-def _target(name: Name, row: Pointed) -> ModelTarget:
+def _target(name: Name, row: StoredTarget) -> ModelTarget:
     logged = row.log_rate, row.log_images
     return ModelTarget(*name, row.checkpoint_id, row.calibrator_id, *logged)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from carot.answers.calibrated import calibrated, carried_temperature, temperature_of
-from carot.answers.class_order import Listing
-from carot.answers.guarantees import TOP_CHANGED, Promised, Promises
+from carot.answers.class_order import ClassOrder
+from carot.answers.guarantees import TOP_CHANGED, Guaranteed, Guarantees
 from carot.answers.schemas import (
     LISTED,
     AbstainReason,
@@ -71,7 +71,7 @@ class Answering:
         self.vocabularies = vocabularies
         self._label_set_hash = label_set_hash(self.classes)
         self._shift_score: ShiftScore | None = calibration.shift_score if calibration else None
-        self._promises = Promises(calibration.grounds if calibration else None)
+        self._guarantees = Guarantees(calibration.evidence if calibration else None)
 
     @classmethod
     def of(cls, classifier: Classifier) -> Answering:
@@ -118,7 +118,7 @@ class Answering:
         """
         if names is not None:
             self._readers().check(names, templates)
-        self._promised(asked, own_classes=names is not None)
+        self._guaranteed(asked, own_classes=names is not None)
 
     def limits(self, asked: Asked) -> Limits:
         """By what sets are made and images abstained from.
@@ -126,7 +126,7 @@ class Answering:
         Raises:
             CalibrationError: see `answers`.
         """
-        return self._promised(asked, own_classes=asked.vocabulary is not None).limits
+        return self._guaranteed(asked, own_classes=asked.vocabulary is not None).limits
 
     @torch.no_grad()
     def answers(
@@ -138,7 +138,7 @@ class Answering:
             CalibrationError: what was asked for cannot be promised; `field` is that of `Asked`.
         """
         asked = asked or Asked()
-        promised = self._promised(asked, own_classes=asked.vocabulary is not None)
+        guaranteed = self._guaranteed(asked, own_classes=asked.vocabulary is not None)
         if not scored:
             return []
         logits_NC, features_ND = (np.stack(part) for part in zip(*scored, strict=True))
@@ -147,7 +147,7 @@ class Answering:
         if finite_N.any():
             good_NC, good_ND = logits_NC[finite_N], features_ND[finite_N]
             outputs = torch.from_numpy(good_NC), torch.from_numpy(good_ND)
-            answers = iter(self._answers(*outputs, asked, promised))
+            answers = iter(self._answers(*outputs, asked, guaranteed))
         return [next(answers) if yes else NOT_FINITE for yes in finite_N.tolist()]
 
     def calibrated(self, asked: Asked) -> bool:
@@ -188,10 +188,10 @@ class Answering:
             raise SpecError("there is no text tower to read them", field="classes")
         return self.vocabularies
 
-    def _promised(self, asked: Asked, *, own_classes: bool) -> Promised:
+    def _guaranteed(self, asked: Asked, *, own_classes: bool) -> Guaranteed:
         keeps_ranking = self.calibrator is None or self.calibrator.keeps_ranking
         has_shift_score = self._shift_score is not None
-        return self._promises.of(
+        return self._guarantees.of(
             asked,
             own_classes=own_classes,
             keeps_ranking=keeps_ranking,
@@ -199,10 +199,10 @@ class Answering:
         )
 
     def _answers(
-        self, logits_NC: Tensor, features_ND: Tensor, asked: Asked, promised: Promised
+        self, logits_NC: Tensor, features_ND: Tensor, asked: Asked, guaranteed: Guaranteed
     ) -> list[Answer]:
         listing = self._listing(logits_NC, features_ND, asked)
-        sets = _sets(listing, promised)
+        sets = _sets(listing, guaranteed)
         shifts = self._shifts(features_ND)
         raw_N, raw_top_N = listing.raw_NC.max(dim=1)
         same_N = raw_top_N == listing.order_NC[:, 0]
@@ -210,13 +210,13 @@ class Answering:
         for top, set, shift, raw, same in zip(
             listing.guesses(asked.top_k), sets, shifts, raw_N.tolist(), same_N.tolist(), strict=True
         ):
-            evidence, missing = None, promised.missing
-            if promised.evidence is not None:
+            evidence, missing = None, guaranteed.missing
+            if guaranteed.evidence is not None:
                 if same:
-                    evidence = stated(promised.evidence.at(min(raw, 1.0)))
+                    evidence = stated(guaranteed.evidence.at(min(raw, 1.0)))
                 else:
                     missing = missing | {"evidence": TOP_CHANGED}
-            abstain, reasons = _abstention(raw, shift, promised.limits, asked)
+            abstain, reasons = _abstention(raw, shift, guaranteed.limits, asked)
             answers.append(
                 Answer(
                     top=top,
@@ -230,7 +230,7 @@ class Answering:
             )
         return answers
 
-    def _listing(self, logits_NC: Tensor, features_ND: Tensor, asked: Asked) -> Listing:
+    def _listing(self, logits_NC: Tensor, features_ND: Tensor, asked: Asked) -> ClassOrder:
         """Raw and calibrated probabilities, in order."""
         calibrator, vocabulary = self.calibrator, asked.vocabulary
         if vocabulary is not None:
@@ -245,7 +245,7 @@ class Answering:
             calibrated_NC = calibrated(calibrator, logits_NC, raw_NC, asked.domain)
         # Exponentials of rounded logarithms may come out a digit above 1.
         raw_NC, calibrated_NC = raw_NC.clamp_max(1.0), calibrated_NC.clamp_max(1.0)
-        return Listing.of(names, logits_NC, raw_NC, calibrated_NC, keeps_ranking=keeps_ranking)
+        return ClassOrder.of(names, logits_NC, raw_NC, calibrated_NC, keeps_ranking=keeps_ranking)
 
     def _shifts(self, features_ND: Tensor) -> list[Shift | None]:
         score = self._shift_score
@@ -256,8 +256,8 @@ class Answering:
         return [Shift(percentile=each, method=SHIFT_METHOD, n=n) for each in percentiles]
 
 
-def _sets(listing: Listing, promised: Promised) -> list[PredictionSet | None]:
-    coverage, sets = promised.limits.coverage, promised.sets
+def _sets(listing: ClassOrder, guaranteed: Guaranteed) -> list[PredictionSet | None]:
+    coverage, sets = guaranteed.limits.coverage, guaranteed.sets
     if coverage is None or sets is None:
         return [None] * len(listing.order_NC)
     inside_NC = sets.sets(listing.raw_NC, coverage)

@@ -14,7 +14,7 @@ from carot.answers.schemas import Guess, Member
 
 
 @dataclass(frozen=True)
-class Listing:
+class ClassOrder:
     """Their probabilities, and which comes first.
 
     Attributes:
@@ -39,7 +39,7 @@ class Listing:
         calibrated_NC: Tensor,
         *,
         keeps_ranking: bool,
-    ) -> Listing:
+    ) -> ClassOrder:
         """The most probable first, by calibrated probability; equal ones by logit, then by place.
 
         Args:

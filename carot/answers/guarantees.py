@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from carot.answers.schemas import COVERAGE, MAX_SHIFT, Asked, Limits, Missing
-from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.conformal import ConformalSets
 from carot.calibration.sets.evidence import EvidenceTable
 from carot.calibration.sets.risk import RiskThreshold
@@ -37,7 +37,7 @@ TOP_CHANGED = Missing(
 
 
 @dataclass(frozen=True)
-class Promised:
+class Guaranteed:
     """What one request gets.
 
     Attributes:
@@ -51,21 +51,21 @@ class Promised:
     missing: dict[str, Missing] = field(default_factory=dict)
 
 
-class Promises:
+class Guarantees:
     """Of one checkpoint, whichever calibrator is served; any thread may ask.
 
     Args:
         grounds: what the calibration images show; None where nothing was kept.
     """
 
-    def __init__(self, grounds: Grounds | None) -> None:
-        self._grounds = grounds
+    def __init__(self, evidence: CalibrationEvidence | None) -> None:
+        self._evidence = evidence
         self._risks: OrderedDict[float, RiskThreshold | CalibrationError] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(
         self, asked: Asked, *, own_classes: bool, keeps_ranking: bool, has_shift_score: bool
-    ) -> Promised:
+    ) -> Guaranteed:
         """What can be promised of answers to this.
 
         Args:
@@ -83,8 +83,8 @@ class Promises:
             missing["shift"] = NO_IMAGES
             if asked.max_shift is not None and max_shift < 1:
                 raise CalibrationError("the checkpoint has no shift score", field="max_shift")
-        grounds = None if own_classes else self._grounds
-        if grounds is None:
+        evidence = None if own_classes else self._evidence
+        if evidence is None:
             why = OTHER_CLASSES if own_classes else NO_IMAGES
             for name in ("coverage", "max_risk"):
                 if getattr(asked, name) is not None:
@@ -96,8 +96,8 @@ class Promises:
                 max_shift=max_shift if has_shift_score else None,
                 guarantee=None,
             )
-            return Promised(limits, missing=missing | {"set": why, "evidence": why})
-        sets = grounds.sets[asked.set_method]
+            return Guaranteed(limits, missing=missing | {"set": why, "evidence": why})
+        sets = evidence.sets[asked.set_method]
         coverage: float | None = asked.coverage or COVERAGE
         try:
             sets.threshold(asked.coverage or COVERAGE)
@@ -114,22 +114,22 @@ class Promises:
                     "leave max_risk out, or serve another calibrator",
                     field="max_risk",
                 )
-            risk = self._risk(grounds, asked.max_risk)
+            risk = self._risk(evidence, asked.max_risk)
         limits = Limits(
             coverage=coverage,
             set_method=asked.set_method,
             risk=risk,
             max_shift=max_shift if has_shift_score else None,
-            guarantee=_guarantee(grounds, coverage, risk),
+            guarantee=_guarantee(evidence, coverage, risk),
         )
-        return Promised(limits, sets, grounds.evidence, missing)
+        return Guaranteed(limits, sets, evidence.evidence, missing)
 
-    def _risk(self, grounds: Grounds, max_risk: float) -> RiskThreshold:
+    def _risk(self, evidence: CalibrationEvidence, max_risk: float) -> RiskThreshold:
         with self._lock:
             found = self._risks.get(max_risk)
         if found is None:
             try:
-                found = grounds.risk(max_risk)
+                found = evidence.risk(max_risk)
             except CalibrationError as error:
                 found = error
             with self._lock:
@@ -142,7 +142,9 @@ class Promises:
         return found
 
 
-def _guarantee(grounds: Grounds, coverage: float | None, risk: RiskThreshold | None) -> str | None:
+def _guarantee(
+    evidence: CalibrationEvidence, coverage: float | None, risk: RiskThreshold | None
+) -> str | None:
     """In words; None where nothing is promised."""
     parts = []
     if coverage is not None:
@@ -155,7 +157,7 @@ def _guarantee(grounds: Grounds, coverage: float | None, risk: RiskThreshold | N
     if not parts:
         return None
     return (
-        f"For images exchangeable with the {grounds.n} images of {grounds.split!r}, on average "
+        f"For images exchangeable with the {evidence.n} images of {evidence.split!r}, on average "
         f"over them and over such splits, not for each image or class nor under shift: "
         f"{'; '.join(parts)}."
     )

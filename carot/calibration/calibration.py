@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from carot.calibration.calibrators.calibrator import AnyCalibrator
-from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.shift_score import ShiftScore
 
 
@@ -22,5 +22,5 @@ class Calibration:
 
     calibrator: AnyCalibrator
     fitted: Mapping[str, AnyCalibrator] = field(default_factory=dict)
-    grounds: Grounds | None = None
+    evidence: CalibrationEvidence | None = None
     shift_score: ShiftScore | None = None

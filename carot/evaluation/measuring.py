@@ -24,8 +24,8 @@ from carot.calibration.sets.shift_score import ShiftScore
 from carot.data.label_space import LabelSpace
 from carot.errors import CalibrationError
 from carot.evaluation.bound import smallest_singular_value
+from carot.evaluation.evidence_figures import evidence_figures
 from carot.evaluation.figures import FAR, CalibratorFigures, ShiftFigures
-from carot.evaluation.grounded import grounded
 from carot.evaluation.reports import DatasetReport
 from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
 
@@ -67,8 +67,8 @@ def measure(
     raw = compute_metrics(raw_NK, labels_N)
     domain = _domain(row, calibration)
     figures, bins = _calibrated(calibration, logits_NC, labels_N, space, domain)
-    grounds = None if calibration is None else calibration.grounds
-    found = None if grounds is None else grounded(grounds, raw_NK, labels_N, asked)
+    evidence = None if calibration is None else calibration.evidence
+    found = None if evidence is None else evidence_figures(evidence, raw_NK, labels_N, asked)
     return DatasetReport(
         name=row.name,
         dataset=row.dataset,

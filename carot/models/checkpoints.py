@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from carot.atomic_write import written_aside
+from carot.atomic_write import atomic_folder
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import from_json
-from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.shift_score import ShiftScore
 from carot.errors import CalibrationError, CheckpointError
 from carot.models.clip import CONFIG_NAME, WEIGHTS_NAME, ClipModel
@@ -35,7 +35,7 @@ HEAD_NAME = "head.safetensors"
 CLASSIFIER_NAME = "classifier.json"
 CALIBRATOR_NAME = "calibrator.json"
 CALIBRATORS_NAME = "calibrators.json"
-GROUNDS_NAME = "grounds.json"
+EVIDENCE_NAME = "grounds.json"
 SHIFT_SCORE_NAME = "shift_score.safetensors"
 
 T = TypeVar("T")
@@ -79,13 +79,13 @@ def save_checkpoint(
         "model_cfg": model.model_cfg,
         "preprocess_cfg": model.preprocess_cfg,
     }
-    with written_aside(folder) as aside:
-        (aside / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
-        save_file(unshared(model.module.state_dict()), aside / WEIGHTS_NAME)
-        save_file({"weight": unshared({"weight": head_CD})["weight"]}, aside / HEAD_NAME)
-        (aside / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
+    with atomic_folder(folder) as temporary:
+        (temporary / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        save_file(unshared(model.module.state_dict()), temporary / WEIGHTS_NAME)
+        save_file({"weight": unshared({"weight": head_CD})["weight"]}, temporary / HEAD_NAME)
+        (temporary / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
         if calibration is not None:
-            _save_calibration(aside, calibration)
+            _save_calibration(temporary, calibration)
 
 
 def load_card(folder: Path) -> ClassifierCard:
@@ -138,7 +138,7 @@ def load_calibration(folder: Path) -> Calibration | None:
     return Calibration(
         calibrator,
         fitted or {calibrator.kind: calibrator},
-        _read(folder, GROUNDS_NAME, Grounds.model_validate_json),
+        _read(folder, EVIDENCE_NAME, CalibrationEvidence.model_validate_json),
         _read(folder, SHIFT_SCORE_NAME, ShiftScore.from_bytes),
     )
 
@@ -150,8 +150,8 @@ def _save_calibration(folder: Path, calibration: Calibration) -> None:
     write(CALIBRATOR_NAME, calibration.calibrator.model_dump_json(indent=2))
     fitted = [each.to_json() for each in calibration.fitted.values()]
     write(CALIBRATORS_NAME, json.dumps(fitted, indent=2))
-    if calibration.grounds is not None:
-        write(GROUNDS_NAME, calibration.grounds.model_dump_json())
+    if calibration.evidence is not None:
+        write(EVIDENCE_NAME, calibration.evidence.model_dump_json())
     if calibration.shift_score is not None:
         (folder / SHIFT_SCORE_NAME).write_bytes(calibration.shift_score.to_bytes())
 

@@ -22,7 +22,7 @@ from carot.calibration.label_sets import (
 from carot.errors import CheckpointError
 from carot.models.checkpoints import (
     CALIBRATOR_NAME,
-    GROUNDS_NAME,
+    EVIDENCE_NAME,
     ClassifierCard,
     load_calibration,
     load_card,
@@ -63,8 +63,8 @@ class Classifier:
         calibration = load_calibration(folder)
         if calibration is not None:
             _check_classes(folder, card, CALIBRATOR_NAME, calibration.calibrator.label_set_hash)
-            if calibration.grounds is not None:
-                _check_classes(folder, card, GROUNDS_NAME, calibration.grounds.label_set_hash)
+            if calibration.evidence is not None:
+                _check_classes(folder, card, EVIDENCE_NAME, calibration.evidence.label_set_hash)
         model = load_folder(folder, pick_device(device))
         return cls(model, load_head(folder, card), card, calibration)
 

@@ -17,7 +17,7 @@ from carot.calibration.calibrators.fitting import fit_calibrator, sample_likelih
 from carot.calibration.metrics.likelihood import (
     raw_negative_log_likelihood,
 )
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score
 from carot.data.resolve import open_dataset
 from carot.errors import CalibrationError, DataError
@@ -80,8 +80,10 @@ def calibrate(context: Context, judge: Judge, only: str | None = None) -> Judge:
         return judge
     summary = _summary(spec, samples, fits, served)
     _warn_of_calibrators(context, spec, summary, fits)
-    grounds = fit_grounds(outputs.logits_NC, outputs.labels_N, classes=judge.card.classes)
-    calibration = Calibration(served, fits.fitted, grounds, _shift_score(context, outputs))
+    evidence = fit_calibration_evidence(
+        outputs.logits_NC, outputs.labels_N, classes=judge.card.classes
+    )
+    calibration = Calibration(served, fits.fitted, evidence, _shift_score(context, outputs))
     return judge.calibrated(calibration, summary)
 
 
@@ -89,7 +91,7 @@ def calibrate_checkpoint(context: Context, judge: Judge) -> Judge:
     """The same for one that may have been calibrated before, which counts."""
     if judge.calibration is None or context.spec.calibration.refit:
         return calibrate(context, judge)
-    if judge.calibration.grounds is None:
+    if judge.calibration.evidence is None:
         message = (
             "the checkpoint does not say what its calibration images showed: there are no "
             "prediction sets and no risks; calibration.refit fits it anew"

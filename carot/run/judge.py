@@ -137,10 +137,10 @@ def brought(judge: Judge) -> CalibrationSummary | None:
     calibration = judge.calibration
     if calibration is None:
         return None
-    served, grounds = calibration.calibrator, calibration.grounds
+    served, evidence = calibration.calibrator, calibration.evidence
     every = {**calibration.fitted, served.kind: served}
     return CalibrationSummary(
-        images=served.n if grounds is None else grounds.n,
+        images=served.n if evidence is None else evidence.n,
         asked=None,
         served=served.kind,
         raw_nll=None,

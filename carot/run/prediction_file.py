@@ -45,14 +45,14 @@ class Groups:
 @contextmanager
 def written(final: Path, schema: pa.Schema) -> Iterator[Groups]:
     """A file that is there once it is whole."""
-    aside = final.with_name(final.name + ".writing")
+    temporary = final.with_name(final.name + ".writing")
     try:
-        with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             yield Groups(writer)
-        aside.replace(final)
+        temporary.replace(final)
     except OSError as error:
         if error.errno in NO_SPACE:
             raise NoSpace("no space left on the disk to write the predictions") from error
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

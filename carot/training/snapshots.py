@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from carot.atomic_write import recovered, written_aside
+from carot.atomic_write import atomic_folder, recovered
 from carot.errors import CheckpointError
 from carot.models.checkpoints import unshared
 from carot.specs import FinetuneSpec
@@ -61,9 +61,9 @@ def save_snapshot(folder: Path, state: RunState, run: str) -> None:
     if torch.cuda.is_available():
         tensors["random.cuda.0"] = torch.cuda.get_rng_state()
     document = {"step": state.step, "run": run, "scaler": state.scaler.state_dict()}
-    with written_aside(folder) as aside:
-        save_file(unshared(tensors), aside / TENSORS_NAME)
-        (aside / STATE_NAME).write_text(json.dumps(document), encoding="utf-8")
+    with atomic_folder(folder) as temporary:
+        save_file(unshared(tensors), temporary / TENSORS_NAME)
+        (temporary / STATE_NAME).write_text(json.dumps(document), encoding="utf-8")
 
 
 def load_snapshot(folder: Path, state: RunState, run: str) -> bool:

@@ -22,7 +22,7 @@ from store.database import database_now
 from store.errors import NotFound
 from store.ids import new_id
 from store.pages import Page, fetch_page
-from store.tables import ApiKey, SignIn
+from store.tables import ApiKey, BrowserSession
 
 TOKEN = re.compile(r"(key_[0-9a-z]{26})\.([A-Za-z0-9_-]{43})")
 SECRET_BYTES = 32
@@ -101,7 +101,7 @@ def revoke_key(session: Session, project: str | None, key_id: str) -> ApiKey:
     key = session.scalar(revoked.execution_options(populate_existing=True))
     if key is None:
         raise NotFound("key", key_id)
-    session.execute(delete(SignIn).where(SignIn.key_id == key_id))
+    session.execute(delete(BrowserSession).where(BrowserSession.key_id == key_id))
     return key
 
 

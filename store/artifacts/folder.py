@@ -23,7 +23,7 @@ from store.artifacts.base import (
 from store.errors import ArtifactMissing
 
 KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
-ASIDE = "aside"
+TEMPORARY = "aside"
 
 
 class FolderBlobs:
@@ -37,7 +37,7 @@ class FolderBlobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._aside = root / ASIDE
+        self._aside = root / TEMPORARY
 
     def put(self, content: Iterable[bytes] | Readable, reserve: Reserve | None = None) -> Blob:
         """See `ArtifactStore.put`."""
@@ -84,7 +84,7 @@ class FolderBlobs:
 
     def delete(self, key: str) -> None:
         """See `ArtifactStore.delete`."""
-        if is_aside(key):
+        if is_temporary(key):
             (self._aside / Path(key).name).unlink(missing_ok=True)
         else:
             self._path(key).unlink(missing_ok=True)
@@ -119,9 +119,9 @@ class FolderBlobs:
             raise ArtifactMissing(f"{key}: no such file in the artifact folder") from error
 
 
-def is_aside(name: str) -> bool:
+def is_temporary(name: str) -> bool:
     """Whether a name that `FolderBlobs.abandoned` gave is that of a file not yet whole."""
-    return name.startswith(f"{ASIDE}/")
+    return name.startswith(f"{TEMPORARY}/")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -63,18 +63,18 @@ def save_backup(
         BackupError: there is no database, or it is not at the newest revision.
         ArtifactError: an artifact is missing or damaged, or the disk is full; nothing is left.
     """
-    aside = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with saying_no_space("the backup"):
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 manifest = write_backup(database, artifacts, file, progress)
                 file.flush()
                 os.fsync(file.fileno())
-            aside.replace(path)
+            temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            aside.unlink()
+            temporary.unlink()
         raise
     return manifest
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from store.artifacts import ArtifactStore
 from store.artifacts.base import DAY_SECONDS, Sum, checked, saying_no_space
-from store.artifacts.folder import is_aside
+from store.artifacts.folder import is_temporary
 from store.artifacts.rows import COMMITTED, PENDING, Stored, discard, store_pending
 from store.backup.backup_file import (
     ARTIFACTS,
@@ -134,7 +134,7 @@ def _check_empty(connection: Connection, schema: Schema) -> None:
 
 def _check_unused(artifacts: ArtifactStore) -> None:
     """Bytes that are there belong to another database, and each deletes what it does not know."""
-    others = [name for name in artifacts.abandoned(-DAY_SECONDS) if not is_aside(name)]
+    others = [name for name in artifacts.abandoned(-DAY_SECONDS) if not is_temporary(name)]
     if others:
         raise CannotRestore(
             f"the artifact store is not empty: it has {len(others)} blobs that are not this "

@@ -290,7 +290,7 @@ def release(session: Session, held: Claim) -> None:
         StaleFence: the job is no longer this worker's.
         IllegalTransition: it is being cancelled or paused.
     """
-    values = {"attempts": Job.attempts - 1, "rung_at": None, **_exit(STOPPED), **NO_LEASE}
+    values = {"attempts": Job.attempts - 1, "notified_at": None, **_exit(STOPPED), **NO_LEASE}
     _finish(session, held, Transition.RELEASE, values, STOPPED.message, STOPPED)
 
 
@@ -305,7 +305,7 @@ def lose_attempt(session: Session, held: Claim, exit: Exit) -> JobState:
     if job.state == JobState.RUNNING and job.attempts >= job.max_attempts:
         fail(session, held, {"code": exit.reason.value, "message": exit.message}, exit)
         return JobState.FAILED
-    values = {"rung_at": None, **_exit(exit), **NO_LEASE}
+    values = {"notified_at": None, **_exit(exit), **NO_LEASE}
     _finish(session, held, Transition.REQUEUE, values, exit.message, exit)
     return JobState.QUEUED
 
@@ -346,7 +346,7 @@ def expire(session: Session, job_id: str) -> JobState | None:
     ways: list[tuple[Transition, tuple[ColumnElement[bool], ...], dict[str, Any]]] = [
         (Transition.CONFIRM_CANCEL, (), _end()),
         (Transition.CONFIRM_PAUSE, (), {**exited, **NO_LEASE}),
-        (Transition.REQUEUE, (left,), {"rung_at": None, **exited, **NO_LEASE}),
+        (Transition.REQUEUE, (left,), {"notified_at": None, **exited, **NO_LEASE}),
         (Transition.FAIL, (Job.state == JobState.RUNNING,), {**error, **exited, **_end()}),
     ]
     for transition, guards, values in ways:

@@ -79,7 +79,7 @@ def create_job(
         processes=wishes.processes,
         max_seconds=wishes.max_seconds,
         max_attempts=wishes.max_attempts,
-        rung_at=database_now(),
+        notified_at=database_now(),
         event_seq=1,
     )
     session.add(job)
@@ -222,7 +222,7 @@ def resume_job(session: Session, project: str, job_id: str) -> Job:
         IllegalTransition: the job is not paused.
     """
     job = get_job(session, project, job_id, lock=True)
-    again = {Transition.RESUME: {"rung_at": database_now()}}
+    again = {Transition.RESUME: {"notified_at": database_now()}}
     return _first_of(session, job, again, f"the job is not paused but {job.state}")
 
 
@@ -242,7 +242,7 @@ def retry_job(session: Session, project: str, job_id: str) -> Job:
         "seconds_spent": 0.0,
         "error": None,
         "finished_at": None,
-        "rung_at": database_now(),
+        "notified_at": database_now(),
     }
     why = f"only a failed or cancelled job can be tried again; this one is {job.state}"
     return _first_of(session, job, {Transition.RETRY: anew}, why)

@@ -17,7 +17,7 @@ from store.pages import Page, fetch_page
 from store.tables import AliasChange, Checkpoint, ModelAlias
 
 
-class Pointed(NamedTuple):
+class StoredTarget(NamedTuple):
     """Where an alias points, and what is remembered of its answers.
 
     Attributes:
@@ -121,12 +121,12 @@ def get_alias(session: Session, project: str, name: str, *, lock: bool = False) 
     return alias
 
 
-def find_pointed(
+def find_targets(
     connection: Connection, names: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], Pointed]:
+) -> dict[tuple[str, str], StoredTarget]:
     """By project and name where aliases point; nothing of one that a project lacks."""
     rows = connection.execute(POINTED, {"names": list(names)})
-    return {(row[0], row[1]): Pointed(*row[2:-1], deleted=row[-1] is not None) for row in rows}
+    return {(row[0], row[1]): StoredTarget(*row[2:-1], deleted=row[-1] is not None) for row in rows}
 
 
 def list_aliases(

@@ -6,7 +6,7 @@ service itself.
 
 from __future__ import annotations
 
-from store.tables.access import DEFAULT_PROJECT, ApiKey, IdempotencyRecord, Project, SignIn
+from store.tables.access import DEFAULT_PROJECT, ApiKey, BrowserSession, IdempotencyRecord, Project
 from store.tables.artifacts import Artifact, BlobChunk, BlobHold
 from store.tables.base import Base
 from store.tables.datasets import Dataset
@@ -25,6 +25,7 @@ __all__ = [
     "Base",
     "BlobChunk",
     "BlobHold",
+    "BrowserSession",
     "CalibrationAlert",
     "Calibrator",
     "Checkpoint",
@@ -39,7 +40,6 @@ __all__ = [
     "Prediction",
     "Project",
     "Report",
-    "SignIn",
     "Webhook",
     "WebhookDelivery",
     "Worker",

@@ -42,7 +42,7 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None]
 
 
-class SignIn(Base):
+class BrowserSession(Base):
     """A browser that showed a key; only hashes of its cookie and its CSRF token are kept."""
 
     __tablename__ = "sessions"

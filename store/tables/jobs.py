@@ -48,7 +48,7 @@ class Job(Base):
     worker: Mapped[str | None] = mapped_column(String(300))
     lease_expires_at: Mapped[datetime | None]
     not_responding_since: Mapped[datetime | None]
-    rung_at: Mapped[datetime | None]
+    notified_at: Mapped[datetime | None] = mapped_column("rung_at")
     event_seq: Mapped[int] = mapped_column(Integer, default=0)
     progress: Mapped[dict[str, Any] | None] = mapped_column(Document())
     error: Mapped[dict[str, Any] | None] = mapped_column(Document())

@@ -13,7 +13,7 @@ from store.jobs.jobs import cancel_job
 from store.jobs.states import JobState
 from store.jobs.transitions import find
 from store.settings import Settings
-from store.sweeper import RUNG_FOR, Sweeper, sweep_once
+from store.sweeper import MOST_NOTIFIED, Sweeper, sweep_once
 from store.tables import DEFAULT_PROJECT, Job
 from tests.store.conftest import claimed, new_job
 
@@ -24,7 +24,7 @@ def nothing(job_id: str, _queue: str) -> None:
 
 def forget_ringing(database: Database) -> None:
     with database.session() as session:
-        session.execute(update(Job).values(rung_at=None))
+        session.execute(update(Job).values(notified_at=None))
 
 
 def let_all_expire(database: Database) -> None:
@@ -75,17 +75,17 @@ def test_a_job_that_loses_every_worker_fails_with_the_reason(
 def test_messages_do_not_pile_up_while_every_worker_is_busy(
     database: Database, settings: Settings
 ) -> None:
-    ids = [new_job(database) for _ in range(RUNG_FOR + 5)]
+    ids = [new_job(database) for _ in range(MOST_NOTIFIED + 5)]
     forget_ringing(database)
-    assert sweep_once(database, settings, nothing) == ids[:RUNG_FOR]
+    assert sweep_once(database, settings, nothing) == ids[:MOST_NOTIFIED]
     assert sweep_once(database, settings, nothing) == []
     for job_id in ids[:3]:  # whoever moves up is rung for at once
         claimed(database, job_id)
-    assert sweep_once(database, settings, nothing) == ids[RUNG_FOR : RUNG_FOR + 3]
+    assert sweep_once(database, settings, nothing) == ids[MOST_NOTIFIED : MOST_NOTIFIED + 3]
 
 
 def test_two_sweepers_ring_once_for_each_job(database: Database, settings: Settings) -> None:
-    ids = [new_job(database) for _ in range(RUNG_FOR)]
+    ids = [new_job(database) for _ in range(MOST_NOTIFIED)]
     forget_ringing(database)
     heard: list[str] = []
     barrier = threading.Barrier(3)

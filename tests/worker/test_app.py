@@ -65,7 +65,7 @@ class Service:
         """A queued job that nobody was rung for: the sweeper has to."""
         with self.database.session() as session:
             job = create_job(session, LONG, project=DEFAULT_PROJECT)
-            job.rung_at = None
+            job.notified_at = None
             return job.id
 
     def look(self, job_id: str) -> Job:

@@ -24,7 +24,7 @@ from carot.calibration.sets.evidence import EvidenceTable, fit_evidence
 from carot.calibration.sets.risk import RiskThreshold, fit_risk
 
 
-class Grounds(Numbers):
+class CalibrationEvidence(Numbers):
     """The calibration images' raw confidences, outcomes and nonconformity scores."""
 
     split: str = Field(description="Where the images come from.")
@@ -45,13 +45,13 @@ class Grounds(Numbers):
 
 
 @torch.no_grad()
-def fit_grounds(
+def fit_calibration_evidence(
     logits_NC: Tensor,
     labels_N: Tensor,
     *,
     classes: Sequence[str] = (),
     split: str = "calibration",
-) -> Grounds:
+) -> CalibrationEvidence:
     """Keep what the calibration images show.
 
     Args:
@@ -67,7 +67,7 @@ def fit_grounds(
     evidence = fit_evidence(
         top_N.values, top_N.indices == labels_N.long(), classes=classes, split=split
     )
-    return Grounds(
+    return CalibrationEvidence(
         split=split,
         n=len(labels_N),
         label_set_hash=evidence.label_set_hash,

@@ -43,17 +43,17 @@ class Mailbox:
         way = self._rng.choice(WAYS)
         stamp, _, rest = message.name.partition("_")
         self._seen.add(message.name)
-        aside = message.with_suffix(".held")
+        temporary = message.with_suffix(".held")
         match way:
             case "dropped":
                 message.unlink()
             case "duplicated":
                 copy = message.with_name(f"{int(stamp) + 1}_{rest}")
                 self._seen.add(copy.name)
-                shutil.copy(message, aside)
-                aside.rename(copy)
+                shutil.copy(message, temporary)
+                temporary.rename(copy)
             case _:
-                message.rename(aside)
+                message.rename(temporary)
                 delay = self._rng.uniform(0.2, LONGEST_DELAY)
-                threading.Timer(delay, aside.rename, (message,)).start()
+                threading.Timer(delay, temporary.rename, (message,)).start()
         self.count[way] += 1

@@ -17,7 +17,7 @@ from torch import Tensor
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.automatic import choose_calibrator
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.digits import handwritten_digits
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
@@ -77,7 +77,10 @@ def fine_tuned(skill: float = 5.0) -> tuple[dict[str, Any], tuple[Outputs, ...]]
     fitted = {kind: fit_calibrator(kind, sample, **origin) for kind in KINDS}
     score = fit_shift_score(own.features)
     calibration = Calibration(
-        fitted["temperature"], fitted, fit_grounds(own.logits, own.labels, classes=DIGITS), score
+        fitted["temperature"],
+        fitted,
+        fit_calibration_evidence(own.logits, own.labels, classes=DIGITS),
+        score,
     )
     seen = tuple(outputs("test", skill, worse, seed=i) for i, (_, worse) in enumerate(ROWS))
     rows = [

@@ -26,7 +26,7 @@ from api.predict.prediction_log import (
 from carot.answers.answering import Answering
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.decoding.parent import Pixels
 from carot.data.digits import handwritten_digits
@@ -79,7 +79,7 @@ def calibration() -> Calibration:
     fitted = fit_temperature(logits_NC, labels_N, classes=source.classes)
     return Calibration(
         fitted,
-        grounds=fit_grounds(logits_NC, labels_N, classes=source.classes),
+        evidence=fit_calibration_evidence(logits_NC, labels_N, classes=source.classes),
         shift_score=fit_shift_score(torch.from_numpy(features_ND)),
     )
 
@@ -111,9 +111,9 @@ def serve(site: Site) -> None:
     predictions, monitoring = site.state.predictions, site.state.monitoring
     predictions.engine.close()
     predictions.engine = Engine(lambda _: ClassMeans(), capacity=64, wait_seconds=0.0)
-    grounds = calibration().grounds
-    assert grounds is not None
-    site.state.models.calibrators.evidence = lambda _: grounds.evidence
+    evidence = calibration().evidence
+    assert evidence is not None
+    site.state.models.calibrators.evidence = lambda _: evidence.evidence
     monitoring.live = LiveFigures(site.context.database, seconds=0.0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.datasets.unpacked import ASIDE, GONE, Bundle, Unpacked
+from api.datasets.unpacked import GONE, TEMPORARY, Bundle, Unpacked
 from store.artifacts.bundles import pack
 from store.artifacts.folder import FolderBlobs
 from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace
@@ -114,11 +114,11 @@ def test_what_is_damaged_leaves_nothing(blobs: Counting, tmp_path: Path) -> None
 
 def test_leavings_of_the_killed_go(blobs: Counting, tmp_path: Path) -> None:
     root = tmp_path / "cache"
-    for name, age in ((f"{ASIDE}old", 90_000), (f"{GONE}old", 90_000), (f"{ASIDE}new", 10)):
+    for name, age in ((f"{TEMPORARY}old", 90_000), (f"{GONE}old", 90_000), (f"{TEMPORARY}new", 10)):
         folder = root / name
         (folder / "sub").mkdir(parents=True)
         moment = folder.stat().st_mtime - age
         os.utime(folder, (moment, moment))
     made = bundle(blobs, tmp_path, b"x")
     with Unpacked(root, blobs, 1 << 30).using(made):
-        assert there(root) == {f"{ASIDE}new", made.folder}
+        assert there(root) == {f"{TEMPORARY}new", made.folder}

@@ -49,24 +49,24 @@ class Recorder:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
+def prediction_log() -> Recorder:
     return Recorder()
 
 
 @pytest.fixture
-def owner(recorder: Recorder) -> Iterator[ModelOwner]:
+def owner(prediction_log: Recorder) -> Iterator[ModelOwner]:
     owner = ModelOwner()
     yield owner
-    recorder.gate.set()
+    prediction_log.gate.set()
     owner.close()
 
 
 def queue(
-    owner: ModelOwner, recorder: Recorder, name: str = "a", wait_seconds: float = LONG
+    owner: ModelOwner, prediction_log: Recorder, name: str = "a", wait_seconds: float = LONG
 ) -> Batcher[int, int]:
     return Batcher(
         owner,
-        recorder.model(name),
+        prediction_log.model(name),
         batch=lambda: 4,
         wait_seconds=lambda _: wait_seconds,
         capacity=10,
@@ -74,8 +74,8 @@ def queue(
 
 
 @pytest.fixture
-def batcher(owner: ModelOwner, recorder: Recorder) -> Batcher[int, int]:
-    return queue(owner, recorder)
+def batcher(owner: ModelOwner, prediction_log: Recorder) -> Batcher[int, int]:
+    return queue(owner, prediction_log)
 
 
 def submit(batcher: Batcher[int, int], *items: int, deadline: float = LONG) -> list[Future[int]]:
@@ -89,21 +89,21 @@ def test_results_come_back_in_order(batcher: Batcher[int, int]) -> None:
     assert [f.result(10) for f in submit(batcher, 1, 2, 3)] == [2, 4, 6]
 
 
-def test_one_thread_runs_everything(owner: ModelOwner, recorder: Recorder) -> None:
-    queues = [queue(owner, recorder, name) for name in "ab"]
+def test_one_thread_runs_everything(owner: ModelOwner, prediction_log: Recorder) -> None:
+    queues = [queue(owner, prediction_log, name) for name in "ab"]
     for i in range(20):
         assert submit(queues[i % 2], i)[0].result(10) == 2 * i
-    assert recorder.threads == {"model-owner"}
+    assert prediction_log.threads == {"model-owner"}
 
 
 def test_items_that_wait_share_a_batch(
-    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+    owner: ModelOwner, prediction_log: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    recorder.hold(owner)
+    prediction_log.hold(owner)
     futures = submit(batcher, 1) + submit(batcher, 2, 3, 4, 5)
-    recorder.gate.set()
+    prediction_log.gate.set()
     assert [f.result(10) for f in futures] == [2, 4, 6, 8, 10]
-    assert recorder.batches == [("a", [1, 2, 3, 4]), ("a", [5])]
+    assert prediction_log.batches == [("a", [1, 2, 3, 4]), ("a", [5])]
 
 
 def test_an_item_alone_waits_for_nobody(batcher: Batcher[int, int]) -> None:
@@ -112,7 +112,7 @@ def test_an_item_alone_waits_for_nobody(batcher: Batcher[int, int]) -> None:
 
 
 def test_a_batch_waits_for_those_on_their_way(
-    recorder: Recorder, batcher: Batcher[int, int]
+    prediction_log: Recorder, batcher: Batcher[int, int]
 ) -> None:
     first, second = batcher.tickets(2)
     first.put(1)
@@ -120,7 +120,7 @@ def test_a_batch_waits_for_those_on_their_way(
         first.future.result(0.05)
     second.put(2)
     assert first.future.result(10) == 2
-    assert recorder.batches == [("a", [1, 2])]
+    assert prediction_log.batches == [("a", [1, 2])]
 
 
 @pytest.mark.parametrize("leave", [Ticket.drop, lambda ticket: ticket.settle(7)])
@@ -133,8 +133,8 @@ def test_a_batch_does_not_wait_for_those_that_left(
     assert first.future.result(10) == 2
 
 
-def test_a_batch_waits_no_longer_than_it_may(owner: ModelOwner, recorder: Recorder) -> None:
-    first, _ = queue(owner, recorder, wait_seconds=0.01).tickets(2)
+def test_a_batch_waits_no_longer_than_it_may(owner: ModelOwner, prediction_log: Recorder) -> None:
+    first, _ = queue(owner, prediction_log, wait_seconds=0.01).tickets(2)
     first.put(1)
     assert first.future.result(10) == 2
 
@@ -160,28 +160,30 @@ def test_how_long_a_batch_waits_may_depend_on_what_the_last_one_took(owner: Mode
     assert 0.2 <= told[-1] < 10
 
 
-def test_a_full_batch_waits_for_nobody(recorder: Recorder, batcher: Batcher[int, int]) -> None:
+def test_a_full_batch_waits_for_nobody(
+    prediction_log: Recorder, batcher: Batcher[int, int]
+) -> None:
     tickets = batcher.tickets(5)
     for i in range(4):
         tickets[i].put(i)
     assert tickets[3].future.result(10) == 6
 
 
-def test_models_take_turns(owner: ModelOwner, recorder: Recorder) -> None:
-    busy, other = queue(owner, recorder, "busy"), queue(owner, recorder, "other")
-    recorder.hold(owner)
+def test_models_take_turns(owner: ModelOwner, prediction_log: Recorder) -> None:
+    busy, other = queue(owner, prediction_log, "busy"), queue(owner, prediction_log, "other")
+    prediction_log.hold(owner)
     futures = submit(busy, *range(10)) + submit(other, 1)
-    recorder.gate.set()
+    prediction_log.gate.set()
     assert all(f.result(10) is not None for f in futures)
-    assert [name for name, _ in recorder.batches] == ["busy", "other", "busy", "busy"]
+    assert [name for name, _ in prediction_log.batches] == ["busy", "other", "busy", "busy"]
 
 
-def test_calls_take_turns_as_well(owner: ModelOwner, recorder: Recorder) -> None:
-    busy = queue(owner, recorder)
-    recorder.hold(owner)
+def test_calls_take_turns_as_well(owner: ModelOwner, prediction_log: Recorder) -> None:
+    busy = queue(owner, prediction_log)
+    prediction_log.hold(owner)
     futures = submit(busy, *range(10))
-    called = owner.call(lambda: len(recorder.batches))
-    recorder.gate.set()
+    called = owner.call(lambda: len(prediction_log.batches))
+    prediction_log.gate.set()
     assert called.result(10) == 1
     assert futures[-1].result(10) == 18
     failing = owner.call(lambda: 1 / 0)
@@ -190,9 +192,9 @@ def test_calls_take_turns_as_well(owner: ModelOwner, recorder: Recorder) -> None
 
 
 def test_a_full_queue_takes_all_or_nothing(
-    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+    owner: ModelOwner, prediction_log: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    recorder.hold(owner)
+    prediction_log.hold(owner)
     submit(batcher, *range(5))
     coming = batcher.tickets(3)
     with pytest.raises(Busy):
@@ -202,40 +204,40 @@ def test_a_full_queue_takes_all_or_nothing(
     for ticket in coming:
         ticket.drop()
     assert batcher.pending == 7
-    recorder.gate.set()
+    prediction_log.gate.set()
     assert [f.result(10) for f in last] == [2, 4]
     assert batcher.pending == 0
 
 
 def test_items_whose_request_has_gone_are_not_run(
-    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+    owner: ModelOwner, prediction_log: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    recorder.hold(owner)
+    prediction_log.hold(owner)
     gone, late, stays = batcher.tickets(3)
     gone.put(1)
     gone.drop()
     late.drop()
     late.put(3)
     stays.put(2)
-    recorder.gate.set()
+    prediction_log.gate.set()
     assert stays.future.result(10) == 4
-    assert recorder.batches == [("a", [2])]
+    assert prediction_log.batches == [("a", [2])]
     with pytest.raises(CancelledError):
         gone.future.result(0)
 
 
 def test_items_whose_deadline_has_passed_are_not_run(
-    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+    owner: ModelOwner, prediction_log: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    recorder.hold(owner)
+    prediction_log.hold(owner)
     (late,) = submit(batcher, 1, deadline=0.01)
     (stays,) = submit(batcher, 2)
     time.sleep(0.02)  # nothing happens while the deadline passes
-    recorder.gate.set()
+    prediction_log.gate.set()
     assert stays.result(10) == 4
     with pytest.raises(DeadlinePassed):
         late.result(10)
-    assert recorder.batches == [("a", [2])]
+    assert prediction_log.batches == [("a", [2])]
 
 
 def test_a_ticket_says_whether_it_is_wanted(batcher: Batcher[int, int]) -> None:
@@ -258,12 +260,12 @@ def test_a_failing_batch_fails_its_items_only(batcher: Batcher[int, int]) -> Non
 
 
 def test_closing_finishes_what_waits(
-    owner: ModelOwner, recorder: Recorder, batcher: Batcher[int, int]
+    owner: ModelOwner, prediction_log: Recorder, batcher: Batcher[int, int]
 ) -> None:
-    recorder.hold(owner)
+    prediction_log.hold(owner)
     (coming,) = batcher.tickets(1)
     waiting = submit(batcher, 1, 2)
-    recorder.gate.set()
+    prediction_log.gate.set()
     owner.close()
     assert [f.result(0) for f in waiting] == [2, 4]
     coming.put(3)

@@ -319,17 +319,17 @@ def test_the_bell_rings_after_the_row_is_there(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = context_of(client)
-    rung: list[tuple[str, str]] = []
+    notified: list[tuple[str, str]] = []
 
-    def ring(job_id: str, queue: str) -> None:
+    def notify(job_id: str, queue: str) -> None:
         with context.database.session() as session:
             from store.jobs.transitions import find
 
-            rung.append((find(session, job_id).id, queue))
+            notified.append((find(session, job_id).id, queue))
 
-    monkeypatch.setattr(state_of(client).jobs.notifier, "notify", ring)
+    monkeypatch.setattr(state_of(client).jobs.notifier, "notify", notify)
     job = submit(client)
-    assert rung == [(job["id"], "cpu")]
+    assert notified == [(job["id"], "cpu")]
 
 
 def test_a_broker_that_is_down_loses_nothing(start: Any) -> None:

@@ -12,7 +12,7 @@ from api.monitoring import labels
 from api.monitoring.label_schemas import (
     MAX_LABELS,
 )
-from api.predict import prediction_log as recorder
+from api.predict import prediction_log
 from store.ids import new_id
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.predict.test_predict import Service, png
@@ -250,7 +250,7 @@ def test_a_predicting_key_may_label_and_not_read(service: Service) -> None:
 def test_a_label_that_overtakes_its_prediction(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(prediction_log, "LINGER_SECONDS", 0.3)
     monkeypatch.setattr(labels, "WRITTEN_SECONDS", 60.0)
     service, other = Service(start()), start()
     first, second, third = predict(service, 0, 0, 0)

@@ -23,7 +23,7 @@ from api.inference.engine import Engine
 from carot.answers.answering import Answering
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.decoding.parent import Pixels
 from carot.errors import CheckpointError
@@ -45,7 +45,9 @@ def calibration() -> Calibration:
     calibrator = fit_temperature(logits_NC, top_N, classes=CLASSES)
     return Calibration(
         calibrator.model_copy(update={"temperature": 2.0}),
-        grounds=fit_grounds(logits_NC, torch.where(unsure_N, 1 - top_N, top_N), classes=CLASSES),
+        evidence=fit_calibration_evidence(
+            logits_NC, torch.where(unsure_N, 1 - top_N, top_N), classes=CLASSES
+        ),
         shift_score=fit_shift_score(features_ND),
     )
 

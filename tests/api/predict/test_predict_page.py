@@ -24,7 +24,7 @@ from carot.answers.schemas import (
 )
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.conformal import images_needed
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.models.checkpoints import load_card, load_head, save_checkpoint
@@ -57,7 +57,7 @@ def calibrated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels_N[wrong_N] = (labels_N[wrong_N] + 1) % len(CLASSES)
     known = Calibration(
         fit_temperature(logits_NC, labels_N, classes=CLASSES),
-        grounds=fit_grounds(logits_NC, labels_N, classes=CLASSES),
+        evidence=fit_calibration_evidence(logits_NC, labels_N, classes=CLASSES),
         shift_score=fit_shift_score(features_ND),
     )
     path = tmp_path_factory.mktemp("calibrated") / "checkpoint"

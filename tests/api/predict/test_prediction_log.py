@@ -83,9 +83,9 @@ def lost(registry: CollectorRegistry, reason: str) -> float | None:
 def test_what_was_said_is_found_after_a_flush(
     make: Make, database: Database, checkpoint: str, registry: CollectorRegistry
 ) -> None:
-    recorder = make()
-    ids = recorder.record(target(checkpoint), [SAID, SAID._replace(shift=None)])
-    assert recorder.flush(30)
+    prediction_log = make()
+    ids = prediction_log.record(target(checkpoint), [SAID, SAID._replace(shift=None)])
+    assert prediction_log.flush(30)
     assert stored(database) == sorted(id for id in ids if id is not None)
     with database.reading() as session:
         first, second = (session.get_one(Prediction, id) for id in ids)
@@ -100,9 +100,9 @@ def test_what_was_said_is_found_after_a_flush(
 def test_images_only_where_they_are_asked_for(
     make: Make, database: Database, blobs: ArtifactStore, checkpoint: str
 ) -> None:
-    recorder = make()
-    [id] = recorder.record(target(checkpoint, images=True), [SAID])
-    assert recorder.flush(30)
+    prediction_log = make()
+    [id] = prediction_log.record(target(checkpoint, images=True), [SAID])
+    assert prediction_log.flush(30)
     with database.reading() as session:
         image = session.get_one(Prediction, id).image_artifact_id
         assert image is not None
@@ -112,20 +112,20 @@ def test_images_only_where_they_are_asked_for(
 def test_logits_of_too_many_classes_are_not_kept(
     make: Make, database: Database, checkpoint: str
 ) -> None:
-    recorder = make()
+    prediction_log = make()
     many = [SAID._replace(logits_C=np.zeros(n, np.float32)) for n in (MAX_LOGITS, MAX_LOGITS + 1)]
-    ids = recorder.record(target(checkpoint), many)
-    assert recorder.flush(30)
+    ids = prediction_log.record(target(checkpoint), many)
+    assert prediction_log.flush(30)
     with database.reading() as session:
         kept = [session.get_one(Prediction, id).logits for id in ids]
     assert [None if each is None else len(each) for each in kept] == [4 * MAX_LOGITS, None]
 
 
 def test_a_share_of_them_is_logged(make: Make, checkpoint: str) -> None:
-    recorder = make(seed=0, capacity=5000)
+    prediction_log = make(seed=0, capacity=5000)
 
     def count(rate: float) -> int:
-        ids = recorder.record(target(checkpoint, rate), [SAID] * 2000)
+        ids = prediction_log.record(target(checkpoint, rate), [SAID] * 2000)
         return sum(id is not None for id in ids)
 
     counts = {rate: count(rate) for rate in (0.0, 0.25, 1.0)}
@@ -137,18 +137,18 @@ def test_a_share_of_them_is_logged(make: Make, checkpoint: str) -> None:
 def test_nobody_waits_for_a_database_that_is_busy(
     make: Make, database: Database, checkpoint: str, registry: CollectorRegistry
 ) -> None:
-    recorder = make(capacity=10)
+    prediction_log = make(capacity=10)
     with database.session() as session:
         # Whoever writes now waits until this transaction ends.
         lock = "SELECT 1" if database.is_sqlite else "LOCK TABLE predictions IN EXCLUSIVE MODE"
         session.execute(text(lock))
-        first = recorder.record(target(checkpoint), [SAID] * 4)
-        assert not recorder.flush(0.2)
-        rest = [recorder.record(target(checkpoint), [SAID] * 4) for _ in range(4)]
+        first = prediction_log.record(target(checkpoint), [SAID] * 4)
+        assert not prediction_log.flush(0.2)
+        rest = [prediction_log.record(target(checkpoint), [SAID] * 4) for _ in range(4)]
     kept = [ids for ids in (first, *rest) if ids != [None] * 4]
     assert len(kept) < 5
     assert lost(registry, "full") == 4 * (5 - len(kept))
-    assert recorder.flush(30)
+    assert prediction_log.flush(30)
     assert stored(database) == sorted(id for ids in kept for id in ids if id is not None)
 
 
@@ -161,16 +161,16 @@ def test_a_database_that_is_away_costs_what_waits_for_it(
 ) -> None:
     monkeypatch.setattr(module, "ATTEMPTS", 2)
     monkeypatch.setattr(module, "AWAY_SECONDS", 0.01)
-    recorder = make()
+    prediction_log = make()
     with database.session() as session:
         session.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
-    recorder.record(target(checkpoint), [SAID] * 3)
-    assert recorder.flush(30)
+    prediction_log.record(target(checkpoint), [SAID] * 3)
+    assert prediction_log.flush(30)
     assert lost(registry, "database") == 3
     with database.session() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO predictions"))
-    ids = recorder.record(target(checkpoint), [SAID])
-    assert recorder.flush(30)
+    ids = prediction_log.record(target(checkpoint), [SAID])
+    assert prediction_log.flush(30)
     assert stored(database) == ids
 
 
@@ -179,51 +179,51 @@ def test_a_database_that_comes_back_gets_what_waited(
 ) -> None:
     monkeypatch.setattr(module, "AWAY_SECONDS", 0.05)
     monkeypatch.setattr(module, "ATTEMPTS", 10_000)
-    recorder = make()
+    prediction_log = make()
     with database.session() as session:
         session.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
-    ids = recorder.record(target(checkpoint), [SAID] * 2)
-    assert not recorder.flush(0.3)
+    ids = prediction_log.record(target(checkpoint), [SAID] * 2)
+    assert not prediction_log.flush(0.3)
     with database.session() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO predictions"))
-    assert recorder.flush(30)
+    assert prediction_log.flush(30)
     assert stored(database) == sorted(id for id in ids if id is not None)
 
 
 def test_what_refers_to_nothing_is_lost_alone(
     make: Make, database: Database, checkpoint: str, registry: CollectorRegistry
 ) -> None:
-    recorder = make()
-    recorder.record(target("ckpt_" + 26 * "0"), [SAID])
-    assert recorder.flush(30)
-    ids = recorder.record(target(checkpoint), [SAID])
-    assert recorder.flush(30)
+    prediction_log = make()
+    prediction_log.record(target("ckpt_" + 26 * "0"), [SAID])
+    assert prediction_log.flush(30)
+    ids = prediction_log.record(target(checkpoint), [SAID])
+    assert prediction_log.flush(30)
     assert stored(database) == ids
     assert lost(registry, "database") == 1
 
 
 def test_closing_writes_what_waits(make: Make, database: Database, checkpoint: str) -> None:
-    recorder = make()
-    ids = recorder.record(target(checkpoint), [SAID] * 5)
-    recorder.close()
+    prediction_log = make()
+    ids = prediction_log.record(target(checkpoint), [SAID] * 5)
+    prediction_log.close()
     assert stored(database) == sorted(id for id in ids if id is not None)
-    assert recorder.record(target(checkpoint), [SAID]) == [None]
-    assert recorder.flush(1)
+    assert prediction_log.record(target(checkpoint), [SAID]) == [None]
+    assert prediction_log.flush(1)
 
 
 def test_many_threads_lose_nothing(make: Make, database: Database, checkpoint: str) -> None:
-    recorder = make()
+    prediction_log = make()
     ids: list[str | None] = []
 
     def work() -> None:
         for _ in range(25):
-            ids.extend(recorder.record(target(checkpoint), [SAID] * 3))
+            ids.extend(prediction_log.record(target(checkpoint), [SAID] * 3))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert recorder.flush(30)
+    assert prediction_log.flush(30)
     assert stored(database) == sorted(id for id in ids if id is not None)
     assert len(ids) == 300

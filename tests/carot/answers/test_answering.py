@@ -22,7 +22,7 @@ from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.domain_temperature import fit_domain_temperature
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.conformal_scores import SCORES
 from carot.calibration.sets.evidence import Evidence
 from carot.calibration.sets.risk import fit_risk
@@ -55,7 +55,9 @@ def calibration(kind: str = "temperature", images: int = N, seed: int = 1) -> Ca
     logits_NC, features_ND, labels_N = outputs(images, seed)
     return Calibration(
         fit_calibrator(kind, Sample(logits_NC, labels_N), classes=CLASSES, logit_scale=1.0),
-        grounds=fit_grounds(logits_NC, labels_N, classes=CLASSES, split="calibration"),
+        evidence=fit_calibration_evidence(
+            logits_NC, labels_N, classes=CLASSES, split="calibration"
+        ),
         shift_score=fit_shift_score(features_ND),
     )
 
@@ -140,7 +142,7 @@ def test_the_top_class_is_a_member_also_where_the_calibrator_turned_the_ranking(
     logits_NC, features_ND = logits_NC.float(), features(600)
     known = Calibration(
         fit_calibrator("vector", Sample(logits_NC, labels_N), classes=CLASSES),
-        grounds=fit_grounds(logits_NC, labels_N, classes=CLASSES),
+        evidence=fit_calibration_evidence(logits_NC, labels_N, classes=CLASSES),
     )
     answers = answered(Answering(CLASSES, known), rows(logits_NC, features_ND), coverage=0.5)
     turned = [a for a in answers if "evidence" in a.missing]
@@ -397,7 +399,7 @@ def test_long_sets_are_cut_and_say_so() -> None:
     logits_NC, labels_N = torch.zeros(30, 1500), torch.arange(30)
     known = Calibration(
         fit_temperature(torch.randn(30, 1500), labels_N, classes=names),
-        grounds=fit_grounds(logits_NC, labels_N, classes=names),
+        evidence=fit_calibration_evidence(logits_NC, labels_N, classes=names),
     )
     answer = answered(Answering(names, known), rows(logits_NC[:1], features(1)))[0]
     assert answer.set is not None

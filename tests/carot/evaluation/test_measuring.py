@@ -11,12 +11,12 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
 from carot.calibration.metrics.intervals import wilson_interval
 from carot.calibration.metrics.metrics import compute_metrics
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.conformal import measure_sets
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.label_space import LabelSpace
 from carot.errors import CalibrationError
-from carot.evaluation.grounded import grounded
+from carot.evaluation.evidence_figures import evidence_figures
 from carot.evaluation.measuring import measure, separation, with_shift
 from carot.specs import CalibrationSpec, EvaluationDataset
 from tests.carot.calibration.drawn_logits import drawn, skewed
@@ -29,13 +29,13 @@ def features(images: int, seed: int = 0, offset: float = 0.0) -> torch.Tensor:
 
 
 def test_sets_are_counted_as_one_by_one() -> None:
-    grounds = fit_grounds(*drawn(300, 6, seed=1))
+    evidence = fit_calibration_evidence(*drawn(300, 6, seed=1))
     logits, labels = drawn(20_000, 6, seed=2)  # two chunks
     asked = CalibrationSpec(coverages=(0.8, 0.95))
-    found = grounded(grounds, logits, labels, asked).sets
+    found = evidence_figures(evidence, logits, labels, asked).sets
     assert len(found) == 8
     for each in found:
-        sets = grounds.sets[each.method]
+        sets = evidence.sets[each.method]
         members = sets.sets(logits.softmax(1), each.asked)
         assert each.measured == measure_sets(members, labels, each.asked)
         assert each.expected == sets.coverage_band(each.asked)
@@ -45,11 +45,13 @@ def test_sets_are_counted_as_one_by_one() -> None:
 
 def test_risks_are_counted_one_by_one() -> None:
     calibration_logits, calibration_labels = drawn(3000, 5, temperature=0.7, seed=3)
-    grounds = fit_grounds(calibration_logits, calibration_labels)
+    evidence = fit_calibration_evidence(calibration_logits, calibration_labels)
     logits, labels = drawn(700, 5, temperature=0.7, seed=4)
-    found = grounded(grounds, logits, labels, CalibrationSpec(max_risks=(0.2, 0.001))).risks
+    found = evidence_figures(
+        evidence, logits, labels, CalibrationSpec(max_risks=(0.2, 0.001))
+    ).risks
     reached, refused = found
-    threshold = grounds.risk(0.2).threshold
+    threshold = evidence.risk(0.2).threshold
     accepted = wrong = 0
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
         total = math.fsum(math.exp(z) for z in row)
@@ -66,9 +68,9 @@ def test_risks_are_counted_one_by_one() -> None:
 
 
 def test_nothing_accepted_has_no_risk() -> None:
-    grounds = fit_grounds(*drawn(3000, 5, temperature=0.7, seed=3))
-    [figures] = grounded(
-        grounds, torch.zeros(10, 5), torch.zeros(10, dtype=torch.long),
+    evidence = fit_calibration_evidence(*drawn(3000, 5, temperature=0.7, seed=3))
+    [figures] = evidence_figures(
+        evidence, torch.zeros(10, 5), torch.zeros(10, dtype=torch.long),
         CalibrationSpec(max_risks=(0.2,)),
     ).risks  # fmt: skip
     assert (figures.accepted, figures.accepted_share) == (0, 0.0)
@@ -76,17 +78,19 @@ def test_nothing_accepted_has_no_risk() -> None:
 
 
 def test_grounds_refuse_what_metrics_refuse() -> None:
-    grounds = fit_grounds(*drawn(100, 5))
+    evidence = fit_calibration_evidence(*drawn(100, 5))
     logits, labels = drawn(10, 5)
     logits[3, 2] = torch.nan
     with pytest.raises(CalibrationError):
-        grounded(grounds, logits, labels)
+        evidence_figures(evidence, logits, labels)
 
 
 @pytest.mark.parametrize("kind", ["temperature", "vector", "isotonic", "ensemble_temperature"])
 def test_where_a_data_set_has_classes_of_its_own_probabilities_are_restricted(kind: str) -> None:
     calibrator = fit_calibrator(kind, Sample(*skewed(500, 5)))
-    calibration = Calibration(calibrator, {kind: calibrator}, fit_grounds(*skewed(500, 5)))
+    calibration = Calibration(
+        calibrator, {kind: calibrator}, fit_calibration_evidence(*skewed(500, 5))
+    )
     logits, _ = skewed(200, 5, seed=7)
     labels = torch.arange(200) % 2
     # Class 0 stands for the classifier's 1 and 3, class 1 for its 4.

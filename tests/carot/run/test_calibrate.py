@@ -19,7 +19,7 @@ from carot.evaluation.reports import Report
 from carot.events import Warning
 from carot.models.checkpoints import (
     CALIBRATORS_NAME,
-    GROUNDS_NAME,
+    EVIDENCE_NAME,
     SHIFT_SCORE_NAME,
     load_calibration,
 )
@@ -95,7 +95,7 @@ def test_every_kind_is_fitted_kept_and_measured_on_every_data_set(
     kept = load_calibration(result.checkpoint)
     assert kept is not None
     assert tuple(kept.fitted) == NEED_NOTHING
-    assert kept.grounds is not None
+    assert kept.evidence is not None
     assert kept.shift_score is not None
     assert Report.model_validate_json(report.model_dump_json()) == report
 
@@ -302,7 +302,7 @@ def test_an_old_checkpoint_can_be_fitted_anew(
     spec = finetune(model_folder, images, method={"name": "zero_shot"})
     trained, _ = run(spec, tmp_path / "trained")
     assert trained.checkpoint is not None
-    for name in (CALIBRATORS_NAME, GROUNDS_NAME, SHIFT_SCORE_NAME):
+    for name in (CALIBRATORS_NAME, EVIDENCE_NAME, SHIFT_SCORE_NAME):
         (trained.checkpoint / name).unlink()
     old, listener = evaluated(trained.checkpoint, images, tmp_path / "old", {})
     assert "no_grounds" in warnings(listener)

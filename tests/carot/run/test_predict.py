@@ -19,7 +19,7 @@ from carot.answers import schemas as answers
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import TemperatureCalibrator
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.sets.calibration_evidence import fit_grounds
+from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.conformal_scores import SCORES
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.decoding.images import decode_image
@@ -79,7 +79,7 @@ def checkpoint(tmp_path: Path, images: Path) -> Path:
     calibration = Calibration(
         calibrator,
         {calibrator.kind: calibrator},
-        fit_grounds(logits_NC, labels_N, classes=CLASSES),
+        fit_calibration_evidence(logits_NC, labels_N, classes=CLASSES),
         fit_shift_score(seen_ND + 0.1 * noise_ND),
     )
     folder = tmp_path / "ckpt"
@@ -112,10 +112,10 @@ def test_every_row_is_what_the_classifier_says_of_that_image(
     )
     classifier = Classifier.load(checkpoint)
     assert classifier.calibration is not None
-    grounds, shift_score = classifier.calibration.grounds, classifier.calibration.shift_score
-    assert grounds is not None
+    evidence, shift_score = classifier.calibration.evidence, classifier.calibration.shift_score
+    assert evidence is not None
     assert shift_score is not None
-    least = grounds.risk(0.3).threshold
+    least = evidence.risk(0.3).threshold
     for row in rows:
         with Image.open(images / row["key"]) as opened:
             image_CHW = classifier.preprocess(opened.convert("RGB"))
@@ -136,14 +136,14 @@ def test_every_row_is_what_the_classifier_says_of_that_image(
         assert row["confidence"] == pytest.approx(calibrated[order[0]], abs=1e-5)
         assert row["raw_confidence"] == pytest.approx(raw[order[0]], abs=1e-5)
         # LAC: the classes whose probability is at least one minus the threshold.
-        limit = 1 - grounds.sets["lac"].threshold(0.8)
+        limit = 1 - evidence.sets["lac"].threshold(0.8)
         members = {c for c in order if raw[c] >= limit} | {order[0]}
         assert row["set"] == [CLASSES[c] for c in order if c in members]
         assert row["set_size"] == len(members)
-        evidence = grounds.evidence.at(row["raw_confidence"])
-        assert (row["evidence_count"], row["evidence_right"]) == (evidence.count, evidence.right)
-        assert row["evidence_share"] == evidence.right / evidence.count
-        assert (row["evidence_low"], row["evidence_high"]) == evidence.interval
+        near = evidence.evidence.at(row["raw_confidence"])
+        assert (row["evidence_count"], row["evidence_right"]) == (near.count, near.right)
+        assert row["evidence_share"] == near.right / near.count
+        assert (row["evidence_low"], row["evidence_high"]) == near.interval
         shift = float(shift_score.percentiles(features_1D)[0])
         assert row["shift"] == pytest.approx(shift, abs=0.01)
         reasons = ["low_confidence"] * (row["raw_confidence"] < least) + ["shifted"] * (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from carot.atomic_write import written_aside
+from carot.atomic_write import atomic_folder
 from carot.calibration.calibrators.calibrator import (
     TemperatureCalibrator,
 )
@@ -288,18 +288,18 @@ def test_a_full_disk_leaves_nothing_half_written(
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     final = tmp_path / "thing"
-    with written_aside(final) as aside:
-        (aside / "a").write_text("1")
+    with atomic_folder(final) as temporary:
+        (temporary / "a").write_text("1")
 
     def give_up() -> None:
-        with written_aside(final) as aside:
-            (aside / "a").write_text("2")
+        with atomic_folder(final) as temporary:
+            (temporary / "a").write_text("2")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         give_up()
     assert (final / "a").read_text() == "1"
-    with written_aside(final) as aside:
-        (aside / "b").write_text("3")
+    with atomic_folder(final) as temporary:
+        (temporary / "b").write_text("3")
     assert [p.name for p in final.iterdir()] == ["b"]
     assert [p.name for p in tmp_path.iterdir()] == ["thing"]

@@ -22,16 +22,16 @@ from store.access.keys import (
 from store.access.projects import ensure_project, find_project, get_project
 from store.access.scopes import SCOPES, allows
 from store.access.sessions import (
-    create_sign_in,
+    create_session,
     csrf_token,
-    end_sign_in,
+    end_session,
     ends_at,
-    find_sign_in,
+    find_session,
     proves_origin,
 )
 from store.database import Database
 from store.errors import NotFound
-from store.tables import DEFAULT_PROJECT, ApiKey, SignIn
+from store.tables import DEFAULT_PROJECT, ApiKey, BrowserSession
 
 HOUR = 3600.0
 
@@ -190,28 +190,28 @@ def test_admin_implies_the_others() -> None:
 
 def signed_in(database: Database, key: str, seconds: float = HOUR) -> str:
     with database.session() as session:
-        return create_sign_in(session, session.get_one(ApiKey, id_of(key)), seconds)[1]
+        return create_session(session, session.get_one(ApiKey, id_of(key)), seconds)[1]
 
 
 def test_a_session_stands_for_its_key(database: Database) -> None:
     key = made(database)
     token = signed_in(database, key)
     with database.reading() as session:
-        found = find_sign_in(session, token)
+        found = find_session(session, token)
         assert found is not None
         sign_in, row = found
         assert row.id == id_of(key)
         assert proves_origin(sign_in, csrf_token(token))
         assert not proves_origin(sign_in, token)
         assert not proves_origin(sign_in, "")
-        assert find_sign_in(session, token[:-1] + "!") is None
-        assert find_sign_in(session, sign_in.token_sha256) is None
+        assert find_session(session, token[:-1] + "!") is None
+        assert find_session(session, sign_in.token_sha256) is None
         kept = repr(session.execute(text("SELECT * FROM sessions")).one())
     for secret in (token, csrf_token(token)):
         assert secret not in kept
     with database.session() as session:
-        end_sign_in(session, token)
-        assert find_sign_in(session, token) is None
+        end_session(session, token)
+        assert find_session(session, token) is None
 
 
 def test_a_session_ends_with_its_key_or_before(database: Database) -> None:
@@ -220,16 +220,16 @@ def test_a_session_ends_with_its_key_or_before(database: Database) -> None:
     over = signed_in(database, lasting, -1)
     with database.session() as session:
         key = session.get_one(ApiKey, id_of(expired))
-        found = find_sign_in(session, tokens[1])
+        found = find_session(session, tokens[1])
         assert found is not None
         assert key.expires_at is not None
         assert ends_at(*found) == min(key.expires_at, found[0].expires_at)
         revoke_key(session, None, id_of(revoked))
         key.expires_at = key.created_at - timedelta(seconds=1)
     with database.reading() as session:
-        alive = [find_sign_in(session, token) is not None for token in (*tokens, over)]
+        alive = [find_session(session, token) is not None for token in (*tokens, over)]
         assert alive == [False, False, True, False]
-        assert session.get(SignIn, hashlib.sha256(tokens[0].encode()).hexdigest()) is None
+        assert session.get(BrowserSession, hashlib.sha256(tokens[0].encode()).hexdigest()) is None
 
 
 def test_sessions_that_ended_are_removed_by_the_next(database: Database) -> None:
@@ -237,4 +237,4 @@ def test_sessions_that_ended_are_removed_by_the_next(database: Database) -> None
     signed_in(database, key, -1)
     signed_in(database, key)
     with database.reading() as session:
-        assert session.query(SignIn).count() == 1
+        assert session.query(BrowserSession).count() == 1

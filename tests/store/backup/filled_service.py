@@ -26,9 +26,9 @@ from store.tables import (
     DEFAULT_PROJECT,
     ApiKey,
     Artifact,
+    BrowserSession,
     CalibrationAlert,
     Checkpoint,
-    SignIn,
     Webhook,
     WebhookDelivery,
 )
@@ -94,7 +94,7 @@ def _door(database: Database) -> None:
         )
         session.flush()
         session.add(
-            SignIn(
+            BrowserSession(
                 token_sha256="1" * 64,
                 key_id="key_1",
                 csrf_sha256="2" * 64,

@@ -19,7 +19,7 @@ from sqlalchemy import select, text
 
 from store.artifacts import ArtifactStore
 from store.artifacts.database import DatabaseBlobs
-from store.artifacts.folder import FolderBlobs, is_aside
+from store.artifacts.folder import FolderBlobs, is_temporary
 from store.backup.backup import save_backup, write_backup
 from store.backup.backup_file import NOT_KEPT, member
 from store.backup.dumps import dump, reflect
@@ -413,7 +413,7 @@ read_backup(database, artifacts, open({str(file)!r}, "rb"), kill)
     restore((database, blobs), file)
     assert embedded[1].checkpoint in {line["id"] for line in rows(database)["checkpoints"]}
     listed = contents(database, blobs)
-    found_blobs = [name for name in blobs.abandoned(-60) if not is_aside(name)]
+    found_blobs = [name for name in blobs.abandoned(-60) if not is_temporary(name)]
     assert len(found_blobs) == len(set(listed.values())), "and nothing besides"
     database.close()
 

@@ -174,7 +174,7 @@ class Life(RuleBasedStateMachine):
         assert (state is not None) == (lost and before.state in HELD)
 
     @invariant()
-    def promises(self) -> None:
+    def guarantees(self) -> None:
         job = self.look()
         with self.database.reading() as session:
             events = list_events(session, self.job_id, limit=10_000)

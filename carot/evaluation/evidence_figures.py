@@ -12,7 +12,7 @@ from torch import Tensor
 
 from carot.calibration.metrics.inputs import check, chunks
 from carot.calibration.metrics.intervals import wilson_interval
-from carot.calibration.sets.calibration_evidence import Grounds
+from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.conformal import ConformalSets, coverage_of
 from carot.calibration.sets.conformal_scores import Regularisation, scores_of
 from carot.calibration.sets.coverage import Method
@@ -22,7 +22,7 @@ from carot.specs import CalibrationSpec
 
 
 @dataclass(frozen=True)
-class Grounded:
+class EvidenceFigures:
     """What prediction sets and risk thresholds do on one data set."""
 
     sets: tuple[SetFigures, ...]
@@ -30,9 +30,12 @@ class Grounded:
 
 
 @torch.no_grad()
-def grounded(
-    grounds: Grounds, raw_NK: Tensor, labels_N: Tensor, asked: CalibrationSpec | None = None
-) -> Grounded:
+def evidence_figures(
+    evidence: CalibrationEvidence,
+    raw_NK: Tensor,
+    labels_N: Tensor,
+    asked: CalibrationSpec | None = None,
+) -> EvidenceFigures:
     """Coverage and size of sets by every method, and what each risk's threshold accepts.
 
     Raises:
@@ -41,11 +44,11 @@ def grounded(
     check(raw_NK, labels_N)
     asked = asked or CalibrationSpec()
     counted = [
-        _Sets(sets, coverage) for sets in grounds.sets.values() for coverage in asked.coverages
+        _Sets(sets, coverage) for sets in evidence.sets.values() for coverage in asked.coverages
     ]
     rules = {
         method: Regularisation(sets.penalty, sets.free_ranks)
-        for method, sets in grounds.sets.items()
+        for method, sets in evidence.sets.items()
     }
     confidences, corrects = [], []
     for logits_nK, label_n in chunks(raw_NK, labels_N):
@@ -57,9 +60,9 @@ def grounded(
         for each in counted:
             each.count(scores, label_n)
     confidence_N, correct_N = torch.cat(confidences), torch.cat(corrects)
-    return Grounded(
+    return EvidenceFigures(
         tuple(each.figures(raw_NK.shape[1]) for each in counted),
-        tuple(_risk(grounds, risk, confidence_N, correct_N) for risk in asked.max_risks),
+        tuple(_risk(evidence, risk, confidence_N, correct_N) for risk in asked.max_risks),
     )
 
 
@@ -98,10 +101,10 @@ class _Sets:
 
 
 def _risk(
-    grounds: Grounds, max_risk: float, confidence_N: Tensor, correct_N: Tensor
+    evidence: CalibrationEvidence, max_risk: float, confidence_N: Tensor, correct_N: Tensor
 ) -> RiskFigures:
     try:
-        threshold = grounds.risk(max_risk).threshold
+        threshold = evidence.risk(max_risk).threshold
     except CalibrationError as error:  # no threshold is proved to keep it
         return RiskFigures(
             max_risk=max_risk,
