@@ -13,9 +13,7 @@ from pathlib import Path
 
 from carot.data.shifts.shifts import SEVERITIES
 from carot.mini.evaluate import load_mini, measure
-from carot.models.mini import (
-    MODEL_FOLDER,
-)
+from carot.models.mini import MODEL_FOLDER
 
 
 def main() -> None:

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from benchmarks.monitor_answers import Answers, Model, standard_error
 from benchmarks.shift_suite import ID
-from carot.calibration.metrics.likelihood import (
-    negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import negative_log_likelihood
 from carot.calibration.monitoring.recalibration import Recalibration, recalibrate
 from carot.data.digits import CLASSES
 

@@ -23,9 +23,7 @@ from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.source import SubsetSource
 from carot.events import Silent
-from carot.models.checkpoints import (
-    unshared,
-)
+from carot.models.checkpoints import unshared
 from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
 from carot.specs import Method as MethodSpec

@@ -20,9 +20,7 @@ from carot.calibration.metrics.reliability import reliability
 from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits
 from carot.data.source import ImageSource
 from carot.evaluation.bound import bound_terms
-from carot.evaluation.rows import (
-    open_evaluation,
-)
+from carot.evaluation.rows import open_evaluation
 from carot.evaluation.selection import Judgement
 from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions, zero_shot_head

@@ -7,14 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from carot.events import (
-    AnyEvent,
-    EvaluationDone,
-    ImagesScored,
-    PhaseStarted,
-    StepDone,
-    Warning,
-)
+from carot.events import AnyEvent, EvaluationDone, ImagesScored, PhaseStarted, StepDone, Warning
 from cli.client import Client, Document
 from cli.output import bars, duration, err, fail
 

@@ -17,13 +17,7 @@ from carot.errors import DataError, SpecError
 from carot.events import Failed
 from store.artifacts import ArtifactStore
 from store.database import Database
-from store.errors import (
-    ArtifactError,
-    IllegalTransition,
-    NotBeneathRoot,
-    NotFound,
-    StaleFence,
-)
+from store.errors import ArtifactError, IllegalTransition, NotBeneathRoot, NotFound, StaleFence
 from store.jobs.claims import Claim, fail, lose_attempt, mark_cancelled, mark_paused, release
 from store.jobs.exits import Exit, ExitReason
 from store.jobs.states import JobState

@@ -21,15 +21,7 @@ from pathlib import Path
 
 from carot.events import EVENT, Failed
 from worker import layout
-from worker.child import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    LOST,
-    PARENT,
-    LineReporter,
-    die_with_parent,
-)
+from worker.child import DONE, FAILED, INTERRUPTED, LOST, PARENT, LineReporter, die_with_parent
 
 POLL_SECONDS = 0.1
 

@@ -20,13 +20,7 @@ from carot.evaluation.reports import Report
 from store.artifacts import ArtifactStore
 from store.artifacts.base import saying_no_space
 from store.artifacts.bundles import pack
-from store.artifacts.rows import (
-    Stored,
-    commit,
-    discard,
-    drop_pending,
-    store_pending,
-)
+from store.artifacts.rows import Stored, commit, discard, drop_pending, store_pending
 from store.database import Database
 from store.jobs.claims import Claim, record_event, set_snapshot, succeed
 from store.models.aliases import set_alias

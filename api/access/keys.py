@@ -6,12 +6,8 @@ from fastapi import APIRouter, Response
 
 from api.access.callers import Admin, lacks
 from api.access.schemas import KeyRequest, KeyView, NewKey
-from api.context import (
-    ContextDep,
-)
-from api.web.identifiers import (
-    known_shape,
-)
+from api.context import ContextDep
+from api.web.identifiers import known_shape
 from api.web.problems import Problem
 from api.web.schemas import Cursor, Limit, Page
 from store.access import keys as store

@@ -22,9 +22,7 @@ from api.comparisons.schemas import (
     ModelFigures,
 )
 from api.reports.outputs import Measured, Outputs, calibrated, outputs
-from api.reports.schemas import (
-    ConfidenceName,
-)
+from api.reports.schemas import ConfidenceName
 from api.reports.state import ReportsState
 from api.web.problems import Problem
 

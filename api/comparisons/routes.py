@@ -9,17 +9,11 @@ from fastapi import APIRouter, Query
 
 from api.access.callers import ModelsReader
 from api.comparisons.comparison import compare_reports
-from api.comparisons.schemas import (
-    Comparison,
-)
+from api.comparisons.schemas import Comparison
 from api.reports.outputs import Measured, measured, newest_report, remembered
-from api.reports.schemas import (
-    ConfidenceName,
-)
+from api.reports.schemas import ConfidenceName
 from api.reports.state import ReportsDep, ReportsState
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from api.web.problems import invalid
 
 FEWEST, MOST = 2, 10

@@ -6,13 +6,8 @@ from urllib.parse import urlencode
 
 from fastapi import Response
 
-from api.datasets.image_list import (
-    shown,
-)
-from api.datasets.listings import (
-    Place,
-    listing,
-)
+from api.datasets.image_list import shown
+from api.datasets.listings import Place, listing
 from api.datasets.state import DatasetsState
 from api.web.problems import Problem
 from carot.data.decoding.parent import DecoderFailure

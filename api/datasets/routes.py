@@ -22,9 +22,7 @@ from api.datasets.samples import Wanted, list_samples
 from api.datasets.schemas import PICTURE, DatasetRequest, DatasetView, Key, SampleView, Side
 from api.datasets.state import DatasetsDep, DatasetsState
 from api.datasets.unpacked import Bundle
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from api.web.middleware import media_type_of
 from api.web.problems import Problem, invalid
 from api.web.schemas import PLAIN, Cursor, Limit, Name, Page

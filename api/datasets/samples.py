@@ -6,14 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from api.datasets.image_list import (
-    shown,
-)
-from api.datasets.listings import (
-    Place,
-    listing,
-    place_of,
-)
+from api.datasets.image_list import shown
+from api.datasets.listings import Place, listing, place_of
 from api.datasets.pictures import picture_of_dataset
 from api.datasets.schemas import SampleView
 from api.datasets.state import DatasetsState

@@ -9,9 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.datasets.bundled import DIGITS, Contents, bundled_digits
 from api.jobs.model_checks import checked_models, named_checkpoints
-from api.web.identifiers import (
-    ID,
-)
+from api.web.identifiers import ID
 from api.web.problems import Problem, invalid
 from carot.data.label_space import label_space
 from carot.errors import CarotError

@@ -8,14 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.jobs.architectures import architectures, similar, weights
 from api.web.problems import invalid
-from carot.specs import (
-    AnySpec,
-    InterpolateSpec,
-    MergeSpec,
-    ModelSpec,
-    ModelStock,
-    SelectSpec,
-)
+from carot.specs import AnySpec, InterpolateSpec, MergeSpec, ModelSpec, ModelStock, SelectSpec
 from store.errors import Gone, NotFound
 from store.jobs.transitions import find
 from store.models.checkpoints import get_checkpoint

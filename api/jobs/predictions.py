@@ -6,14 +6,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from api.access.callers import JobsReader, JobsWriter
-from api.context import (
-    ContextDep,
-)
+from api.context import ContextDep
 from api.web import downloads
 from api.web.downloads import Asked, File
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from store.predictions.files import delete_predictions, get_predictions
 from store.retention.deletion import finish
 

@@ -24,10 +24,7 @@ from api.jobs.schemas import (
 from api.jobs.state import JobsDep
 from api.jobs.views import view, views
 from api.web.etags import UNCHANGED, IfNoneMatch, tagged
-from api.web.identifiers import (
-    RequestId,
-    known_shape,
-)
+from api.web.identifiers import RequestId, known_shape
 from api.web.schemas import PLAIN, Cursor, Limit, Page, Time
 from store.jobs import events as event_store
 from store.jobs import jobs as store

@@ -8,15 +8,11 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from api.access.callers import JobsWriter, ModelsReader
-from api.context import (
-    ContextDep,
-)
+from api.context import ContextDep
 from api.models.schemas import CheckpointView
 from api.web import downloads
 from api.web.downloads import Asked, File
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from api.web.schemas import PLAIN, Cursor, Limit, Page
 from store.models import checkpoints as store
 from store.retention import deletion

@@ -10,10 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.monitoring.label_schemas import (
-    MAX_LABELS,
-    LabelItem,
-)
+from api.monitoring.label_schemas import MAX_LABELS, LabelItem
 from api.web.problems import FieldError, Problem, invalid
 
 JSON = "application/json"

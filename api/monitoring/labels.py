@@ -20,10 +20,7 @@ from api.monitoring.label_schemas import (
 )
 from api.monitoring.state import MonitoringDep, MonitoringState
 from api.predict.records import read
-from api.web.identifiers import (
-    ID,
-    known_shape,
-)
+from api.web.identifiers import ID, known_shape
 from api.web.middleware import media_type_of
 from api.web.problems import FieldError, problem_of
 from store.errors import NotFound, StoreError

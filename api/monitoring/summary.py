@@ -6,9 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from api.models.targets import (
-    ModelTarget,
-)
+from api.models.targets import ModelTarget
 from api.monitoring.live_calibration import live
 from api.monitoring.schemas import AlertView, CalibrationView, ReportedView, TestView, WindowView
 from api.monitoring.state import MonitoringState

@@ -12,9 +12,7 @@ from api.operations.collector import page
 from api.operations.readiness import ESSENTIAL, OK
 from api.operations.state import OperationsDep
 from api.web.problems import Problem
-from api.web.version import (
-    version,
-)
+from api.web.version import version
 from store.tables import DEFAULT_PROJECT
 
 router = APIRouter(tags=["service"])

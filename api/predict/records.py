@@ -13,9 +13,7 @@ from api.models.routes import known_alias
 from api.predict.prediction_log import OCTETS
 from api.predict.record_schemas import PredictionRecord, TruthView
 from api.predict.state import PredictionsDep, PredictionsState
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from api.web.schemas import Cursor, Limit, Page
 from store.artifacts.rows import get_artifact
 from store.errors import NotFound

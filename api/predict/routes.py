@@ -14,21 +14,14 @@ from api.access.callers import Caller, Predicting
 from api.inference.engine import Encoded, Outcome, Predictor, Scored
 from api.inference.swaps import Target
 from api.models.routes import known_alias
-from api.models.targets import (
-    ModelTarget,
-)
+from api.models.targets import ModelTarget
 from api.predict.answer import predictions_of, whole_answer
 from api.predict.bodies import BODY, Body, TooLarge, read_body
 from api.predict.deadlines import Deadline, refusing, while_connected
-from api.predict.prediction_log import (
-    Said,
-)
+from api.predict.prediction_log import Said
 from api.predict.schemas import Prediction, Predictions, PredictRequest
 from api.predict.state import PredictionsState, predictions_state
-from api.web.identifiers import (
-    known_shape,
-    request_id_of,
-)
+from api.web.identifiers import known_shape, request_id_of
 from api.web.problems import Problem
 from carot.answers.schemas import Asked
 from carot.errors import UnreadableImage

@@ -29,12 +29,8 @@ from api.protocol_v2.schemas import (
     ServerReady,
     TensorMetadata,
 )
-from api.web.identifiers import (
-    RequestId,
-)
-from api.web.version import (
-    version as own_version,
-)
+from api.web.identifiers import RequestId
+from api.web.version import version as own_version
 from store.errors import NotFound
 from store.models.aliases import alias_history, get_alias
 from store.models.checkpoints import get_checkpoint

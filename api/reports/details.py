@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from api.datasets.image_list import (
-    shown,
-)
-from api.datasets.listings import (
-    can_show,
-)
+from api.datasets.image_list import shown
+from api.datasets.listings import can_show
 from api.reports.outputs import Measured, Outputs, calibrated, outputs
-from api.reports.schemas import (
-    ClassesView,
-    ClassView,
-    ConfidenceName,
-    MistakesView,
-    MistakeView,
-)
+from api.reports.schemas import ClassesView, ClassView, ConfidenceName, MistakesView, MistakeView
 from api.reports.state import ReportsState
 from carot.calibration.metrics.intervals import wilson_interval
 

@@ -14,16 +14,9 @@ from api.datasets.pictures import picture, shift_of
 from api.datasets.schemas import PICTURE, Key, Side
 from api.reports.details import MOST_MISTAKES, classes_of, mistakes_of
 from api.reports.outputs import Answer, Measured, measured, remembered
-from api.reports.schemas import (
-    ClassesView,
-    MistakesView,
-    ReportHeader,
-    ReportView,
-)
+from api.reports.schemas import ClassesView, MistakesView, ReportHeader, ReportView
 from api.reports.state import ReportsDep, ReportsState
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from api.web.schemas import Cursor, Limit, Page
 from store.reports import reports as store
 

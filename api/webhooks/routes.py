@@ -6,9 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.access.callers import JobsReader, JobsWriter
 from api.access.idempotency import Answer, IdempotencyKey, Once, fingerprint
-from api.web.identifiers import (
-    known_shape,
-)
+from api.web.identifiers import known_shape
 from api.web.problems import invalid
 from api.web.schemas import Cursor, Limit, Page
 from api.webhooks.schemas import (

@@ -15,9 +15,7 @@ import httpx
 import structlog
 
 from api.settings import ApiSettings
-from api.web.version import (
-    version,
-)
+from api.web.version import version
 from api.webhooks.post import Answer, new_transport, post
 from api.webhooks.signature import headers_of
 from api.webhooks.targets import TargetRefused, Targets

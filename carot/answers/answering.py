@@ -31,13 +31,8 @@ from carot.answers.schemas import (
     stated,
 )
 from carot.calibration.calibration import Calibration
-from carot.calibration.calibrators.calibrator import (
-    AnyCalibrator,
-    DomainCalibrator,
-)
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.calibrators.calibrator import AnyCalibrator, DomainCalibrator
+from carot.calibration.label_sets import label_set_hash
 from carot.calibration.sets.shift_score import METHOD as SHIFT_METHOD
 from carot.calibration.sets.shift_score import ShiftScore
 from carot.errors import CalibrationError, SpecError

@@ -15,9 +15,7 @@ from torch import Tensor
 from carot.data.digits import CLASSES, SPLITS, TEMPLATES, handwritten_digits, printed_digits
 from carot.data.shifts.shifts import SEVERITIES, SHIFTS, distort_printed, shift_image
 from carot.data.source import ImageSource, ShiftedSource
-from carot.models.mini import (
-    MODEL_FOLDER,
-)
+from carot.models.mini import MODEL_FOLDER
 
 
 @dataclass(frozen=True)

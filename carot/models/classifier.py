@@ -13,12 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from carot.calibration.calibration import Calibration
-from carot.calibration.calibrators.calibrator import (
-    AnyCalibrator,
-)
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.calibrators.calibrator import AnyCalibrator
+from carot.calibration.label_sets import label_set_hash
 from carot.errors import CheckpointError
 from carot.models.checkpoints import (
     CALIBRATOR_NAME,

@@ -22,9 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carot.errors import ModelError, ProjectionNotFound
-from carot.models.mini import (
-    MODEL_FOLDER as MINI_FOLDER,
-)
+from carot.models.mini import MODEL_FOLDER as MINI_FOLDER
 from carot.specs import ModelSpec
 
 CONFIG_NAME = "open_clip_config.json"

@@ -14,9 +14,7 @@ from carot.calibration.calibrators.automatic import choose_calibrator
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice
 from carot.calibration.calibrators.fitting import fit_calibrator, sample_likelihood
-from carot.calibration.metrics.likelihood import (
-    raw_negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score
 from carot.data.resolve import open_dataset

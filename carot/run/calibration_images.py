@@ -15,10 +15,7 @@ from carot.calibration.calibrators.fitting import Sample
 from carot.calibration.calibrators.origin import Origin
 from carot.errors import CalibrationError
 from carot.evaluation.evaluate import Outputs
-from carot.evaluation.rows import (
-    open_domains,
-    open_evaluation,
-)
+from carot.evaluation.rows import open_domains, open_evaluation
 from carot.run.context import Context
 from carot.run.judge import Judge
 from carot.specs import OWN_DOMAIN, EvaluationDataset

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from carot.errors import SpecError
 from carot.models.clip import ClipModel
-from carot.models.prompts import (
-    Captions,
-    caption_names,
-    default_templates,
-)
+from carot.models.prompts import Captions, caption_names, default_templates
 from carot.specs import PromptSpec
 
 

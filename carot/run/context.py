@@ -10,28 +10,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from carot.data.resolve import (
-    open_dataset,
-)
+from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
 from carot.errors import SpecError
 from carot.evaluation.evaluate import Outputs, run_model
 from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
-from carot.evaluation.rows import (
-    Opened,
-    evaluation_rows,
-    open_domains,
-    open_evaluation,
-)
-from carot.events import (
-    CheckpointSaved,
-    EvaluationDone,
-    PhaseStarted,
-    Reporter,
-    ReportSaved,
-)
+from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
+from carot.events import CheckpointSaved, EvaluationDone, PhaseStarted, Reporter, ReportSaved
 from carot.models.checkpoints import save_checkpoint
 from carot.run.judge import Judge, brought
 from carot.specs import EvaluationDataset, MeasuringSpec

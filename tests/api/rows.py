@@ -9,13 +9,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from api.context import Context
-from api.models.targets import (
-    ModelTarget,
-)
-from api.predict.prediction_log import (
-    PredictionLog,
-    Said,
-)
+from api.models.targets import ModelTarget
+from api.predict.prediction_log import PredictionLog, Said
 from carot.specs import AnySpec, FinetuneSpec
 from store.ids import new_id
 from store.jobs.jobs import create_job

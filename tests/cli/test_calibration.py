@@ -15,12 +15,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from carot.calibration.calibrators.calibrator import (
-    TemperatureCalibrator,
-)
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.calibrators.calibrator import TemperatureCalibrator
+from carot.calibration.label_sets import label_set_hash
 from cli.client import Client
 from cli.main import app
 from store.database import Database

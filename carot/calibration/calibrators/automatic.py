@@ -26,9 +26,7 @@ from carot.calibration.calibrators.fitting import (
 )
 from carot.calibration.calibrators.origin import Origin
 from carot.calibration.metrics.inputs import check
-from carot.calibration.metrics.likelihood import (
-    raw_negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.errors import CalibrationError
 
 FOLDS = 5

@@ -17,9 +17,7 @@ from carot.calibration.calibrators.calibrator import DomainCalibrator
 from carot.calibration.calibrators.origin import Origin, origin_fields
 from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.metrics.inputs import check
-from carot.calibration.metrics.likelihood import (
-    negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import negative_log_likelihood
 from carot.errors import CalibrationError
 
 LEAST_IN_DOMAIN = 100

@@ -22,9 +22,7 @@ from carot.calibration.calibrators.smoothed_temperature import fit_smoothed_temp
 from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.calibrators.top_versus_all import fit_top_versus_all
 from carot.calibration.calibrators.vector import fit_vector
-from carot.calibration.metrics.likelihood import (
-    negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import negative_log_likelihood
 from carot.errors import CalibrationError
 
 

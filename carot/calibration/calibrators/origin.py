@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.label_sets import label_set_hash
 
 
 class Origin(TypedDict, total=False):

@@ -16,9 +16,7 @@ from torch import Tensor
 from carot.calibration.calibrators.calibrator import MixtureCalibrator
 from carot.calibration.calibrators.origin import Origin, origin_fields
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.metrics.likelihood import (
-    negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import negative_log_likelihood
 
 
 @torch.no_grad()

@@ -21,9 +21,7 @@ from carot.calibration.calibrators.calibrator import VectorCalibrator
 from carot.calibration.calibrators.origin import Origin, origin_fields
 from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.metrics.inputs import check, chunks
-from carot.calibration.metrics.likelihood import (
-    negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import negative_log_likelihood
 from carot.errors import CalibrationError
 
 SHRINKAGE = 1.0

@@ -24,9 +24,7 @@ from carot.calibration.metrics.differences import (
     paired_differences,
 )
 from carot.calibration.metrics.inputs import chunks
-from carot.calibration.metrics.likelihood import (
-    raw_negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.calibration.metrics.metrics import top_label
 
 MetricName = Literal["accuracy", "nll", "brier", "debiased_squared"]

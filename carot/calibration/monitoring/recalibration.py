@@ -40,9 +40,7 @@ from carot.calibration.calibrators.fitting import FITS, Sample, fit_calibrator, 
 from carot.calibration.calibrators.origin import Origin
 from carot.calibration.metrics.inputs import check
 from carot.calibration.metrics.intervals import Interval
-from carot.calibration.metrics.likelihood import (
-    raw_negative_log_likelihood,
-)
+from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.calibration.metrics.numbers import Numbers
 from carot.errors import CalibrationError
 

@@ -18,9 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.label_sets import label_set_hash
 from carot.calibration.metrics.binomial import order_statistic_quantile
 from carot.calibration.metrics.intervals import CRITICAL_95, Interval, wilson_interval
 from carot.calibration.metrics.numbers import Numbers

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PrivateAttr
 
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.label_sets import label_set_hash
 from carot.calibration.metrics.intervals import Interval, wilson_interval
 from carot.calibration.metrics.numbers import Numbers
 from carot.errors import CalibrationError

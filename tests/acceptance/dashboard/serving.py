@@ -16,13 +16,9 @@ from playwright.sync_api import FilePayload
 
 from api.context import Context
 from api.inference.engine import Engine
-from api.models.targets import (
-    ModelTarget,
-)
+from api.models.targets import ModelTarget
 from api.monitoring.live_calibration import LiveFigures
-from api.predict.prediction_log import (
-    Said,
-)
+from api.predict.prediction_log import Said
 from carot.answers.answering import Answering
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.temperature import fit_temperature

@@ -13,14 +13,7 @@ from store.jobs.jobs import cancel_job
 from store.jobs.states import JobState
 from store.tables import DEFAULT_PROJECT, Job
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
-from tests.acceptance.dashboard.fill import (
-    everything,
-    finish,
-    new_job,
-    snapshot,
-    start,
-    train,
-)
+from tests.acceptance.dashboard.fill import everything, finish, new_job, snapshot, start, train
 from tests.acceptance.dashboard.site import Site
 from tests.acceptance.dashboard.test_accessibility import faults
 

@@ -25,13 +25,7 @@ from store.tables import DEFAULT_PROJECT
 from store.webhooks.webhooks import create_webhook
 from tests.api.helpers import Start, bearer, context_of, new_key
 from tests.api.reports.stored_logits import Row, add_measured
-from tests.api.rows import (
-    add_checkpoint,
-    add_prediction,
-    add_predictions,
-    add_report,
-    add_worker,
-)
+from tests.api.rows import add_checkpoint, add_prediction, add_predictions, add_report, add_worker
 
 # The dashboard's page and files hold no data; what they show, they ask for with a session.
 FILES = {

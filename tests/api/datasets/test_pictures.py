@@ -14,9 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from carot.data.digits import handwritten_digits, printed_digits
-from carot.evaluation.rows import (
-    open_evaluation,
-)
+from carot.evaluation.rows import open_evaluation
 from carot.specs import EvaluationDataset
 from tests.api.helpers import Start, archive, bearer, context_of, new_key, picture
 from tests.api.reports.stored_logits import Row, add_measured

@@ -8,9 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import TypeAdapter
 
-from api.datasets.bundled import (
-    bundled_digits,
-)
+from api.datasets.bundled import bundled_digits
 from carot.specs import AnySpec, RunSpec
 from tests.api.helpers import archive, context_of
 from tests.api.rows import add_checkpoint

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.datasets.bundled import (
-    DIGITS,
-)
+from api.datasets.bundled import DIGITS
 from tests.api.helpers import Start, archive, picture
 
 SPEC: dict[str, Any] = {

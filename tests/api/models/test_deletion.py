@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.datasets.bundled import (
-    bundled_digits,
-)
+from api.datasets.bundled import bundled_digits
 from tests.api.helpers import archive, context_of
 from tests.api.rows import add_checkpoint, add_report
 

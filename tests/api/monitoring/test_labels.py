@@ -9,9 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.monitoring import labels
-from api.monitoring.label_schemas import (
-    MAX_LABELS,
-)
+from api.monitoring.label_schemas import MAX_LABELS
 from api.predict import prediction_log
 from store.ids import new_id
 from tests.api.helpers import Start, bearer, context_of, new_key

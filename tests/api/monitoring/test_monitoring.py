@@ -9,14 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
-from api.models.targets import (
-    ModelTarget,
-)
+from api.models.targets import ModelTarget
 from api.monitoring.live_calibration import LiveFigures
 from api.monitoring.recalibration import recalibrate_model
-from api.predict.prediction_log import (
-    Said,
-)
+from api.predict.prediction_log import Said
 from carot.calibration.monitoring.e_process import ALPHA
 from store.errors import Conflict
 from store.predictions.log import Window

@@ -11,14 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 
-from api.models.targets import (
-    ModelTarget,
-)
+from api.models.targets import ModelTarget
 from api.predict import prediction_log as module
-from api.predict.prediction_log import (
-    PredictionLog,
-    Said,
-)
+from api.predict.prediction_log import PredictionLog, Said
 from store.artifacts import ArtifactStore
 from store.artifacts.folder import FolderBlobs
 from store.artifacts.rows import get_artifact

@@ -13,14 +13,7 @@ from sqlalchemy import update
 
 from store.database import Database, database_now
 from store.tables import WebhookDelivery
-from tests.api.webhooks.conftest import (
-    StartSender,
-    deliveries,
-    hook,
-    new_job,
-    settled,
-    url_of,
-)
+from tests.api.webhooks.conftest import StartSender, deliveries, hook, new_job, settled, url_of
 from tests.api.webhooks.receiver import answer, receiver
 from tests.paths import ROOT
 

@@ -15,14 +15,10 @@ from pydantic import ValidationError
 
 from carot.data.formats import imagenet
 from carot.data.formats.wordnet import imagenet_templates
-from carot.data.resolve import (
-    open_dataset,
-)
+from carot.data.resolve import open_dataset
 from carot.data.shifts.corruptions import CORRUPTIONS
 from carot.errors import ClassMismatch, DataError, SpecError
-from carot.evaluation.rows import (
-    evaluation_rows,
-)
+from carot.evaluation.rows import evaluation_rows
 from carot.evaluation.suites import Suite, suite, suite_names, suite_rows
 from carot.events import Silent
 from carot.models.checkpoints import load_card

@@ -12,17 +12,12 @@ import torch
 from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits, printed_digits
 from carot.data.shifts.shifts import shift_image
 from carot.data.source import ShiftedSource, SubsetSource
-from carot.mini import (
-    augment,
-    pretrain,
-)
+from carot.mini import augment, pretrain
 from carot.mini.captions import FLAWS, class_captions, free_captions
 from carot.mini.evaluate import Mini, accuracy, load_mini
 from carot.mini.glyphs import drop_odd_fonts, held_out_family, render_font
 from carot.mini.strokes import MASK_SIZE, PEN_DIGITS, draw, pen_digits
-from carot.models.mini import (
-    MODEL_FOLDER,
-)
+from carot.models.mini import MODEL_FOLDER
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,8 @@ import pytest
 import torch
 
 from carot.atomic_write import atomic_folder
-from carot.calibration.calibrators.calibrator import (
-    TemperatureCalibrator,
-)
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.calibrators.calibrator import TemperatureCalibrator
+from carot.calibration.label_sets import label_set_hash
 from carot.errors import (
     CheckpointError,
     ClassMismatch,

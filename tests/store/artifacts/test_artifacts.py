@@ -16,14 +16,7 @@ from store.artifacts.base import CHUNK_BYTES, chunked
 from store.artifacts.database import DatabaseBlobs
 from store.artifacts.folder import FolderBlobs
 from store.artifacts.remote import FsspecBlobs
-from store.artifacts.rows import (
-    begin,
-    commit,
-    discard,
-    drop_pending,
-    get_artifact,
-    store_pending,
-)
+from store.artifacts.rows import begin, commit, discard, drop_pending, get_artifact, store_pending
 from store.database import Database, database_now
 from store.errors import ArtifactCorrupt, ArtifactMissing, NoSpace, NotFound, StaleFence
 from store.jobs.claims import claim

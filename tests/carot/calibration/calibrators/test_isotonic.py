@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
-from carot.calibration.calibrators.isotonic import (
-    fit_isotonic,
-    pooled,
-)
-from carot.calibration.calibrators.rising_map import (
-    interpolated,
-    with_confidence,
-)
+from carot.calibration.calibrators.isotonic import fit_isotonic, pooled
+from carot.calibration.calibrators.rising_map import interpolated, with_confidence
 from carot.calibration.metrics.metrics import top_label
 from tests.carot.calibration.drawn_logits import drawn
 

@@ -10,14 +10,10 @@ import torch
 from scipy import stats
 
 from carot.calibration.calibrators.automatic import choose_calibrator
-from carot.calibration.calibrators.calibrator import (
-    TemperatureCalibrator,
-)
+from carot.calibration.calibrators.calibrator import TemperatureCalibrator
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
 from carot.calibration.calibrators.temperature import fit_temperature
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.label_sets import label_set_hash
 from carot.calibration.monitoring.recalibration import (
     ALONE,
     LEAST_LABELS,

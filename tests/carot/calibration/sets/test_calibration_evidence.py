@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
-from carot.calibration.label_sets import (
-    label_set_hash,
-)
+from carot.calibration.label_sets import label_set_hash
 from carot.calibration.sets.calibration_evidence import (
     CalibrationEvidence,
     fit_calibration_evidence,

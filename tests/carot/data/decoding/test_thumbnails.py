@@ -13,9 +13,7 @@ from PIL import Image
 from carot.data.decoding.parent import DecodeLimits
 from carot.data.decoding.thumbnails import Shift, Thumbnailer
 from carot.errors import UnreadableImage
-from carot.evaluation.rows import (
-    open_evaluation,
-)
+from carot.evaluation.rows import open_evaluation
 from carot.specs import EvaluationDataset
 from carot.specs.evaluation import ShiftName
 

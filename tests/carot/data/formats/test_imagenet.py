@@ -14,20 +14,12 @@ import pytest
 from carot.data.formats.imagenet import SHARES
 from carot.data.formats.objectnet import open_objectnet, shared_classes
 from carot.data.formats.wordnet import are_imagenet, imagenet_ids, imagenet_templates
-from carot.data.resolve import (
-    open_dataset,
-)
+from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.data.splits import SPLITS, split_of
 from carot.errors import ClassMismatch, DataError, UnreadableImage
-from carot.evaluation.rows import (
-    open_evaluation,
-)
-from carot.models.prompts import (
-    DEFAULT_TEMPLATES,
-    caption_names,
-    default_templates,
-)
+from carot.evaluation.rows import open_evaluation
+from carot.models.prompts import DEFAULT_TEMPLATES, caption_names, default_templates
 from carot.specs import EvaluationDataset, PromptSpec
 from tests.carot.data.formats.imagenet_tree import (
     A_IDS,
