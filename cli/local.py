@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from carot.errors import Interrupted, SpecError
-from carot.specs import KINDS, AnySpec, EvaluateSpec, FinetuneSpec, RunSpec
+from carot.specs import AnySpec
+from carot.specs.parsing import parse_spec
+from carot.specs.runs import as_evaluation
 from cli.options import INTERRUPTED, AsJson, Preset, SpecFile
 from cli.output import bars, emit, err, out, table
 from cli.specs import read_document
@@ -34,7 +35,7 @@ def train(
     document = read_document(spec, preset)
     if document["kind"] != "finetune":
         raise SpecError(f"{spec} is no finetune spec; `carot run` takes every kind", field="kind")
-    _run(_validated(document), folder, as_json)
+    _run(parse_spec(document), folder, as_json)
 
 
 def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
@@ -42,21 +43,12 @@ def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None
     document = read_document(spec)
     if document["kind"] not in ("finetune", "evaluate"):
         raise SpecError(f"{spec} is no evaluate spec; `carot run` takes every kind", field="kind")
-    asked = _validated(document)
-    if isinstance(asked, FinetuneSpec):
-        asked = EvaluateSpec(
-            model=asked.model,
-            dataset=asked.dataset,
-            prompts=asked.prompts,
-            evaluation=asked.evaluation,
-            calibration=asked.calibration,
-        )
-    _run(asked, folder, as_json)
+    _run(as_evaluation(parse_spec(document)), folder, as_json)
 
 
 def run(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
     """Do what a spec file says: finetune, evaluate, interpolate, merge, select or predict."""
-    _run(_validated(read_document(spec)), folder, as_json)
+    _run(parse_spec(read_document(spec)), folder, as_json)
 
 
 def _run(spec: AnySpec, folder: Path, as_json: bool) -> None:
@@ -119,18 +111,6 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _validated(document: dict[str, Any]) -> AnySpec:
-    adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
-    for name in ("name", "alias"):  # what the service would have made of it
-        document.pop(name, None)
-    try:
-        return adapter.validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(p) for i, p in enumerate(first["loc"]) if i or p not in KINDS)
-        raise SpecError(first["msg"].removeprefix("Value error, "), field=field) from error
 
 
 def _text(path: Path | None) -> str | None:

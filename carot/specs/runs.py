@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from carot.errors import SpecError
 from carot.specs.base import DatasetReference, Spec
 from carot.specs.calibration import OWN_DOMAIN, CalibrationSpec
 from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
@@ -142,3 +143,22 @@ MeasuringSpec = FinetuneSpec | EvaluateSpec | InterpolateSpec | MergeSpec | Sele
 AnySpec = MeasuringSpec | PredictSpec
 RunSpec = Annotated[AnySpec, Field(discriminator="kind")]
 KINDS = ("finetune", "evaluate", "interpolate", "merge", "select", "predict")
+
+
+def as_evaluation(spec: AnySpec) -> EvaluateSpec:
+    """The evaluation that a spec asks for; of a fine-tuning, that of its start.
+
+    Raises:
+        SpecError: it asks for none.
+    """
+    if isinstance(spec, FinetuneSpec):
+        return EvaluateSpec(
+            model=spec.model,
+            dataset=spec.dataset,
+            prompts=spec.prompts,
+            evaluation=spec.evaluation,
+            calibration=spec.calibration,
+        )
+    if not isinstance(spec, EvaluateSpec):
+        raise SpecError(f"{spec.kind!r} asks for more than an evaluation", field="kind")
+    return spec

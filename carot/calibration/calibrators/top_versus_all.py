@@ -14,6 +14,7 @@ from typing import NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
+from scipy.optimize import brentq
 from torch import Tensor
 
 from carot.calibration.calibrators.calibrator import TemperatureCalibrator
@@ -25,11 +26,12 @@ from carot.calibration.metrics.likelihood import (
     negative_log_likelihood,
     raw_negative_log_likelihood,
 )
-from carot.calibration.metrics.root import falling_root
 
 GRID = 48
 """Cells of the grid over log b; one is an eighth wide."""
 SLOPE_TOLERANCE = 1e-10
+TOLERANCE = 1e-13
+"""Of log b."""
 
 
 @torch.no_grad()
@@ -113,6 +115,11 @@ def _lowest_valley(rows: Rows) -> tuple[float, bool, bool]:
         low, high = low - 1, low
     while falling(grid[high]) > 0 and high < GRID:
         low, high = high, high + 1
-    u = falling_root(falling, grid[low], grid[high], tolerance=SLOPE_TOLERANCE)
+    if falling(grid[low]) <= 0:
+        u = grid[low]
+    elif falling(grid[high]) >= 0:
+        u = grid[high]
+    else:
+        u = float(brentq(falling, grid[low], grid[high], xtol=TOLERANCE))
     at_bound = u in (grid[0], grid[-1])
     return u, at_bound, at_bound or abs(falling(u)) <= SLOPE_TOLERANCE

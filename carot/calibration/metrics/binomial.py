@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
-BISECTIONS = 80
+from scipy.special import bdtr, betaincinv
 
 
 def binomial_cdf(successes: int, count: int, chance: float) -> float:
-    """P(X ≤ `successes`) of `count` trials, each with `chance`; summed term by term."""
+    """P(X ≤ `successes`) of `count` trials, each with `chance`, 0 to 1."""
     if successes < 0:
         return 0.0
-    if successes >= count or chance <= 0.0:
-        return 1.0
-    if chance >= 1.0:
-        return 0.0
-    # log C(n, j) p^j (1 − p)^(n − j) from each to the next: a sum of the logarithms of ratios.
-    j = np.arange(successes, dtype=np.float64)
-    ratios = np.log((count - j) / (j + 1)) + math.log(chance) - math.log1p(-chance)
-    logs = count * math.log1p(-chance) + np.concatenate(([0.0], np.cumsum(ratios)))
-    largest = float(logs.max())
-    return min(1.0, math.exp(largest) * float(np.exp(logs - largest).sum()))
+    return 1.0 if successes >= count else float(bdtr(successes, count, chance))
 
 
 def upper_bound(successes: int, count: int, delta: float) -> float:
@@ -33,28 +20,19 @@ def upper_bound(successes: int, count: int, delta: float) -> float:
     """
     if count <= 0 or not 0 <= successes <= count or not 0 < delta < 1:
         raise ValueError(f"{successes} successes of {count} trials at {delta}")
-    return _chance_at(successes, count, delta, successes / count, 1.0)
+    if successes == count:
+        return 1.0
+    return float(betaincinv(successes + 1, count - successes, 1 - delta))
 
 
 def order_statistic_quantile(place: int, count: int, level: float) -> float:
     """Quantile of Beta(`place`, `count` + 1 − `place`).
 
     That is the distribution of what share of all lies below the `place`-th smallest of `count`.
+
+    Raises:
+        ValueError: no such place, or `level` outside (0, 1).
     """
     if not 1 <= place <= count or not 0 < level < 1:
         raise ValueError(f"place {place} of {count} at {level}")
-    # Its distribution function at x is the chance of `place` or more successes at x.
-    return _chance_at(place - 1, count, 1 - level, 0.0, 1.0)
-
-
-def _chance_at(successes: int, count: int, value: float, low: float, high: float) -> float:
-    """The chance at which `binomial_cdf`, which falls with it, is `value`."""
-    if successes >= count:
-        return high
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if binomial_cdf(successes, count, middle) > value:
-            low = middle
-        else:
-            high = middle
-    return high
+    return float(betaincinv(place, count + 1 - place, level))

@@ -15,7 +15,7 @@ from carot.calibration.metrics.numbers import BINS
 RESAMPLES = 200
 
 
-def null_level(
+def chance_level(
     confidence_N: Tensor, *, bins: int = BINS, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """Mean and 95th percentile of the ECE when every outcome is drawn from its confidence."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins, equal_width_bins
 from carot.calibration.metrics.brier import brier_parts
-from carot.calibration.metrics.chance_level import null_level
+from carot.calibration.metrics.chance_level import chance_level
 from carot.calibration.metrics.debiased_interval import debiased_interval
 from carot.calibration.metrics.inputs import check, chunks, slices
 from carot.calibration.metrics.intervals import wilson_interval
@@ -39,7 +39,7 @@ def compute_metrics(logits_NC: Tensor, labels_N: Tensor) -> Metrics:
     images, right = len(labels_N), int(correct_N.sum())
     width = BinStatistics.of(confidence_N, correct_N, equal_width_bins(confidence_N, BINS), BINS)
     mass = BinStatistics.of(confidence_N, correct_N, equal_mass_bins(confidence_N, BINS), BINS)
-    null_mean, null_p95 = null_level(confidence_N)
+    null_mean, null_p95 = chance_level(confidence_N)
     nll, brier, classwise = _probability_metrics(logits_NC, labels_N)
     order, top = ranking(confidence_N, correct_N), brier_parts(confidence_N, correct_N)
     return Metrics(

@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from carot.calibration.metrics.inputs import check_confidences
-from carot.calibration.metrics.root import falling_root
 
 CELLS = 2048
+TOLERANCE = 1e-12
 
 
 @torch.no_grad()
@@ -35,7 +36,9 @@ def smooth_ece(confidence_N: Tensor, correct_N: Tensor, cells: int = CELLS) -> f
     check_confidences(confidence_N, correct_N)
     smoothed = _Smoothed(residuals_on_grid(confidence_N, correct_N, cells))
     # The smoothed error is 1 at most; rounding may say more.
-    return falling_root(lambda sigma: min(1.0, smoothed.error(sigma)) - sigma, 0.0, 1.0)
+    return float(
+        brentq(lambda sigma: min(1.0, smoothed.error(sigma)) - sigma, 0.0, 1.0, xtol=TOLERANCE)
+    )
 
 
 def residuals_on_grid(confidence_N: Tensor, correct_N: Tensor, cells: int) -> Tensor:

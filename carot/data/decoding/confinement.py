@@ -14,8 +14,6 @@ import signal
 import sys
 from pathlib import Path
 
-import carot
-
 INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR", "TZ")
 """What a Python may need to start; nothing else of the parent's environment goes on."""
 
@@ -30,7 +28,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The environment of a confined child."""
-    root = str(Path(carot.__file__).parent.parent)
+    root = str(Path(__file__).parents[3])
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     # A pool of threads for linear algebra would take address space for nothing.

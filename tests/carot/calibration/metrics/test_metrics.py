@@ -9,7 +9,7 @@ from torch import Tensor
 
 from carot.calibration.metrics import inputs, metrics
 from carot.calibration.metrics.bins import equal_width_bins
-from carot.calibration.metrics.chance_level import null_level
+from carot.calibration.metrics.chance_level import chance_level
 from carot.calibration.metrics.metrics import (
     batch_mean_ece,
     compute_metrics,
@@ -246,15 +246,15 @@ def test_the_null_level_falls_with_the_number_of_images() -> None:
     levels = {}
     for images in (1000, 10_000):
         confidence = torch.linspace(0.0005, 0.9995, images, dtype=torch.float64)
-        levels[images] = null_level(confidence)
+        levels[images] = chance_level(confidence)
         variance = torch.bincount(equal_width_bins(confidence, 15), confidence * (1 - confidence))
         expected = float((variance * 2 / math.pi).sqrt().sum()) / images
         assert levels[images][0] == pytest.approx(expected, rel=0.04)
     assert levels[1000][0] / levels[10_000][0] == pytest.approx(math.sqrt(10), rel=0.1)
-    assert null_level(torch.ones(50)) == (0.0, 0.0)
+    assert chance_level(torch.ones(50)) == (0.0, 0.0)
     confidence = top_label(*drawn(300))[0]
-    assert null_level(confidence) == null_level(confidence.flip(0))
-    assert null_level(confidence) != null_level(confidence, seed=1)
+    assert chance_level(confidence) == chance_level(confidence.flip(0))
+    assert chance_level(confidence) != chance_level(confidence, seed=1)
 
 
 NAN, INFINITE = math.nan, math.inf

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins, equal_width_bins
-from carot.calibration.metrics.chance_level import null_level
+from carot.calibration.metrics.chance_level import chance_level
 from carot.calibration.metrics.debiased_interval import debiased_interval
 from carot.calibration.metrics.reliability import bars
 from carot.calibration.monitoring.live import LiveCalibration, Watched, live_calibration
@@ -45,7 +45,7 @@ def test_one_rate_is_no_weight(rate: float) -> None:
     assert live.ece == pytest.approx(width.error(), abs=1e-12)
     assert live.debiased_squared == pytest.approx(mass.debiased_square(), abs=1e-12)
     assert live.debiased_squared_interval == pytest.approx(debiased_interval(mass), abs=1e-12)
-    expected = null_level(confidence)
+    expected = chance_level(confidence)
     assert (live.ece_null_mean, live.ece_null_p95) == pytest.approx(expected, abs=1e-12)
     for ours, theirs in zip(live.reliability, bars(width), strict=True):
         assert ours.count == theirs.count
