@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, NamedTuple
 
+from cachetools import FIFOCache
+
 from api.inference.residents import M, Resident, Residents
 
 MOST_REMEMBERED = 1000
@@ -35,7 +37,7 @@ class Swaps(Generic[M]):
 
     def __init__(self, residents: Residents[M]) -> None:
         self._residents = residents
-        self._last: dict[Hashable, Target] = {}
+        self._last: FIFOCache[Hashable, Target] = FIFOCache(MOST_REMEMBERED)
 
     def choose(self, target: Target, alias: Hashable | None) -> tuple[Resident[M], Target]:
         """What is to answer, which may still be on its way, and what it is."""
@@ -47,10 +49,5 @@ class Swaps(Generic[M]):
             if standing is not None and self._residents.ready(target.checkpoint) is None:
                 self._residents.prepare(target.checkpoint)
                 return standing, last
-        self._remember(alias, target)
-        return self._residents.get(target.checkpoint), target
-
-    def _remember(self, alias: Hashable, target: Target) -> None:
-        if alias not in self._last and len(self._last) >= MOST_REMEMBERED:
-            del self._last[next(iter(self._last))]
         self._last[alias] = target
+        return self._residents.get(target.checkpoint), target

@@ -5,15 +5,14 @@ N predictions.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from cachetools import TTLCache, cachedmethod
 
 from carot.calibration.monitoring.live import (
     LiveAccuracy,
@@ -56,23 +55,13 @@ class LiveFigures:
 
     def __init__(self, database: Database, seconds: float = FRESH_SECONDS) -> None:
         self._database = database
-        self._seconds = seconds
-        self._known: OrderedDict[Served, tuple[float, LiveAccuracy | None]] = OrderedDict()
+        self._known: TTLCache[Served, LiveAccuracy | None] = TTLCache(MAX_MODELS, seconds)
         self._lock = threading.Lock()
 
+    @cachedmethod(attrgetter("_known"), lock=attrgetter("_lock"))
     def read(self, served: Served) -> LiveAccuracy | None:
         """Figures of the newest labels of an alias; None without any."""
-        with self._lock:
-            at, found = self._known.get(served, (-math.inf, None))
-        if time.monotonic() - at < self._seconds:
-            return found
         window = Window(**asdict(served), last=LATELY)
         with self._database.reading() as session:
             rows = read_window(session, window, labelled=True)
-        found = live_accuracy(watched(rows)) if rows else None
-        with self._lock:
-            self._known[served] = (time.monotonic(), found)
-            self._known.move_to_end(served)
-            while len(self._known) > MAX_MODELS:
-                self._known.popitem(last=False)
-        return found
+        return live_accuracy(watched(rows)) if rows else None

@@ -7,8 +7,10 @@ the answer says why.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
+from operator import attrgetter
+
+from cachetools import LRUCache, cachedmethod
 
 from carot.answers.schemas import COVERAGE, MAX_SHIFT, Asked, Limits, Missing
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
@@ -17,8 +19,8 @@ from carot.calibration.sets.evidence import EvidenceTable
 from carot.calibration.sets.risk import RiskThreshold
 from carot.errors import CalibrationError
 
-KEPT = 64
-"""Risks whose thresholds are kept; each takes some milliseconds to find."""
+MOST_RISKS = 64
+"""Whose thresholds stay in memory; each takes some milliseconds to find."""
 
 NO_IMAGES = Missing(
     code="no_calibration_images",
@@ -51,16 +53,21 @@ class Guaranteed:
     missing: dict[str, Missing] = field(default_factory=dict)
 
 
+def _by_risk(self: object, evidence: object, max_risk: float) -> float:
+    """The key of a threshold: there is one evidence for each `Guarantees`."""
+    return max_risk
+
+
 class Guarantees:
     """Of one checkpoint, whichever calibrator is served; any thread may ask.
 
     Args:
-        grounds: what the calibration images show; None where nothing was kept.
+        evidence: what the calibration images show; None where nothing was stored.
     """
 
     def __init__(self, evidence: CalibrationEvidence | None) -> None:
         self._evidence = evidence
-        self._risks: OrderedDict[float, RiskThreshold | CalibrationError] = OrderedDict()
+        self._risks: LRUCache[float, RiskThreshold | CalibrationError] = LRUCache(MOST_RISKS)
         self._lock = threading.Lock()
 
     def of(
@@ -125,21 +132,20 @@ class Guarantees:
         return Guaranteed(limits, sets, evidence.evidence, missing)
 
     def _risk(self, evidence: CalibrationEvidence, max_risk: float) -> RiskThreshold:
-        with self._lock:
-            found = self._risks.get(max_risk)
-        if found is None:
-            try:
-                found = evidence.risk(max_risk)
-            except CalibrationError as error:
-                found = error
-            with self._lock:
-                self._risks[max_risk] = found
-                while len(self._risks) > KEPT:
-                    self._risks.popitem(last=False)
+        found = self._found(evidence, max_risk)
         if isinstance(found, CalibrationError):
-            # Anew each time: one that is raised again and again collects tracebacks.
+            # A new one each time: one that is raised again and again collects tracebacks.
             raise CalibrationError(found.message, field=found.field)
         return found
+
+    @cachedmethod(attrgetter("_risks"), key=_by_risk, lock=attrgetter("_lock"))
+    def _found(
+        self, evidence: CalibrationEvidence, max_risk: float
+    ) -> RiskThreshold | CalibrationError:
+        try:
+            return evidence.risk(max_risk)
+        except CalibrationError as error:
+            return error
 
 
 def _guarantee(

@@ -8,12 +8,12 @@ width.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,8 +60,7 @@ class Vocabularies:
     def __init__(self, model: ClipModel, card: ClassifierCard, kept: int = KEPT) -> None:
         self._model = model
         self._card = card
-        self._kept = kept
-        self._features: OrderedDict[tuple[tuple[str, ...], str], Tensor] = OrderedDict()
+        self._features: LRUCache[tuple[tuple[str, ...], str], Tensor] = LRUCache(kept)
         self._lock = threading.Lock()
 
     def of(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Vocabulary:
@@ -108,9 +107,6 @@ class Vocabularies:
         with self._lock:
             for name, feature_D in features.items():
                 self._features[templates, name] = feature_D
-                self._features.move_to_end((templates, name))
-            while len(self._features) > self._kept:
-                self._features.popitem(last=False)
 
     @torch.no_grad()
     def _encoded(self, templates: tuple[str, ...], names: Sequence[str]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cachetools import LRUCache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,7 +25,7 @@ class Headlines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, Headline | None] = {}
+        self._known: LRUCache[str, Headline | None] = LRUCache(MOST_KNOWN)
 
     def read(self, session: Session, jobs: Sequence[Job]) -> dict[str, Headline | None]:
         """Accuracy and calibration error by job, of those that have a report."""
@@ -36,9 +37,7 @@ class Headlines:
             found = _measured(session, missing)
             known |= found
             with self._lock:
-                if len(self._known) > MOST_KNOWN:
-                    self._known.clear()
-                self._known |= found
+                self._known.update(found)
         return {job: known[report] for job, report in reports.items()}
 
 
