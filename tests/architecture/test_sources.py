@@ -181,7 +181,7 @@ def test_functions_stay_readable() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 name = f"{path.relative_to(ROOT)}:{node.name}"
-                if length > MOST_LINES_OF_A_FUNCTION:
+                if length > LONGER.get(name, MOST_LINES_OF_A_FUNCTION):
                     long[name] = length
     assert long == {}
 
