@@ -127,9 +127,9 @@ def print_tables(document: Mapping[str, Any]) -> None:
 
 
 def cell(rows: Rows, name: str, figure: str) -> str:
-    """A mean with its interval."""
-    percent = figure.endswith("accuracy")
-    return Mean.of(column(finals(rows, name), figure)).text(percent=percent)
+    """A mean with its interval: accuracy and ECE in percent."""
+    factor, digits = (1, 4) if figure == "sigma_min" else (100, 1 if "accuracy" in figure else 2)
+    return Mean.of(column(finals(rows, name), figure)).text(factor=factor, digits=digits)
 
 
 def p_text(p: float | None) -> str:
