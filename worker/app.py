@@ -1,8 +1,8 @@
-"""The Celery application: a doorbell and nothing more.
+"""The Celery application: notifications and nothing more.
 
-A message says "look at this job". It is acknowledged before the work begins and its result is kept
-nowhere, since the database knows all that matters: a lost message is rung again by the sweeper, and
-a doubled one finds the job taken.
+A message says "look at this job". It is acknowledged before the work begins and has no result,
+since the database holds all that matters: a lost message is sent again by the sweeper, and a
+doubled one finds the job taken.
 
 The pool is one thread. A forked pool process would get signals of its own and make the trainer a
 grandchild; here the process that is told to shut down is the one that holds the job, and it can
@@ -99,7 +99,7 @@ def serve(settings: Settings) -> None:
             app.send_task(
                 TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
             )
-        except Exception as error:  # noqa: BLE001 - brokers raise what they like; it rings again
+        except Exception as error:  # noqa: BLE001 - any broker error; the sweeper sends again
             log.warning("ring_failed", job_id=job_id, error=str(error))
 
     def on_shutdown(**_: Any) -> None:

@@ -50,7 +50,7 @@ class LineReporter:
 
 
 class AsideReporter:
-    """Of a process among several: keeps the end of it in a file.
+    """Of a process among several: writes its failure to a file.
 
     Args:
         out: where the first process says everything; the others, which train along, say nothing
@@ -63,7 +63,7 @@ class AsideReporter:
         self._first = first
 
     def report(self, event: AnyEvent) -> None:
-        """Say the event if this is the first process, and keep it if it is the end."""
+        """Relay the event if this is the first process, and write it down if it is the end."""
         if self._first:
             self._out.report(event)
         if isinstance(event, Failed):

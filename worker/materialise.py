@@ -143,7 +143,7 @@ class Materialiser:
         self._fetch(key, target)
 
     def _snapshot(self, artifact_id: str) -> str | None:
-        """Without it the run begins anew, which costs time but no result."""
+        """Without it the run starts again, which costs time but no result."""
         try:
             with self._database.reading() as session:
                 key = get_artifact(session, artifact_id).ref

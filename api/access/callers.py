@@ -55,10 +55,10 @@ class Needs:
     scopes: tuple[Scope, ...]
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller whom the door let in.
+        """The authenticated caller of this request.
 
         Raises:
-            Problem: 401 where the door knows nobody, 403 without any of the scopes.
+            Problem: 401 without authentication, 403 without any of the scopes.
         """
         caller = known_caller(request)
         if caller is None:
@@ -89,7 +89,7 @@ Anyone = Depends(anyone)
 
 
 def known_caller(request: Request) -> Caller | None:
-    """Whom the door let in, if anybody."""
+    """The authenticated caller, if there is one."""
     caller = getattr(request.state, "caller", None)
     return caller if isinstance(caller, Caller) else None
 
@@ -127,7 +127,7 @@ class OpenRoutes:
     def __init__(self, app: FastAPI) -> None:
         self._routes: list[tuple[frozenset[str], re.Pattern[str]]] = []
         for route in iter_route_contexts(app.routes):
-            if route.path == app.openapi_url:  # FastAPI's own; for it the door asks for a key
+            if route.path == app.openapi_url:  # FastAPI's own; it needs a key
                 continue
             if is_open(route):
                 methods = frozenset(route.methods or ())

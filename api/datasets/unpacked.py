@@ -23,7 +23,7 @@ FOLDER = re.compile(r"([0-9a-f]{64})-(\d+)")
 TEMPORARY = ".unpacking-"
 GONE = ".removing-"
 LEFT_SECONDS = 86_400.0
-"""What is still aside after that was left by a process that was killed."""
+"""Temporary folders older than this were left by a process that was killed."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class ProvenKey(NamedTuple):
 
 
 def any_keys(session: Session) -> bool:
-    """Whether a key was ever made; revoked and expired ones count, for nobody may reopen a door."""
+    """Whether a key was ever made; revoked and expired ones count: authentication stays on."""
     return session.scalar(select(ApiKey.id).limit(1)) is not None
 
 

@@ -1,4 +1,4 @@
-"""What every back end promises, and what they share."""
+"""What every back end guarantees, and what they share."""
 
 from __future__ import annotations
 

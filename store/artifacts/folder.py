@@ -27,7 +27,7 @@ TEMPORARY = "aside"
 
 
 class FolderBlobs:
-    """Written aside, flushed, then renamed: a file under its final name is whole.
+    """Written under a temporary name, flushed, then renamed: a file under its final name is whole.
 
     Args:
         root: made when it is not there.

@@ -188,7 +188,7 @@ def _placed(line: dict[str, Any], stored: dict[str, Stored]) -> dict[str, Any]:
 
 
 def _check_rows(archive: Archive, name: str, content: Content, spool: IO[bytes]) -> None:
-    """Put the lines of a table aside, and let none through unless all are what was written."""
+    """Copy the lines of a table to a temporary file, and use none unless all are as written."""
     seen = Sum()
     with saying_no_space("the rows of the backup, in the folder for temporary files"):
         for piece in archive.rows(name):

@@ -194,7 +194,7 @@ def cancel_job(session: Session, project: str, job_id: str) -> Job:
 
 
 def pause_job(session: Session, project: str, job_id: str) -> Job:
-    """Set a waiting job aside at once; ask the worker of a running one to snapshot and stop.
+    """Pause a waiting job at once; ask the worker of a running one to snapshot and stop.
 
     Asking again changes nothing.
 
@@ -229,7 +229,7 @@ def resume_job(session: Session, project: str, job_id: str) -> Job:
 def retry_job(session: Session, project: str, job_id: str) -> Job:
     """Queue a job that failed or was cancelled once more, from its last snapshot if it has one.
 
-    Its attempts and its time limit begin anew.
+    Its attempts and its time limit start again from zero.
 
     Raises:
         NotFound: the project has none with this id.

@@ -139,7 +139,7 @@ class Totals:
 
 
 class Ledger:
-    """Adds up totals; what is settled is read once and remembered."""
+    """Adds up totals; what can no longer change is read once and cached."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
