@@ -68,7 +68,7 @@ format: $(VENV)/installed-test ## rewrite the code the way the linter wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pins: $(VENV)/installed-test ## write constraints.txt anew from what is installed
+pins: $(VENV)/installed-test ## write constraints.txt again from what is installed
 	$(BIN)/python .ci/pin.py > constraints.tmp
 	mv constraints.tmp constraints.txt
 
