@@ -67,7 +67,8 @@ def delays(models: Mapping[str, Any]) -> Iterator[str]:
     gaps = [model["gaps"] for model in models.values()]
     for rows in zip(*gaps, strict=True):
         cells = [cell for row in rows for cell in ("", *_delays(row))]
-        yield _row([f"right {100 * rows[0]['gap']:.0f} points less often than confidence says", *cells])
+        gap = f"{100 * rows[0]['gap']:.0f} points"
+        yield _row([f"right {gap} less often than confidence says", *cells])
     for rows in zip(*(model["delays"] for model in models.values()), strict=True):
         errors = [f"{100 * row['ece']:.2f} / {100 * row['ece_null_p95']:.2f}" for row in rows]
         cells = [

@@ -1,4 +1,4 @@
-"""What a run tells the world while it works, and the protocol of whoever listens.
+"""Events that a run reports while it works, and the protocol of their receivers.
 
 Events are plain frozen data that survive JSON, since they cross a pipe from the trainer process
 to its supervisor.

@@ -1,4 +1,4 @@
-"""What both processes read from the environment (`CAROT_*`)."""
+"""Settings that API and worker read from the environment (`CAROT_*`)."""
 
 from __future__ import annotations
 

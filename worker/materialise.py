@@ -1,4 +1,4 @@
-"""Before a run: everything it needs is copied to a folder, and its spec speaks only of that.
+"""Copies everything that a run needs to a folder, and rewrites its spec to refer to that.
 
     FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…` and rows
                                      for a suite that lies under the root

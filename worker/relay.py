@@ -1,4 +1,4 @@
-"""What the trainer says, on its way to the database: collected, and written now and then."""
+"""Collects the trainer's events, for the heartbeat to write them to the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run left in its folder becomes artifacts and rows, listed all at once or not at all."""
+"""Stores what a run left in its folder as artifacts and rows, all of them or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do.
+"""The authenticated caller of a request, and its scopes.
 
 `api.access.authentication` finds out who it is before anything of a request is read. A route says
 what it needs by a parameter such as `caller: JobsReader`, or that anyone may use it by

@@ -1,4 +1,4 @@
-"""How often somebody may ask, and what they are told about it.
+"""Rate limits, and the headers that report them.
 
 Counts lie in this process's memory: with several API processes each lets the full rate pass.
 """

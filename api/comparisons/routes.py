@@ -1,4 +1,4 @@
-"""Models side by side."""
+"""Routes for comparisons of models."""
 
 from __future__ import annotations
 

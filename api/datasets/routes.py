@@ -1,4 +1,4 @@
-"""Data sets: upload, take from the server, look at, delete."""
+"""Routes for data sets: upload, register, list, show images, delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of whatever waits for one model. Knows nothing of models.
+"""Collects what waits for one model into batches. Independent of models.
 
 A request takes a ticket for each of its items before they are there: while they are decoded, their
 places are kept, and the batcher knows that company is on its way.

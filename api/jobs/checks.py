@@ -1,4 +1,4 @@
-"""What can be known about a job before a worker spends time on it. Needs no torch."""
+"""Checks a job's spec before a worker spends time on it. Needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells workers of a job, after its row is committed.
+"""Notifies workers of a job, after its row is committed.
 
 A broker that is away is no error: the sweeper tells them again.
 """

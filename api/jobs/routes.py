@@ -1,4 +1,4 @@
-"""Jobs: submit, look at, pause, cancel, try again."""
+"""Routes for jobs: submit, show, pause, resume, cancel, retry."""
 
 from __future__ import annotations
 

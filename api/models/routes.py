@@ -1,4 +1,4 @@
-"""Models: names that point to checkpoints."""
+"""Routes for models, that is, aliases: names that point to checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request for predictions names: an alias or a checkpoint, and whether it is there."""
+"""Targets of predictions: the alias or checkpoint that a request names, looked up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fits a calibrator on labels that were given, and lets the alias use it if it is better.
+"""Fits a calibrator on collected labels; the alias uses it if it is better.
 
 C classes, N labels. Torch is loaded with the first call.
 """

@@ -1,4 +1,4 @@
-"""What the model made of a request's images, as the answer that its sender gets."""
+"""Turns a model's outputs into the answer of `/predict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each model claims of its own answers, beside which what was measured of it can be set."""
+"""Prometheus metrics of each model: served confidences, and the reported figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies behind the figures of a report, from the logits that it kept. Blocking; loads torch."""
+"""Details of a report, from its stored logits. Blocking; loads torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report kept of each of its data sets: labels, logits and names of images. No torch.
+"""Report outputs: labels, logits and image names stored for each data set. No torch.
 
 Shape suffixes: N images, K classes of the data set.
 """

@@ -1,4 +1,4 @@
-"""Artifacts on their way out: by ranges, so that a broken download goes on, and with an ETag."""
+"""Downloads of artifacts, with ranges, so that they can be resumed, and with an ETag."""
 
 from __future__ import annotations
 

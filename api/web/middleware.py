@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, the size of its body."""
+"""Middleware for every request: its id, its log line, the size of its body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body of any size onto disk, as it comes, with its SHA-256."""
+"""Streams a request body to disk and computes its SHA-256."""
 
 from __future__ import annotations
 

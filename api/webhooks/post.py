@@ -1,4 +1,4 @@
-"""One HTTP request to one receiver, at an address that was checked."""
+"""Sends one HTTP request to one receiver, at a checked address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks: made, looked at, tried, removed; and what was sent to them."""
+"""Routes for webhooks: create, list, test, delete, and their deliveries."""
 
 from __future__ import annotations
 

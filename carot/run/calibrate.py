@@ -1,4 +1,4 @@
-"""What a run learns from its calibration split, which nothing else has seen.
+"""Fits calibrators, evidence and shift score on the calibration split of a run.
 
 Every kind of calibrator that the spec asks for is fitted; one that cannot be fitted is left out
 and the report says why. Nothing about calibrators ends a run: hours of training may lie before.

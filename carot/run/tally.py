@@ -1,4 +1,4 @@
-"""What a file of predictions says on the whole, summed while it is written."""
+"""Summary of a file of predictions, counted while it is written."""
 
 from __future__ import annotations
 

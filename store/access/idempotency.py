@@ -1,4 +1,4 @@
-"""The same creating request twice makes one thing.
+"""Idempotency: a creating request that is repeated creates one thing.
 
 The key is taken in the transaction that makes the thing, and the answer kept there: a process that
 dies in between leaves neither. Of two requests at once, the second waits for the first one's

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, looked up, revoked.
+"""API keys: created, shown once, looked up, revoked.
 
 A token is `key_….SECRET`: the id finds the row, the secret proves the right to it. The secret is
 32 random bytes, so a single SHA-256 is enough to keep: there is nothing to guess from it.

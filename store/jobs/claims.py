@@ -1,4 +1,4 @@
-"""A worker's hold on a job: taken, kept alive, written under, given up.
+"""Claims: a worker takes a job, extends its lease, writes under its fence, gives it up.
 
 Every write of a worker carries its fence: when another worker has claimed the job since, or the
 lease was taken away, it matches no row and raises `StaleFence`.

@@ -1,4 +1,4 @@
-"""Jobs as people see them: made, looked at, paused, cancelled, tried again.
+"""Jobs as users see them: created, listed, paused, cancelled, retried.
 
 What a worker does with them is in `store.jobs.claims`.
 """

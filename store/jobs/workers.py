@@ -1,4 +1,4 @@
-"""Workers: who is there, what each has, and which job it holds."""
+"""Workers: which are alive, their devices, and the job that each holds."""
 
 from __future__ import annotations
 

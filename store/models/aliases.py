@@ -1,4 +1,4 @@
-"""Aliases: names that point to checkpoints and their calibrators, and where they pointed before."""
+"""Aliases: names that point to checkpoints and their calibrators, and their earlier targets."""
 
 from __future__ import annotations
 

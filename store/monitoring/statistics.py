@@ -1,4 +1,4 @@
-"""What the database knows about all jobs and models together, for `/metrics`.
+"""Statistics over all jobs and models, for `/metrics`.
 
 Every process that asks gets the same numbers. Totals only grow: they are counted from events, which
 stay, and not from jobs, of which a retry takes the end back.

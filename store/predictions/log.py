@@ -1,4 +1,4 @@
-"""Predictions that were logged: written in batches, looked at, read by the window."""
+"""The prediction log: written in batches, shown, read in windows."""
 
 from __future__ import annotations
 

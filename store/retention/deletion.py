@@ -1,4 +1,4 @@
-"""Checkpoints and data sets that go: their bytes are deleted, their rows stay, marked.
+"""Deletes checkpoints and data sets: their bytes go, their rows stay, marked.
 
 So reports, and jobs that have ended, keep saying what they were about.
 """

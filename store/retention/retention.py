@@ -1,4 +1,4 @@
-"""What goes on its own: uploads, snapshots, predictions and checkpoints that nobody needs.
+"""Deletes by age: uploads, snapshots, predictions and checkpoints that nothing needs.
 
 The garbage step of every sweeper; any number may run at once.
 """

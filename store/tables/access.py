@@ -1,4 +1,4 @@
-"""Whose things are whose, and who may do what with them."""
+"""Projects, keys, sessions and idempotency keys."""
 
 from __future__ import annotations
 

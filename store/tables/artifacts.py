@@ -1,4 +1,4 @@
-"""Bytes and what is known of them."""
+"""Artifacts and their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs and what happened to them.
+"""Jobs, their events and their metrics.
 
 Blobs and metrics stay out of the jobs table, which is what everybody polls.
 """

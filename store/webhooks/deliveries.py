@@ -1,4 +1,4 @@
-"""Deliveries: events on their way to webhooks, taken, sent, tried again, given up.
+"""Deliveries of events to webhooks: taken, sent, retried, given up.
 
 A sender takes a delivery with one guarded UPDATE that counts the attempt and delays the next one
 until its lease ends, so that two senders do not send it at once. What a sender writes afterwards

@@ -1,4 +1,4 @@
-"""Webhooks: who wants to hear of a project's jobs and models, and of which events."""
+"""Webhooks: receivers of a project's events, and which events each receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the calibration split says about a checkpoint's answers, beside the calibrator.
+"""Calibration evidence: what the calibration split says about a checkpoint's answers.
 
 Everything here rests on the **raw** confidence, the softmax of the logits as they are. The
 calibration images had no part in making those, so that they are exchangeable with new images of
