@@ -38,7 +38,7 @@ FILES = Contents((), {})
 
 
 def checked(session: Session, project: str, spec: AnySpec, root: Path | None = None) -> AnySpec:
-    """The spec as the job keeps it: what was left to the service to find out is written into it.
+    """The spec as the job stores it: what was left to the service to find out is written into it.
 
     Args:
         project: whose data sets and checkpoints may be named; no other exists for it.

@@ -46,7 +46,7 @@ def classes_of(state: ReportsState, report: Measured, index: int) -> ClassesView
     """Every class of one data set.
 
     Raises:
-        Problem: 409, no logits were kept.
+        Problem: 409, no logits are stored.
     """
     from carot.calibration.metrics.details import class_details
 
@@ -65,7 +65,7 @@ def mistakes_of(state: ReportsState, report: Measured, index: int) -> MistakesVi
     """The worst MOST_MISTAKES on one data set.
 
     Raises:
-        Problem: 409, no logits were kept.
+        Problem: 409, no logits are stored.
     """
     from carot.calibration.metrics.details import worst_mistakes
 

@@ -129,7 +129,7 @@ def newest_report(state: ReportsState, project: str, checkpoint_id: str) -> str:
 
     Raises:
         NotFound: the project has no such checkpoint.
-        Problem: 422, nothing was kept of it.
+        Problem: 422, nothing of it is stored.
     """
     with state.database.reading() as session:
         get_checkpoint(session, project, checkpoint_id)

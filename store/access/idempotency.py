@@ -60,7 +60,7 @@ def take(
 
 
 def keep(session: Session, project: str, key: str, route: str, response: Mapping[str, Any]) -> None:
-    """Keep the answer for whoever asks again."""
+    """Store the answer for repeated requests."""
     session.execute(
         update(IdempotencyRecord)
         .where(

@@ -169,7 +169,7 @@ def valid() -> tuple[ColumnElement[bool], ...]:
 
 
 def sha256(text: str) -> str:
-    """The hash that is kept of a secret."""
+    """The hash of a secret, which is all that is stored."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -52,7 +52,7 @@ class ArtifactStore(Protocol):
                 bytes which others are about to share are not deleted between here and their row.
 
         Raises:
-            NoSpace: there is no room; nothing is kept.
+            NoSpace: there is no room; nothing is stored.
         """
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:

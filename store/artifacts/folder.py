@@ -1,4 +1,4 @@
-"""Blobs as files of a folder, named by their SHA-256; the same bytes are kept once."""
+"""Blobs as files of a folder, named by their SHA-256; the same bytes are stored once."""
 
 from __future__ import annotations
 

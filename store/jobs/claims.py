@@ -212,7 +212,7 @@ def record_metrics(
 ) -> None:
     """Note values of curves, (step, name, value); a step done again after a resume replaces it.
 
-    A value that is not finite is kept as None.
+    A value that is not finite is stored as None.
 
     Raises:
         StaleFence: the job is no longer this worker's.

@@ -60,7 +60,7 @@ def create_job(
     """A new job, queued, with its first event.
 
     Args:
-        request_id: of the request that asked for it; the event keeps it.
+        request_id: of the request that asked for it; the event stores it.
     """
     wishes = wishes or Wishes()
     job = Job(

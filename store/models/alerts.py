@@ -1,4 +1,4 @@
-"""Alerts: a test rejected that an alias's confidences are true. Open until the alias moves."""
+"""Alerts: a test rejected that an alias's confidences are true. Open until its target changes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def raise_alert(
 
 
 def resolve_alerts(session: Session, project: str, alias: str) -> None:
-    """The alias moved, or went: what was wrong with its answers is over."""
+    """Resolve the alerts of an alias whose target has changed, or that was deleted."""
     session.execute(
         update(CalibrationAlert)
         .where(

@@ -117,7 +117,7 @@ def read_confidences(session: Session, who: Served, last: int) -> list[float]:
 
 
 def begin_anew(session: Session, project: str, alias: str) -> None:
-    """An alias moved, or went: what was gathered, and what it led to, is of the past."""
+    """Start the test again: the target of the alias has changed, or it was deleted."""
     resolve_alerts(session, project, alias)
     session.execute(delete(Evidence).where(Evidence.project_id == project, Evidence.alias == alias))
 
