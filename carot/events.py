@@ -154,7 +154,7 @@ EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
 class Reporter(Protocol):
-    """Whoever listens to a run."""
+    """Receives the events of a run."""
 
     def report(self, event: AnyEvent) -> None:
         """Take note of one event; must not raise for reasons of its own."""

@@ -62,7 +62,7 @@ def _held(
 def _notify(
     database: Database, settings: Settings, notify: Callable[[str, str], object]
 ) -> list[str]:
-    """Notify workers of the jobs that are first in line in each queue, if nobody did lately."""
+    """Notify workers of the first jobs of each queue, unless that was done recently."""
     queued = Job.state == JobState.QUEUED
     due = or_(Job.notified_at.is_(None), Job.notified_at < database_now(-settings.ring_seconds))
     found: list[tuple[str, QueueName]] = []

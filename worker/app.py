@@ -133,7 +133,7 @@ def serve(settings: Settings) -> None:
 
 
 def _leave_early(*_: object) -> None:
-    """Told to stop before Celery has handlers of its own: no job is held yet."""
+    """Stop before Celery has signal handlers of its own: no job is held yet."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     state.should_stop = 0  # Celery asks, should whatever is interrupted swallow the exception
@@ -154,7 +154,7 @@ def _presence(settings: Settings) -> Presence:
 
 
 def _try(act: Callable[[], object]) -> None:
-    """A worker neither stays away nor ends in disorder because the database is away just then."""
+    """Log database errors: the worker starts and stops also while the database is away."""
     try:
         act()
     except SQLAlchemyError as error:

@@ -154,7 +154,7 @@ def own_stdout() -> TextIO:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process with its supervisor: a trainer nobody hears must end."""
+    """Have the kernel kill this process with its supervisor, which alone reads its events."""
     parent = os.environ.get(PARENT)
     if parent is None:
         return

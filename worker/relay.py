@@ -110,7 +110,7 @@ class Relay:
             self._batch.notes.append(note)
 
     def has_heard_of(self, step: int, *, within: float) -> bool:
-        """Whether the trainer says within some seconds that the snapshot of this step is saved.
+        """Whether the trainer reports within some seconds that the snapshot of this step is saved.
 
         By then all is here that it has said of the steps up to that one.
         """

@@ -50,7 +50,7 @@ class Linked:
 
 
 class Results:
-    """Keeps what one attempt made.
+    """Stores what one attempt made.
 
     Args:
         check: called between pieces; raises to give up.
@@ -85,7 +85,7 @@ class Results:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def keep_snapshot(self, snapshot: Linked) -> None:
-        """Store a snapshot, point the job at it, and forget the one before.
+        """Store a snapshot, point the job at it, and delete the one before.
 
         Raises:
             StaleFence: the job is no longer this worker's.

@@ -27,7 +27,7 @@ CSRF_HEADER = "X-CSRF-Token"
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who may use a route, and the project that they see.
+    """An authenticated caller, and the project that it sees.
 
     Attributes:
         key_id: None at a server without keys.
@@ -74,7 +74,7 @@ def needs(*scopes: Scope) -> Needs:
 
 
 async def anyone() -> None:
-    """Lets everybody pass, strangers too."""
+    """Lets every request pass, also without authentication."""
 
 
 AnyKey = Annotated[Caller, Depends(needs())]
@@ -95,7 +95,7 @@ def known_caller(request: Request) -> Caller | None:
 
 
 def unauthenticated(detail: str = "", *, wrong: bool = False) -> Problem:
-    """The answer to a stranger. It is the same whatever is wrong with a key."""
+    """The answer without authentication. It is the same whatever is wrong with a key."""
     if not detail:
         detail = (
             "this key is unknown, wrong, revoked or expired"
@@ -118,7 +118,7 @@ class UndeclaredScope(Exception):
 
 
 class OpenRoutes:
-    """The routes that strangers may use, as the routes themselves say.
+    """The routes that need no authentication, as they declare themselves.
 
     Raises:
         UndeclaredScope: a route says neither what it needs nor that anyone may use it.
@@ -134,7 +134,7 @@ class OpenRoutes:
                 self._routes.append((methods, compile_path(str(route.path))[0]))
 
     def include(self, method: str, path: str) -> bool:
-        """Whether a request of a stranger may pass."""
+        """Whether a request without authentication may pass."""
         return any(method in methods and form.match(path) for methods, form in self._routes)
 
 

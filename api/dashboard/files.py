@@ -111,7 +111,7 @@ class Dashboard:
 
     @cached_property
     def charts(self) -> File:
-        """The charts' library, as its package brings it; read when somebody first wants it."""
+        """The charts' library from its package, read at the first request."""
         found = find_spec("plotly")
         assert found is not None
         assert found.submodule_search_locations is not None

@@ -40,7 +40,7 @@ class Tower:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs, and wants its images."""
+        """The device that it runs on and that its images must be on."""
         return self._model.device
 
     @torch.inference_mode()

@@ -37,7 +37,7 @@ class Upload:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A folder for one request that is gone when the request is."""
+    """A temporary folder for one request, removed at its end."""
     folder.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(dir=folder, prefix=PREFIX) as name,

@@ -56,7 +56,7 @@ def system_lookup(host: str, port: int) -> list[str]:
 
 
 class Targets:
-    """Checks URLs, in threads, for whoever may wait only so long.
+    """Checks URLs in threads, with a time limit.
 
     Args:
         allowed: what may be called although it is not public.

@@ -53,7 +53,7 @@ __all__ = [
 
 
 def never() -> bool:
-    """The `should_stop` of a run that nobody stops."""
+    """The `should_stop` of a run that is never stopped."""
     return False
 
 

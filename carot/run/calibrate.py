@@ -160,7 +160,7 @@ def _shift_score(context: Context, outputs: Outputs) -> ShiftScore | None:
 def _warn_of_calibrators(
     context: Context, spec: CalibrationSpec, summary: CalibrationSummary, fits: Fits
 ) -> None:
-    """What whoever asked for these calibrators should know before using them."""
+    """Warn about calibrators that were not fitted, or that should be used with care."""
     for kind in ("auto", *spec.asked_by_name):
         if kind in fits.reasons:
             instead = f"; {summary.served} is served" if kind == spec.calibrator else ""

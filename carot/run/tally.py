@@ -36,7 +36,7 @@ class PredictionSummary(Numbers):
 
 @dataclass
 class Tally:
-    """Sums over what was written, told to whoever listens."""
+    """Sums over the rows written, reported as progress."""
 
     total: int
     reporter: Reporter

@@ -73,6 +73,6 @@ def keep(session: Session, project: str, key: str, route: str, response: Mapping
 
 
 def forget_old(session: Session, seconds: float) -> None:
-    """Forget keys that were taken so long ago: whoever uses one again makes something new."""
+    """Delete old keys; a request that uses one again creates something new."""
     old = IdempotencyRecord.created_at < database_now(-seconds)
     session.execute(delete(IdempotencyRecord).where(old))

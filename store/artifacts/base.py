@@ -74,7 +74,7 @@ class ArtifactStore(Protocol):
         """Whether the bytes are there."""
 
     def delete(self, key: str) -> None:
-        """Forget the bytes; forgetting twice is no error."""
+        """Delete the bytes; deleting twice is no error."""
 
     def abandoned(self, seconds: float) -> list[str]:
         """Names of blobs that were begun more than `seconds` ago, whole or not.

@@ -200,7 +200,7 @@ def _check_rows(archive: Archive, name: str, content: Content, spool: IO[bytes])
 
 
 def _clear(database: Database, artifacts: ArtifactStore) -> None:
-    """Forget the bytes that no row came for."""
+    """Delete the bytes that no row refers to."""
     with database.reading() as session:
         waiting = select(Artifact.id).where(Artifact.kind == RESTORED, Artifact.state == PENDING)
         ids = session.scalars(waiting).all()

@@ -24,7 +24,7 @@ def raise_alert(
     labels: int,
     finding: str | None,
 ) -> CalibrationAlert:
-    """A new alert, told to every webhook that wants to hear of them, in this transaction.
+    """Create an alert and queue it for every webhook that receives alerts, in this transaction.
 
     Args:
         evidence: the e-value, at least 1 / alpha.

@@ -36,7 +36,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a test says: the e-value now and at its largest, the labels seen, since when.
+    """The result of a test: the e-value now and at its largest, the labels seen, since when.
 
     `finding` says in words what earned the evidence; `rejected_at` is when it first was at least
     1 / `ALPHA`, None if it never was.
@@ -86,13 +86,13 @@ def weigh(session: Session, who: Served, row: Evidence, seen: Sequence[tuple[flo
 
 
 def standing(session: Session, who: Served) -> Standing:
-    """What the test says at this moment."""
+    """The result of the test at this moment."""
     row = session.get(Evidence, _key(who), populate_existing=True)
     return Standing(1.0, 1.0, 0, None, None, None) if row is None else standing_of(row)
 
 
 def standing_of(row: Evidence) -> Standing:
-    """What the test of a row says."""
+    """The result of the test in a row."""
     process = _process(row) or EProcess.fresh()
     return Standing(
         process.evidence,

@@ -17,7 +17,7 @@ from store.tables.base import Base, Id
 
 
 class Job(Base):
-    """A run that somebody asked for, and how far it is."""
+    """A requested run, and its state."""
 
     __tablename__ = "jobs"
     __table_args__ = (

@@ -101,7 +101,7 @@ def find_due(
 
 
 def take(session: Session, delivery_id: str, lease_seconds: float) -> Taken | None:
-    """The right to send a delivery that is due; None when somebody was faster."""
+    """Take a delivery that is due; None when another sender was faster."""
     row = session.execute(
         update(WebhookDelivery)
         .where(WebhookDelivery.id == delivery_id, WebhookDelivery.next_attempt_at <= database_now())
