@@ -11,7 +11,7 @@ SHELL := /bin/bash
 export PYTHON
 
 .PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
-	screenshots format pins audit clean
+	screenshots settings format pins audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -46,6 +46,9 @@ fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five min
 screenshots: $(VENV)/installed-test ## the dashboard's pages as pictures, into docs/img
 	@$(BIN)/python -m tests.acceptance.dashboard.screenshots docs/img
 
+settings: $(VENV)/installed ## write docs/settings.md from the settings classes
+	@$(BIN)/python .ci/settings_page.py
+
 chaos: $(VENV)/installed-test ## every fault over batches of 30 jobs, about an hour (ARGS="--quick")
 	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py $(ARGS)
 
@@ -65,7 +68,7 @@ format: $(VENV)/installed-test ## rewrite the code the way the linter wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pins: $(VENV)/installed-test ## write constraints.txt anew from what is installed
+pins: $(VENV)/installed-test ## write constraints.txt again from what is installed
 	$(BIN)/python .ci/pin.py > constraints.tmp
 	mv constraints.tmp constraints.txt
 

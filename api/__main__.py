@@ -102,7 +102,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _refuse_strangers(settings: ApiSettings, host: str) -> None:
-    """Leave when other machines can reach `host`, nobody needs a key, and nobody allowed that."""
+    """Exit when other machines can reach `host`, there are no keys, and `insecure` is not set."""
     if is_loopback(host) or settings.insecure:
         return
     try:

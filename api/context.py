@@ -17,11 +17,11 @@ from store.database import Database
 
 @dataclass
 class Context:
-    """The ground that every subject of one API process stands on.
+    """What every subject of one API process shares.
 
     Attributes:
         registry: of measurements; one per application, so that two in one process do not collide.
-        draining: whether it is about to stop, and only those who ask are to know.
+        draining: whether it will stop soon; only readiness says so.
         stopping: whether it is ending what is under way.
     """
 

@@ -1,4 +1,4 @@
-"""What only the API reads, on top of what both processes read."""
+"""Settings that only the API reads, besides the shared ones."""
 
 from __future__ import annotations
 

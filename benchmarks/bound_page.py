@@ -89,11 +89,11 @@ def _rank_table(correlations: Mapping[str, Any]) -> str:
 
 
 def _choice_table(choices: Mapping[str, Any]) -> str:
-    lines = ["| candidates | rule | OOD accuracy, % | OOD ECE |", "|---" * 4 + "|"]
+    lines = ["| candidates | rule | OOD accuracy, % | OOD ECE, % |", "|---" * 4 + "|"]
     for kind, words in GROUPS.items():
         for rule, figures in choices[kind].items():
-            accuracy, ece = 100 * figures["ood_accuracy"], figures["ood_ece"]
-            lines.append(f"| {words} | {rule} | {accuracy:.1f} | {ece:.4f} |")
+            accuracy, ece = 100 * figures["ood_accuracy"], 100 * figures["ood_ece"]
+            lines.append(f"| {words} | {rule} | {accuracy:.1f} | {ece:.2f} |")
     return "\n".join(lines)
 
 

@@ -34,18 +34,18 @@ def tables() -> dict[str, list[str]]:
 
 
 def errors(found: Document) -> Iterator[str]:
-    """ECE of every data set after every calibrator; bold where likelihood is below raw."""
+    """ECE in percent of every set after every calibrator; bold where likelihood is below raw."""
     kinds = list(next(iter(found["datasets"].values()))["calibrators"])
-    yield from _head(["data set", *kinds, "by chance (95 %)"])
+    yield from _head(["data set", *kinds, "chance level"])
     for name, row in found["datasets"].items():
         each = row["calibrators"]
         cells = [
-            f"**{each[kind]['ece']:.3f}**"
+            f"**{100 * each[kind]['ece']:.2f}**"
             if each[kind]["nll"] > each["raw"]["nll"]
-            else f"{each[kind]['ece']:.3f}"
+            else f"{100 * each[kind]['ece']:.2f}"
             for kind in kinds
         ]
-        yield _line([_name(name, row), *cells, f"{row['ece_null_p95']:.3f}"])
+        yield _line([_name(name, row), *cells, f"{100 * row['ece_null_p95']:.2f}"])
 
 
 def likelihoods(found: Document) -> Iterator[str]:
@@ -55,10 +55,12 @@ def likelihoods(found: Document) -> Iterator[str]:
     own = next(row for row in found["datasets"].values() if row["in_distribution"])
     shifted = {each["kind"]: each for each in found["mean_of_the_shifted"]["calibrators"]}
     shifted["raw"] = found["mean_of_the_shifted"]
-    yield from _head(["", "cross-validated", "in distribution", "mean of the shifts", "its ECE"])
+    columns = ["cross-validated", "in distribution", "mean of the shifts", "their ECE, %"]
+    yield from _head(["", *columns])
     for kind, each in own["calibrators"].items():
-        figures = (held_out[kind], each["nll"], shifted[kind]["nll"], shifted[kind]["ece"])
-        yield _line([kind, *(f"{value:.4f}" for value in figures)])
+        figures = (held_out[kind], each["nll"], shifted[kind]["nll"])
+        error = f"{100 * shifted[kind]['ece']:.2f}"
+        yield _line([kind, *(f"{value:.4f}" for value in figures), error])
 
 
 def coverages(found: Document) -> Iterator[str]:

@@ -61,15 +61,16 @@ def delays(models: Mapping[str, Any]) -> Iterator[str]:
     columns = [
         f"{TITLES[name]}: {each}"
         for name in models
-        for each in ("ECE / chance", "alarm in one pass", "labels", "late")
+        for each in ("ECE / chance level, %", "alarm in one pass", "labels", "late")
     ]
     yield from _head(["", *columns])
     gaps = [model["gaps"] for model in models.values()]
     for rows in zip(*gaps, strict=True):
         cells = [cell for row in rows for cell in ("", *_delays(row))]
-        yield _row([f"right {100 * rows[0]['gap']:.0f} points less often than promised", *cells])
+        gap = f"{100 * rows[0]['gap']:.0f} points"
+        yield _row([f"right {gap} less often than confidence says", *cells])
     for rows in zip(*(model["delays"] for model in models.values()), strict=True):
-        errors = [f"{row['ece']:.3f} / {row['ece_null_p95']:.3f}" for row in rows]
+        errors = [f"{100 * row['ece']:.2f} / {100 * row['ece_null_p95']:.2f}" for row in rows]
         cells = [
             cell
             for row, error in zip(rows, errors, strict=True)

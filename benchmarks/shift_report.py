@@ -106,30 +106,32 @@ def print_tables(document: Mapping[str, Any]) -> None:
     rows = document["rows"]
     width = max(len(row["title"]) for row in rows.values()) + 2
     names = [n for n in COLUMNS if "handwritten" not in n]
-    print("".join(f"{COLUMNS[name]:>26}" for name in names).rjust(width + 26 * len(names)))
+    print("".join(f"{COLUMNS[name]:>30}" for name in names).rjust(width + 30 * len(names)))
     for name, row in rows.items():
         cells = (cell(rows, name, figure) for figure in names)
-        print(f"{row['title']:{width}}" + "".join(f"{text:>26}" for text in cells))
-    print("\npaired against CaRot as published (difference, p):")
+        print(f"{row['title']:{width}}" + "".join(f"{text:>30}" for text in cells))
+    print("\npaired against CaRot as published (difference in percentage points, p):")
     for name, row in rows.items():
         if name == PAPER:
             continue
         tests = [
             (figure, against(rows, name, PAPER, figure)) for figure in ("ood_accuracy", "ood_ece")
         ]
-        shown = [f"{f} {t.difference:+.4f} ({p_text(t.p)})" for f, t in tests if t is not None]
+        shown = [
+            f"{f} {100 * t.difference:+.2f} ({p_text(t.p)})" for f, t in tests if t is not None
+        ]
         if shown:
             print(f"  {row['title']:{width}}" + "  ".join(shown))
     print("\nclaims:")
     for claim in document["claims"]:
         print(f"  {'holds' if claim['holds'] else 'DOES NOT HOLD':14}{claim['claim']}: "
-              f"{claim['difference']:+.4f}")  # fmt: skip
+              f"{100 * claim['difference']:+.2f} points")  # fmt: skip
 
 
 def cell(rows: Rows, name: str, figure: str) -> str:
-    """A mean with its interval."""
-    percent = figure.endswith("accuracy")
-    return Mean.of(column(finals(rows, name), figure)).text(percent=percent)
+    """A mean with its interval: accuracy and ECE in percent."""
+    factor, digits = (1, 4) if figure == "sigma_min" else (100, 1 if "accuracy" in figure else 2)
+    return Mean.of(column(finals(rows, name), figure)).text(factor=factor, digits=digits)
 
 
 def p_text(p: float | None) -> str:

@@ -19,20 +19,20 @@ SPLITS = {"ood": SHIFTS, "ood_handwritten": tuple(s for s in SHIFTS if s != PRIN
 """The two averages under shift: with printed digits and without."""
 
 COLUMNS = {
-    "id_accuracy": "ID accuracy",
-    "ood_accuracy": "OOD accuracy",
-    "ood_handwritten_accuracy": "OOD accuracy, without printed",
-    "id_ece": "ID ECE",
-    "ood_ece": "OOD ECE",
-    "ood_handwritten_ece": "OOD ECE, without printed",
-    "id_calibrated_ece": "ID ECE after temperature",
-    "ood_calibrated_ece": "OOD ECE after temperature",
-    "ood_handwritten_calibrated_ece": "OOD ECE after temperature, without printed",
-    "ood_ece_null_mean": "OOD ECE by chance",
-    "ood_handwritten_ece_null_mean": "OOD ECE by chance, without printed",
+    "id_accuracy": "ID accuracy, %",
+    "ood_accuracy": "OOD accuracy, %",
+    "ood_handwritten_accuracy": "OOD accuracy, without printed, %",
+    "id_ece": "ID ECE, %",
+    "ood_ece": "OOD ECE, %",
+    "ood_handwritten_ece": "OOD ECE, without printed, %",
+    "id_calibrated_ece": "ID ECE after temperature, %",
+    "ood_calibrated_ece": "OOD ECE after temperature, %",
+    "ood_handwritten_calibrated_ece": "OOD ECE after temperature, without printed, %",
+    "ood_ece_null_mean": "OOD ECE if calibrated, %",
+    "ood_handwritten_ece_null_mean": "OOD ECE if calibrated, without printed, %",
     "sigma_min": "σ min",
 }
-"""What is shown. By chance: the ECE that perfectly calibrated confidences show on these sets."""
+"""What is shown. If calibrated: the mean ECE of perfectly calibrated confidences on these sets."""
 
 LOWER_IS_BETTER = frozenset(name for name in COLUMNS if name.endswith("ece"))
 NEITHER_IS_BETTER = frozenset(name for name in COLUMNS if name.endswith("null_mean"))
@@ -67,9 +67,8 @@ class Mean:
         error = statistics.stdev(values) / math.sqrt(len(values))
         return cls(mean, float(stats.t.ppf(0.975, len(values) - 1)) * error)
 
-    def text(self, *, percent: bool) -> str:
-        """Such as `92.5 ± 0.3`."""
-        factor, digits = (100, 1) if percent else (1, 4)
+    def text(self, *, factor: int, digits: int) -> str:
+        """Such as `92.5 ± 0.3`; `factor` is 100 for percent."""
         text = f"{factor * self.mean:.{digits}f}"
         return f"{text} ± {factor * self.half:.{digits}f}" if self.half else text
 

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: written aside, flushed, then renamed into place."""
+"""Folders that appear whole or not at all: written to a temporary one, flushed, then renamed."""
 
 from __future__ import annotations
 

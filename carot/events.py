@@ -1,4 +1,4 @@
-"""What a run tells the world while it works, and the protocol of whoever listens.
+"""Events that a run reports while it works, and the protocol of their receivers.
 
 Events are plain frozen data that survive JSON, since they cross a pipe from the trainer process
 to its supervisor.
@@ -154,7 +154,7 @@ EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
 class Reporter(Protocol):
-    """Whoever listens to a run."""
+    """Receives the events of a run."""
 
     def report(self, event: AnyEvent) -> None:
         """Take note of one event; must not raise for reasons of its own."""

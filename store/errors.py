@@ -16,7 +16,7 @@ StoreError
 └── ArtifactError
     ├── ArtifactMissing       its bytes are not where they should be
     ├── ArtifactCorrupt       its bytes are not those that were written
-    └── NoSpace               the disk is full; nothing was kept
+    └── NoSpace               the disk is full; nothing was stored
 """
 
 from __future__ import annotations
@@ -98,4 +98,4 @@ class ArtifactCorrupt(ArtifactError):
 
 
 class NoSpace(ArtifactError):
-    """The disk is full; nothing was kept."""
+    """The disk is full; nothing was stored."""

@@ -1,4 +1,4 @@
-"""One form for everything that any process says, and nothing secret in it.
+"""Logging: one format for all processes, with secrets redacted.
 
 A line is one JSON object, or words for people where standard error is a terminal. What is bound
 with `bound` stands on every line until the block ends, also on those of the standard library's

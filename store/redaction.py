@@ -1,4 +1,4 @@
-"""What must not be written down: found by its shape, or by the name that it goes under."""
+"""Redaction: values that no log may contain, found by their shape or by their name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both processes read from the environment (`CAROT_*`)."""
+"""Settings that API and worker read from the environment (`CAROT_*`)."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
 
     @property
     def broker_transport_options(self) -> dict[str, Any]:
-        """What Celery has to be told about the broker, in producer and worker alike."""
+        """Celery's options for the broker, in producer and worker alike."""
         if not self.embedded_broker:
             return {"socket_timeout": 30, "socket_keepalive": True, "health_check_interval": 30}
         folder = self.data_dir / "broker"

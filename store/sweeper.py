@@ -1,4 +1,4 @@
-"""Finds jobs that everybody forgot: silent workers, lost messages. Any number may run at once."""
+"""Finds jobs that nobody works on: silent workers, lost messages. Any number may run at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from store.tables import Job
 log = structlog.get_logger("sweeper")
 PER_SWEEP = 100
 MOST_NOTIFIED = 10
-"""Only so many of the oldest queued jobs are rung for: while every worker is busy, messages would
-otherwise pile up in the broker, one for each job and `ring_seconds`."""
+"""Workers are notified of only so many of the oldest queued jobs: while every worker is busy,
+messages would otherwise pile up in the broker, one for each job and `ring_seconds`."""
 GARBAGE_EVERY = 120
 """Sweeps between two looks for what is to be deleted."""
 
@@ -29,13 +29,13 @@ GARBAGE_EVERY = 120
 def sweep_once(
     database: Database, settings: Settings, notify: Callable[[str, str], object]
 ) -> list[str]:
-    """Take jobs from silent workers, name those that are late, and ring for jobs that wait.
+    """Take jobs from silent workers, name those that are late, and notify workers of waiting jobs.
 
     Args:
-        ring: called with a job's id and queue.
+        notify: called with a job's id and queue.
 
     Returns:
-        Ids of the jobs that were rung for.
+        Ids of the jobs that workers were notified of.
     """
     for job_id in _held(database, 0.0):
         with database.session() as session:
@@ -62,7 +62,7 @@ def _held(
 def _notify(
     database: Database, settings: Settings, notify: Callable[[str, str], object]
 ) -> list[str]:
-    """Ring for the jobs that are first in line in each queue, if nobody did lately."""
+    """Notify workers of the first jobs of each queue, unless that was done recently."""
     queued = Job.state == JobState.QUEUED
     due = or_(Job.notified_at.is_(None), Job.notified_at < database_now(-settings.ring_seconds))
     found: list[tuple[str, QueueName]] = []
@@ -93,7 +93,7 @@ class Sweeper:
     """A thread that sweeps until it is stopped.
 
     Args:
-        ring: called with a job's id and queue.
+        notify: called with a job's id and queue.
         after: called behind every sweep, whether it went well or not.
     """
 

@@ -1,4 +1,4 @@
-"""Runs jobs: claims one, has a process of its own train, passes on what that says, keeps results.
+"""Runs jobs: claims one, trains it in a process of its own, relays events, stores results.
 
 app ─► supervisor ─► materialise (data sets, checkpoint, snapshot to a scratch folder)
                   ─► trainer_process ─► child ─► carot.run

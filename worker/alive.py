@@ -18,7 +18,7 @@ def alive_file(data_dir: Path) -> Path:
 
 
 def touch(data_dir: Path) -> None:
-    """Say that the worker lives. A disk that is full must not end it."""
+    """Touch the file. A full disk must not end the worker."""
     with contextlib.suppress(OSError):
         path = alive_file(data_dir)
         path.touch()
@@ -26,7 +26,7 @@ def touch(data_dir: Path) -> None:
 
 
 def age(data_dir: Path) -> float | None:
-    """Seconds since this host's worker said that it lives; None when none did."""
+    """Seconds since this host's worker touched the file; None without a file."""
     try:
         return max(0.0, time.time() - alive_file(data_dir).stat().st_mtime)
     except OSError:

@@ -1,8 +1,8 @@
-"""The Celery application: a doorbell and nothing more.
+"""The Celery application: notifications and nothing more.
 
-A message says "look at this job". It is acknowledged before the work begins and its result is kept
-nowhere, since the database knows all that matters: a lost message is rung again by the sweeper, and
-a doubled one finds the job taken.
+A message says "look at this job". It is acknowledged before the work begins and has no result,
+since the database holds all that matters: a lost message is sent again by the sweeper, and a
+doubled one finds the job taken.
 
 The pool is one thread. A forked pool process would get signals of its own and make the trainer a
 grandchild; here the process that is told to shut down is the one that holds the job, and it can
@@ -99,7 +99,7 @@ def serve(settings: Settings) -> None:
             app.send_task(
                 TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
             )
-        except Exception as error:  # noqa: BLE001 - brokers raise what they like; it rings again
+        except Exception as error:  # noqa: BLE001 - any broker error; the sweeper sends again
             log.warning("ring_failed", job_id=job_id, error=str(error))
 
     def on_shutdown(**_: Any) -> None:
@@ -133,7 +133,7 @@ def serve(settings: Settings) -> None:
 
 
 def _leave_early(*_: object) -> None:
-    """Told to stop before Celery has handlers of its own: no job is held yet."""
+    """Stop before Celery has signal handlers of its own: no job is held yet."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     state.should_stop = 0  # Celery asks, should whatever is interrupted swallow the exception
@@ -154,7 +154,7 @@ def _presence(settings: Settings) -> Presence:
 
 
 def _try(act: Callable[[], object]) -> None:
-    """A worker neither stays away nor ends in disorder because the database is away just then."""
+    """Log database errors: the worker starts and stops also while the database is away."""
     try:
         act()
     except SQLAlchemyError as error:

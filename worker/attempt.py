@@ -40,7 +40,7 @@ log = structlog.get_logger("worker")
 
 
 class GivenUp(Exception):
-    """What is under way is of no use any more: cancelled, taken away, or shutting down."""
+    """The attempt ends early: cancelled, taken over, or the worker shuts down."""
 
 
 class Attempt:

@@ -50,7 +50,7 @@ class LineReporter:
 
 
 class AsideReporter:
-    """Of a process among several: keeps the end of it in a file.
+    """Of a process among several: writes its failure to a file.
 
     Args:
         out: where the first process says everything; the others, which train along, say nothing
@@ -63,7 +63,7 @@ class AsideReporter:
         self._first = first
 
     def report(self, event: AnyEvent) -> None:
-        """Say the event if this is the first process, and keep it if it is the end."""
+        """Relay the event if this is the first process, and write it down if it is the end."""
         if self._first:
             self._out.report(event)
         if isinstance(event, Failed):
@@ -154,7 +154,7 @@ def own_stdout() -> TextIO:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process with its supervisor: a trainer nobody hears must end."""
+    """Have the kernel kill this process with its supervisor, which alone reads its events."""
     parent = os.environ.get(PARENT)
     if parent is None:
         return

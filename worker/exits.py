@@ -1,4 +1,4 @@
-"""In plain words, why a trainer ended that neither finished nor said what was wrong."""
+"""Explains why a trainer ended without finishing and without an error of its own."""
 
 from __future__ import annotations
 

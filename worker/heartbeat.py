@@ -1,4 +1,4 @@
-"""Keeps the lease alive, carries the relay's notes to the database, and brings back the verdict."""
+"""Extends the lease, writes the relay's notes to the database, and learns of cancel and pause."""
 
 from __future__ import annotations
 

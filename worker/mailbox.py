@@ -13,7 +13,7 @@ class Channel(filesystem.Channel):
     """A message that cannot be read is dropped instead of ending the worker.
 
     kombu makes a message's file before it fills it, so a reader can be too early; and two readers
-    can reach for the same file. Whatever is lost here is rung again by the sweeper.
+    can reach for the same file. Whatever is lost here is sent again by the sweeper.
     """
 
     def _get(self, queue: Any, timeout: Any = None) -> Any:

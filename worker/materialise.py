@@ -1,4 +1,4 @@
-"""Before a run: everything it needs is copied to a folder, and its spec speaks only of that.
+"""Copies everything that a run needs to a folder, and rewrites its spec to refer to that.
 
     FOLDER/spec.json                 the spec, with `folder:datasets/ds_…` for `ds_…` and rows
                                      for a suite that lies under the root
@@ -143,7 +143,7 @@ class Materialiser:
         self._fetch(key, target)
 
     def _snapshot(self, artifact_id: str) -> str | None:
-        """Without it the run begins anew, which costs time but no result."""
+        """Without it the run starts again, which costs time but no result."""
         try:
             with self._database.reading() as session:
                 key = get_artifact(session, artifact_id).ref

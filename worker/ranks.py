@@ -141,7 +141,7 @@ def _children(parent: int) -> Iterator[int]:
 
 
 def _end_by(number: int) -> None:
-    """End as one of the processes did, so that whoever waits learns of the same signal."""
+    """End as one of the processes did, so that the supervisor sees the same signal."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # SIGKILL has no handler
         signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What the trainer says, on its way to the database: collected, and written now and then."""
+"""Collects the trainer's events, for the heartbeat to write them to the database."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Relay:
             self._batch.notes.append(note)
 
     def has_heard_of(self, step: int, *, within: float) -> bool:
-        """Whether the trainer says within some seconds that the snapshot of this step is saved.
+        """Whether the trainer reports within some seconds that the snapshot of this step is saved.
 
         By then all is here that it has said of the steps up to that one.
         """

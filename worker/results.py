@@ -1,4 +1,4 @@
-"""What a run left in its folder becomes artifacts and rows, listed all at once or not at all."""
+"""Stores what a run left in its folder as artifacts and rows, all of them or none."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Linked:
 
 
 class Results:
-    """Keeps what one attempt made.
+    """Stores what one attempt made.
 
     Args:
         check: called between pieces; raises to give up.
@@ -79,7 +79,7 @@ class Results:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def keep_snapshot(self, snapshot: Linked) -> None:
-        """Store a snapshot, point the job at it, and forget the one before.
+        """Store a snapshot, point the job at it, and delete the one before.
 
         Raises:
             StaleFence: the job is no longer this worker's.

@@ -1,4 +1,4 @@
-"""A child process in a group of its own: its lines, the end of its complaints, and its end."""
+"""The trainer's process, in a group of its own: its output lines, last words and exit."""
 
 from __future__ import annotations
 

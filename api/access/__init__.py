@@ -1,1 +1,1 @@
-"""Who may ask: keys, sessions, rates of requests, and requests that are made once."""
+"""Authentication and limits: keys, sessions, request rates, allowed hosts, idempotency."""

@@ -38,7 +38,7 @@ MOST_THREADS = 8
 
 @dataclass(frozen=True)
 class Offered:
-    """How a request says who it is from."""
+    """The credentials that a request brings."""
 
     token: str | None
     cookie: str | None
@@ -188,7 +188,7 @@ class Authentication:
 
 
 class AuthenticationMiddleware:
-    """Refuses whom `Authentication` does not admit, and tells the others how much they may ask."""
+    """Refuses requests that `Authentication` does not admit, and adds rate headers to others."""
 
     def __init__(self, app: ASGIApp, authentication: Authentication) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do.
+"""The authenticated caller of a request, and its scopes.
 
 `api.access.authentication` finds out who it is before anything of a request is read. A route says
 what it needs by a parameter such as `caller: JobsReader`, or that anyone may use it by
@@ -27,7 +27,7 @@ CSRF_HEADER = "X-CSRF-Token"
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who may use a route, and the project that they see.
+    """An authenticated caller, and the project that it sees.
 
     Attributes:
         key_id: None at a server without keys.
@@ -55,10 +55,10 @@ class Needs:
     scopes: tuple[Scope, ...]
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller whom the door let in.
+        """The authenticated caller of this request.
 
         Raises:
-            Problem: 401 where the door knows nobody, 403 without any of the scopes.
+            Problem: 401 without authentication, 403 without any of the scopes.
         """
         caller = known_caller(request)
         if caller is None:
@@ -74,7 +74,7 @@ def needs(*scopes: Scope) -> Needs:
 
 
 async def anyone() -> None:
-    """Lets everybody pass, strangers too."""
+    """Lets every request pass, also without authentication."""
 
 
 AnyKey = Annotated[Caller, Depends(needs())]
@@ -89,13 +89,13 @@ Anyone = Depends(anyone)
 
 
 def known_caller(request: Request) -> Caller | None:
-    """Whom the door let in, if anybody."""
+    """The authenticated caller, if there is one."""
     caller = getattr(request.state, "caller", None)
     return caller if isinstance(caller, Caller) else None
 
 
 def unauthenticated(detail: str = "", *, wrong: bool = False) -> Problem:
-    """The answer to a stranger. It is the same whatever is wrong with a key."""
+    """The answer without authentication. It is the same whatever is wrong with a key."""
     if not detail:
         detail = (
             "this key is unknown, wrong, revoked or expired"
@@ -118,7 +118,7 @@ class UndeclaredScope(Exception):
 
 
 class OpenRoutes:
-    """The routes that strangers may use, as the routes themselves say.
+    """The routes that need no authentication, as they declare themselves.
 
     Raises:
         UndeclaredScope: a route says neither what it needs nor that anyone may use it.
@@ -127,14 +127,14 @@ class OpenRoutes:
     def __init__(self, app: FastAPI) -> None:
         self._routes: list[tuple[frozenset[str], re.Pattern[str]]] = []
         for route in iter_route_contexts(app.routes):
-            if route.path == app.openapi_url:  # FastAPI's own; for it the door asks for a key
+            if route.path == app.openapi_url:  # FastAPI's own; it needs a key
                 continue
             if is_open(route):
                 methods = frozenset(route.methods or ())
                 self._routes.append((methods, compile_path(str(route.path))[0]))
 
     def include(self, method: str, path: str) -> bool:
-        """Whether a request of a stranger may pass."""
+        """Whether a request without authentication may pass."""
         return any(method in methods and form.match(path) for methods, form in self._routes)
 
 

@@ -1,4 +1,4 @@
-"""Under which names this server answers, and which pages' requests it takes.
+"""Allowed host names, and protection against requests from other sites' pages.
 
 Without keys, a web page could make its own name point to this machine and so talk to the service
 with the rights of the person who looks at the page: requests have to call the server by a name of

@@ -72,7 +72,7 @@ class Once:
     fingerprint: str
 
     def look(self, database: Database) -> Response | None:
-        """The answer that was given before, if one was; for what is not to be done in vain.
+        """The earlier answer, if there is one; checked before work that would be wasted.
 
         Raises:
             IdempotencyConflict: the key belongs to another request.
@@ -97,7 +97,7 @@ class Once:
         return _replayed(store.take(session, key.project, key.text, self.route, self.fingerprint))
 
     def keep(self, session: Session, answer: Answer) -> None:
-        """Store the answer in the transaction that makes what it tells of: both or neither."""
+        """Store the answer in the transaction that creates the thing: both or neither."""
         if self.key is not None:
             body = answer.body.model_dump(mode="json")
             response = {"status": answer.status, "body": body, "headers": answer.headers}

@@ -1,4 +1,4 @@
-"""Keys: made, looked at, revoked by administrators of a project."""
+"""Routes for keys: administrators of a project create, list and revoke them."""
 
 from __future__ import annotations
 

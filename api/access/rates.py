@@ -1,4 +1,4 @@
-"""How often somebody may ask, and what they are told about it.
+"""Rate limits, and the headers that report them.
 
 Counts lie in this process's memory: with several API processes each lets the full rate pass.
 """
@@ -26,7 +26,7 @@ IPV6_NETWORK = 64
 
 @dataclass(frozen=True)
 class Standing:
-    """How much of a rate is left to somebody. `reset` is in seconds."""
+    """How much of a rate is left to a caller. `reset` is in seconds."""
 
     policy: Policy
     quota: int
@@ -98,7 +98,7 @@ class Rates:
 
 
 def too_many(standing: Standing) -> Problem:
-    """The refusal of somebody who asks too often."""
+    """The answer to a caller beyond its rate."""
     what = "wrong keys" if standing.policy == "failures" else "requests"
     headers = {"Retry-After": str(standing.reset), **standing.headers()}
     return Problem(

@@ -1,4 +1,4 @@
-"""The session of a browser: sign in with a key, who am I, sign out."""
+"""Sessions of browsers: created with a key, shown, ended."""
 
 from __future__ import annotations
 

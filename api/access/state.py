@@ -1,4 +1,4 @@
-"""Who may ask, and how often: what requests share."""
+"""What requests share for authentication and rate limits."""
 
 from __future__ import annotations
 

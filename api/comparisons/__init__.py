@@ -1,1 +1,1 @@
-"""Models side by side."""
+"""Comparisons: two to ten models on the same images."""

@@ -1,4 +1,4 @@
-"""Reports side by side, from the logits that they kept. Blocking, and loads torch.
+"""Compares reports by their stored logits. Blocking, and loads torch.
 
 Shape suffixes: N images, K classes.
 """

@@ -1,4 +1,4 @@
-"""Models side by side."""
+"""Routes for comparisons of models."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ async def compare(
     """Two to ten checkpoints or reports side by side, each against the first.
 
     On every data set that all of them were measured on: their figures, and the differences on the
-    same images with 95 % intervals, from the logits that the reports kept. `real` says which
-    differences are more than chance, all of the answer taken together.
+    same images with 95 % intervals, from the stored logits. `real` says which differences
+    are unlikely to be chance, with all of the answer taken together.
     """
     found = await to_thread.run_sync(_named, state, caller.project, checkpoint, report)
     key = ("comparison", tuple(each.report_id for each in found), confidence)

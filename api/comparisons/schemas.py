@@ -1,4 +1,4 @@
-"""Models side by side."""
+"""Schemas of comparisons."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 All of them are read once, when the application is made, and have one address that holds a hash of
 everything: `/dashboard/BUILD/app.js`. What lies beneath it never changes, so a browser asks for it
-once, and no page mixes modules of two versions. Only the page itself, at `/`, is asked for anew
+once, and no page mixes modules of two versions. Only the page itself, at `/`, is requested again
 (and answered 304 while it is the same).
 
 The charts' library comes from its own package (`plotly`), beneath an address with its version.
@@ -111,7 +111,7 @@ class Dashboard:
 
     @cached_property
     def charts(self) -> File:
-        """The charts' library, as its package brings it; read when somebody first wants it."""
+        """The charts' library from its package, read at the first request."""
         found = find_spec("plotly")
         assert found is not None
         assert found.submodule_search_locations is not None

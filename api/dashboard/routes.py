@@ -60,7 +60,7 @@ def file(
     dashboard: DashboardDep,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """A file of this build; one of another build is gone, and its page is to be loaded anew."""
+    """A file of this build; one of another build is gone, and its page has to be reloaded."""
     found = dashboard.find(build, name)
     if found is None:
         raise NotFound("file", ascii(name[:100])[1:-1])

@@ -1,1 +1,1 @@
-"""Data sets: uploads, their images, pictures of these."""
+"""Data sets: uploads, their images, thumbnails."""

@@ -20,7 +20,7 @@ A_WHILE = "private, max-age=300"
 def picture(
     state: DatasetsState, place: Place, split: str, key: str, side: int, shift: Shift | None
 ) -> Response:
-    """An image, scaled down, encoded anew.
+    """An image, decoded, scaled down and encoded again.
 
     Raises:
         NotFound: there is no such image, or it cannot be shown here.

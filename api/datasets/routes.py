@@ -1,4 +1,4 @@
-"""Data sets: upload, take from the server, look at, delete."""
+"""Routes for data sets: upload, register, list, show images, delete."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def image(
     ] = None,
     severity: Annotated[int, Query(ge=1, le=5, description="Of the shift.")] = 3,
 ) -> Response:
-    """An image of a data set, scaled down, encoded anew."""
+    """An image of a data set, decoded, scaled down and encoded again."""
 
     def make() -> Response:
         place = place_of(state, caller.project, known_shape("dataset", dataset_id))

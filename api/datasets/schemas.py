@@ -1,4 +1,4 @@
-"""Data sets."""
+"""Schemas of data sets."""
 
 from __future__ import annotations
 

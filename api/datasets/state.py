@@ -17,7 +17,7 @@ from api.datasets.unpacked import Unpacked
 from carot.data.decoding.parent import DecodeLimits
 
 LISTS = 8
-"""Lists of the images of a split that are remembered; one of a million takes some 300 MB."""
+"""Lists of the images of a split that are cached; one of a million takes some 300 MB."""
 PICTURES = 2
 """Made at the same time; as many requests more may wait for a data set to be unpacked."""
 

@@ -23,7 +23,7 @@ FOLDER = re.compile(r"([0-9a-f]{64})-(\d+)")
 TEMPORARY = ".unpacking-"
 GONE = ".removing-"
 LEFT_SECONDS = 86_400.0
-"""What is still aside after that was left by a process that was killed."""
+"""Temporary folders older than this were left by a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Unpacked:
                     del self._used[bundle.folder], self._making[bundle.folder]
 
     def forget(self, bundle: Bundle) -> None:
-        """Remove a folder, if it is there and nobody uses it: its bytes were deleted."""
+        """Remove a folder that is not in use: its bytes were deleted."""
         with self._lock:
             if not self._used[bundle.folder]:
                 self._remove(self._root / bundle.folder)
@@ -146,7 +146,7 @@ class Unpacked:
             shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        """Out of sight first, so that nobody finds a part of it."""
+        """Rename first, so that no reader finds a part of it."""
         temporary = path.with_name(f"{GONE}{path.name}-{os.getpid()}")
         with suppress(OSError):
             path.rename(temporary)

@@ -1,4 +1,4 @@
-"""Batches of whatever waits for one model. Knows nothing of models.
+"""Collects what waits for one model into batches. Independent of models.
 
 A request takes a ticket for each of its items before they are there: while they are decoded, their
 places are kept, and the batcher knows that company is on its way.
@@ -66,13 +66,13 @@ class Ticket(Generic[T, R]):
             self.future.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """It comes to nothing."""
+        """End with an error."""
         self._batcher.leave(self)
         if not self.future.done() and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def drop(self) -> None:
-        """Nobody wants it any more. An item that is in a batch already stays there."""
+        """Drop an item that is no longer wanted, unless it is in a batch already."""
         self._batcher.leave(self)
         self.future.cancel()
 

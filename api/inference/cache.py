@@ -40,7 +40,7 @@ class CheckpointCache:
         return TorchPredictor(folder, self._device)
 
     def folder(self, checkpoint_id: str) -> Path:
-        """A folder with the checkpoint's files; unpacked aside first, so it is whole or absent."""
+        """A folder with the checkpoint's files; an atomic write, so it is whole or absent."""
         with self._database.reading() as session:
             artifact = find_checkpoint(session, checkpoint_id).artifact
             reference = artifact.ref

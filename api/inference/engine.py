@@ -78,7 +78,7 @@ Row = Scored | UnreadableImage
 
 @dataclass(frozen=True)
 class Outcome:
-    """For each image what the model says, or why it says nothing.
+    """For each image the model's outputs, or the error.
 
     Attributes:
         target: the checkpoint and calibrator that answer: those asked for, or for a while after an

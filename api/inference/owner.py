@@ -32,7 +32,7 @@ class Work(Protocol):
 
 
 class ModelOwner:
-    """Runs pieces of work in its own thread, whoever has waited longest for a turn first.
+    """Runs pieces of work in its own thread; the one that has waited longest goes first.
 
     Attributes:
         changed: the lock of everything that waits here; notified when something came.

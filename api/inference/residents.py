@@ -1,4 +1,4 @@
-"""The models in memory: loaded and warmed aside, least recently used gone when it gets tight."""
+"""The models in memory: loaded in the background, evicted least recently used first."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Tower:
     """Runs batches of normalised images.
 
     On a GPU the tower runs in bfloat16 (sums, norms and the head stay float32), and batches are
-    padded to powers of two: its kernels are chosen anew for each shape, so only shapes that were
+    padded to powers of two: its kernels are chosen for each shape, so only shapes that were
     warmed may occur. A CPU computes in float32 what it is given: padding would cost it as much as
     images do. There the tower is traced, and convolutional ones are kept channels-last, which their
     kernels want; a vision transformer has a single convolution and gains nothing.
@@ -40,7 +40,7 @@ class Tower:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs, and wants its images."""
+        """The device that it runs on and that its images must be on."""
         return self._model.device
 
     @torch.inference_mode()

@@ -1,1 +1,1 @@
-"""Jobs: submitted, checked, followed, asked to stop."""
+"""Jobs: submitting, checking, following, pausing and cancelling them."""

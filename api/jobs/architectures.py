@@ -25,7 +25,7 @@ def weights(architecture: str) -> frozenset[str] | None:
 
 
 def similar(name: str, known: frozenset[str]) -> str:
-    """A sentence that helps whoever mistyped a name."""
+    """A sentence with similar names, for a name that was mistyped."""
     close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 

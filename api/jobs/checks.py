@@ -1,4 +1,4 @@
-"""What can be known about a job before a worker spends time on it. Needs no torch."""
+"""Checks a job's spec before a worker spends time on it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILES = Contents((), {})
 
 
 def checked(session: Session, project: str, spec: AnySpec, root: Path | None = None) -> AnySpec:
-    """The spec as the job keeps it: what was left to the service to find out is written into it.
+    """The spec as the job stores it: what was left to the service to find out is written into it.
 
     Args:
         project: whose data sets and checkpoints may be named; no other exists for it.

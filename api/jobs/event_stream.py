@@ -66,7 +66,7 @@ async def job_stream(
 
 
 def _look(state: JobsState, job_id: str, after_seq: int, key_id: str | None) -> _Look | None:
-    """What there is to tell; None when the key has ended."""
+    """New events; None when the key has ended."""
     # The job is read before its events: a terminal state then implies that all events are seen
     # once a later look finds none.
     with state.database.reading() as session:

@@ -1,4 +1,4 @@
-"""Tells workers of a job, after its row is committed.
+"""Notifies workers of a job, after its row is committed.
 
 A broker that is away is no error: the sweeper tells them again.
 """
@@ -28,7 +28,7 @@ class WorkerNotifier:
         self._producer: Celery | None = None
 
     def notify(self, job_id: str, queue: str) -> None:
-        """Tell a worker that a job waits. Never raises: the job is safe in the database."""
+        """Notify a worker that a job waits. Never raises: the job is safe in the database."""
         try:
             self._celery().send_task(
                 TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False

@@ -1,4 +1,4 @@
-"""What a job of the kind `predict` left: a Parquet file with a row for each image."""
+"""Routes for the result of a `predict` job: a Parquet file with a row for each image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs: submit, look at, pause, cancel, try again."""
+"""Routes for jobs: submit, show, pause, resume, cancel, retry."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def cancel(job_id: str, jobs: JobsDep, caller: JobsWriter, response: Response) -
 
 @router.post("/{job_id}/pause", responses=ASKED)
 def pause(job_id: str, jobs: JobsDep, caller: JobsWriter, response: Response) -> JobView:
-    """Set a job aside: at once (200) while it waits; a running one snapshots and stops (202).
+    """Pause a job: at once (200) while it waits; a running one makes a snapshot and stops (202).
 
     Asking again gives the same answer; a job that has ended or is being cancelled answers 409.
     """
@@ -187,7 +187,7 @@ def resume(job_id: str, jobs: JobsDep, caller: JobsWriter) -> JobView:
 def retry(job_id: str, jobs: JobsDep, caller: JobsWriter) -> JobView:
     """Queue a failed or cancelled job again; it goes on from its last snapshot, if it has one.
 
-    Attempts and time limit begin anew.
+    Attempts and time limit start again from zero.
     """
     with jobs.database.session() as session:
         job = store.retry_job(session, caller.project, known_shape("job", job_id))

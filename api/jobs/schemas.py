@@ -1,4 +1,4 @@
-"""Jobs, their events and their metrics."""
+"""Schemas of jobs, their events and their metrics."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from store.reports.headlines import Headlines
 
 
 class JobsState(SubjectState):
-    """How workers hear of jobs, and what was read of reports for lists of jobs before."""
+    """The notifier of workers, and cached figures of reports for lists of jobs."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -1,4 +1,4 @@
-"""Checkpoints: look at, download, delete."""
+"""Routes for checkpoints: list, show, download, delete."""
 
 from __future__ import annotations
 

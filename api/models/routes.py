@@ -1,4 +1,4 @@
-"""Models: names that point to checkpoints."""
+"""Routes for models, that is, aliases: names that point to checkpoints."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def put_alias(
 def patch_alias(
     alias: str, body: LoggingRequest, context: ContextDep, caller: JobsWriter
 ) -> AliasView:
-    """Choose what is remembered of its predictions from now on."""
+    """Choose which of its predictions are logged from now on."""
     with context.database.session() as session:
         row = store.set_logging(
             session,
@@ -118,7 +118,7 @@ def known_alias(alias: str) -> str:
 
 
 def target_of(database: Database, project: str, alias: str) -> ModelTarget:
-    """Where an alias of a project points, and what is remembered of its answers.
+    """The target of an alias, and which of its answers are logged.
 
     Raises:
         NotFound: no such alias.

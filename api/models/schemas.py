@@ -1,4 +1,4 @@
-"""Checkpoints and aliases."""
+"""Schemas of checkpoints and aliases."""
 
 from __future__ import annotations
 

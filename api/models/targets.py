@@ -1,4 +1,4 @@
-"""What a request for predictions names: an alias or a checkpoint, and whether it is there."""
+"""Targets of predictions: the alias or checkpoint that a request names, looked up."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Found = tuple[ModelTarget, bool]
 
 
 class ModelTargets:
-    """Looked up anew for each request, so that an alias that has moved has moved for all."""
+    """Targets of aliases, looked up for each request, so that a change applies to all at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class ModelTargets:
         self._checkpoints: Lookups[Name, bool] = Lookups(self._deleted, "checkpoints", version)
 
     async def of_alias(self, project: str, alias: str) -> ModelTarget:
-        """Where an alias points, and what is remembered of its answers.
+        """The target of an alias, and which of its answers are logged.
 
         Raises:
             NotFound: no such alias.
@@ -55,7 +55,7 @@ class ModelTargets:
         return target
 
     async def of_checkpoint(self, project: str, checkpoint_id: str) -> ModelTarget:
-        """A checkpoint that is named itself; nothing is remembered of its answers.
+        """A checkpoint that is named itself; its answers are not logged.
 
         Raises:
             NotFound: no such checkpoint.

@@ -1,1 +1,1 @@
-"""Whether confidences still hold: labels, live calibration, recalibration."""
+"""Monitoring of confidences: labels, live calibration, recalibration."""

@@ -1,4 +1,4 @@
-"""Fits a calibrator on labels that were given, and lets the alias use it if it is better.
+"""Fits a calibrator on collected labels; the alias uses it if it is better.
 
 C classes, N labels. Torch is loaded with the first call.
 """
@@ -36,8 +36,8 @@ def recalibrate_model(
 ) -> RecalibrationView:
     """One recalibration of what an alias pointed to when `window` was made.
 
-    No transaction is open while it is fitted. Then the new version is kept, and the alias moved to
-    it if it improves and the alias still points there.
+    No transaction is open while it is fitted. Then the new version is stored, and the alias is
+    moved to it if it improves and the alias still points there.
 
     Raises:
         CalibrationError: too few labels to fit and to judge; `field` is `labels`.
@@ -102,10 +102,10 @@ def _fit(
 
 
 def _settle(session: Session, window: Window, found: Recalibration) -> tuple[str, bool]:
-    """Keep the new version, and let the alias use it if it is better; its id, and whether.
+    """Store the new version, and let the alias use it if it is better; its id, and whether.
 
     Raises:
-        Conflict: the alias was moved meanwhile; nothing is kept.
+        Conflict: the alias was moved meanwhile; nothing is stored.
         NotFound: it was removed.
     """
     alias = get_alias(session, window.project, window.alias, lock=True)

@@ -82,7 +82,7 @@ async def recalibrate(
 ) -> RecalibrationView:
     """Fit a calibrator on the labels given, and use it if it is better on labels held out.
 
-    Every version is kept: `PUT /models/{alias}` goes back to one.
+    No version is deleted: `PUT /models/{alias}` goes back to one.
     """
     target = await to_thread.run_sync(target_of, state.database, caller.project, known_alias(alias))
     window = Window(

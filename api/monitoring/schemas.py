@@ -1,4 +1,4 @@
-"""Whether a model's confidences still hold, and what is done about it."""
+"""Schemas of live calibration and recalibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an alias's confidences: from labels, from before them, and from the test."""
+"""Summary of an alias's calibration: live figures, reported figures, the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measurements that are looked up when somebody asks: in the database, on the disk, in memory."""
+"""Measurements that are taken when `/metrics` is read: from database, disk and memory."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from store.database import Database
 
 OK = "ok"
 ESSENTIAL = frozenset({"database", "disk"})
-"""Without the broker predictions are still answered and jobs still safe, as the sweeper rings for
-them once it is back: a broker that is away must not take this process out of rotation."""
+"""Without the broker predictions are still answered and jobs still safe, as the sweeper notifies
+workers once it is back: a broker that is away must not take this process out of rotation."""
 TIMEOUT_SECONDS = 2.0
 KEPT_SECONDS = 5.0
 PIECE = 4096

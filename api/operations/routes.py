@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what does it measure, what is there."""
+"""Routes for operators: liveness, readiness, metrics, index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the model made of a request's images, as the answer that its sender gets."""
+"""Turns a model's outputs into the answer of `/predict`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def predictions_of(
     """The answer for each image, or its error, in order.
 
     Raises:
-        CalibrationError: what was asked for cannot be promised.
+        CalibrationError: what was asked for cannot be guaranteed.
     """
     scored = [row for row in rows if not isinstance(row, UnreadableImage)]
     answers = iter(answering.answers(scored, asked))

@@ -1,4 +1,4 @@
-"""Predictions that are not made: too late, too many, or the client has hung up."""
+"""Deadlines and refusals: too late, too many, or the client has disconnected."""
 
 from __future__ import annotations
 

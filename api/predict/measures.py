@@ -1,4 +1,4 @@
-"""What Prometheus is told of predictions. docs/operations.md lists every measurement."""
+"""Prometheus metrics of predictions. docs/operations.md lists every measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each model claims of its own answers, beside which what was measured of it can be set."""
+"""Prometheus metrics of each model: served confidences, and the reported figures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Served:
     """Measurements by alias, of the checkpoint that it points to and of no other.
 
     An alias must exist when it is recorded; those that are gone are dropped by `keep`, and one that
-    points elsewhere begins anew, so that confidences of two checkpoints are never mixed. Labels are
-    therefore no more than there are aliases, and at most `MAX_MODELS` in a project.
+    points elsewhere starts again, so that confidences of two checkpoints are never mixed. Labels
+    are therefore no more than there are aliases, and at most `MAX_MODELS` in a project.
     """
 
     def __init__(self, registry: CollectorRegistry, seconds: Sequence[float]) -> None:

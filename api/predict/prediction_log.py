@@ -1,7 +1,7 @@
-"""Remembers predictions without anybody waiting for it: a queue, and a thread that writes batches.
+"""The prediction log: a queue, and a thread that writes batches. No request waits for it.
 
-What cannot be written soon is dropped and counted, never waited for: a prediction that was not
-remembered costs a label, one that came late costs its user. C classes.
+What cannot be written soon is dropped and counted: a prediction that is not logged costs a label,
+a late answer costs its user. C classes.
 """
 
 from __future__ import annotations

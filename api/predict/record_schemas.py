@@ -1,4 +1,4 @@
-"""Predictions that were logged, and the labels given to them."""
+"""Schemas of logged predictions and their labels."""
 
 from __future__ import annotations
 

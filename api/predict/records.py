@@ -1,4 +1,4 @@
-"""Predictions that were logged: looked at, with what was said later to be true."""
+"""Routes for the prediction log: predictions and the labels given to them."""
 
 from __future__ import annotations
 

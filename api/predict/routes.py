@@ -133,7 +133,7 @@ def _log(
     rows: Sequence[Scored | UnreadableImage],
     images: Sequence[Encoded | UnreadableImage],
 ) -> None:
-    """Remember what was answered, and tell each answer the id under which it will be found."""
+    """Log the answers, and give each the id of its logged prediction."""
     answered, said = [], []
     for answer, row, image in zip(predictions, rows, images, strict=True):
         if answer.top and isinstance(row, Scored) and isinstance(image, Encoded):

@@ -1,4 +1,4 @@
-"""Predictions."""
+"""Schemas of predictions."""
 
 from __future__ import annotations
 

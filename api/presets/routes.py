@@ -1,4 +1,4 @@
-"""Presets: look at."""
+"""Routes for presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets."""
+"""Schemas of presets."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def read_raw(request: Request) -> tuple[bytes, int | None]:
 
 
 def parse(raw: bytes, length: int | None, *, most: int, largest: int) -> Inference:
-    """What a body says.
+    """The parsed body.
 
     Args:
         length: of its JSON; None where it is all of it.

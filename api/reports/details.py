@@ -1,4 +1,4 @@
-"""What lies behind the figures of a report, from the logits that it kept. Blocking; loads torch."""
+"""Details of a report, from its stored logits. Blocking; loads torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def classes_of(state: ReportsState, report: Measured, index: int) -> ClassesView
     """Every class of one data set.
 
     Raises:
-        Problem: 409, no logits were kept.
+        Problem: 409, no logits are stored.
     """
     from carot.calibration.metrics.details import class_details
 
@@ -55,7 +55,7 @@ def mistakes_of(state: ReportsState, report: Measured, index: int) -> MistakesVi
     """The worst MOST_MISTAKES on one data set.
 
     Raises:
-        Problem: 409, no logits were kept.
+        Problem: 409, no logits are stored.
     """
     from carot.calibration.metrics.details import worst_mistakes
 

@@ -1,4 +1,4 @@
-"""What a report kept of each of its data sets: labels, logits and names of images. No torch.
+"""Report outputs: labels, logits and image names stored for each data set. No torch.
 
 Shape suffixes: N images, K classes of the data set.
 """
@@ -129,7 +129,7 @@ def newest_report(state: ReportsState, project: str, checkpoint_id: str) -> str:
 
     Raises:
         NotFound: the project has no such checkpoint.
-        Problem: 422, nothing was kept of it.
+        Problem: 422, nothing of it is stored.
     """
     with state.database.reading() as session:
         get_checkpoint(session, project, checkpoint_id)

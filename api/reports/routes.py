@@ -1,4 +1,4 @@
-"""Reports: look at, down to their classes and mistakes."""
+"""Routes for reports, their classes and mistakes."""
 
 from __future__ import annotations
 

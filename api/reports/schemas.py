@@ -1,4 +1,4 @@
-"""What lies behind the figures of a report."""
+"""Schemas of report details."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from api.context import Context, SubjectState
 from api.datasets.state import DatasetsState
 
 ANSWERS = 100
-"""Answers about stored logits that are remembered."""
+"""Answers about stored logits that are cached."""
 ANALYSES = 2
 
 

@@ -1,1 +1,1 @@
-"""What HTTP asks of every route: problems, bodies, ranges, ids, limits."""
+"""HTTP for every route: problem documents, bodies, ranges, ids, limits."""

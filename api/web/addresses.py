@@ -1,4 +1,4 @@
-"""Which addresses anybody may make this server call: public ones, and those that it was told of."""
+"""Addresses that webhooks may reach: public ones, and those in the settings."""
 
 from __future__ import annotations
 

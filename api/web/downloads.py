@@ -1,4 +1,4 @@
-"""Artifacts on their way out: by ranges, so that a broken download goes on, and with an ETag."""
+"""Downloads of artifacts, with ranges, so that they can be resumed, and with an ETag."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.tables import Artifact
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a request says about which bytes it wants, and whether it has them already."""
+    """The conditions of a request: which bytes, and unless they are the same."""
 
     range_: Annotated[str | None, Header(alias="Range", max_length=200)] = None
     if_range: Annotated[str | None, Header(max_length=200)] = None

@@ -1,4 +1,4 @@
-"""Answers that need not be sent again while they are the same."""
+"""ETags: answers are not sent again while they are the same."""
 
 from __future__ import annotations
 

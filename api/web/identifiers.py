@@ -1,4 +1,4 @@
-"""Ids in requests: of things, and of the request itself."""
+"""Ids of resources in requests, and the request's own id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to the database that nearly every request has."""
+"""Database lookups that nearly every request needs, made for many requests at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of requests. docs/operations.md lists every measurement."""
+"""Prometheus metrics of requests. docs/operations.md lists every measurement."""
 
 from __future__ import annotations
 

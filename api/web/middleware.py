@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, the size of its body."""
+"""Middleware for every request: its id, its log line, the size of its body."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger("api.access")
 
 
 class RequestContext:
-    """Gives a request its id, measures it, logs it, and answers what nobody else caught."""
+    """Gives a request its id, measures it, logs it, and answers uncaught exceptions."""
 
     def __init__(
         self, app: ASGIApp, measures: RequestMeasures, draining: Callable[[], bool] = lambda: False

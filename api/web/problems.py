@@ -212,7 +212,7 @@ def response_of(problem: Problem, scope: Mapping[str, Any]) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Answer exceptions with problems; those of nobody's tree reach `RequestContext`."""
+    """Answer known exceptions with problems; all others reach `RequestContext`."""
 
     async def on_error(request: Request, error: Exception) -> Response:
         problem = problem_of(error)

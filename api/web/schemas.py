@@ -1,4 +1,4 @@
-"""Shapes that several nouns share."""
+"""Schemas that several subjects share."""
 
 from __future__ import annotations
 

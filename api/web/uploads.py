@@ -1,4 +1,4 @@
-"""A body of any size onto disk, as it comes, with its SHA-256."""
+"""Streams a request body to disk and computes its SHA-256."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Upload:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A folder for one request that is gone when the request is."""
+    """A temporary folder for one request, removed at its end."""
     folder.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(dir=folder, prefix=PREFIX) as name,

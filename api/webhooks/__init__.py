@@ -1,1 +1,1 @@
-"""Tells others, over HTTP, what became of a project's jobs."""
+"""Webhooks: HTTP notifications about a project's jobs and models."""

@@ -1,4 +1,4 @@
-"""One HTTP request to one receiver, at an address that was checked."""
+"""Sends one HTTP request to one receiver, at a checked address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DRAIN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a receiver said. `retry_after` is in seconds, where it asked for patience."""
+    """A receiver's answer. `retry_after` is in seconds, where the receiver sent it."""
 
     status: int
     retry_after: float = 0.0

@@ -1,4 +1,4 @@
-"""Webhooks: made, looked at, tried, removed; and what was sent to them."""
+"""Routes for webhooks: create, list, test, delete, and their deliveries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def delete_webhook(webhook_id: str, state: WebhooksDep, caller: JobsWriter) -> N
 
 @router.post("/{webhook_id}/enable")
 def enable_webhook(webhook_id: str, state: WebhooksDep, caller: JobsWriter) -> WebhookView:
-    """Let a webhook that was disabled hear of what happens from now on."""
+    """Enable a webhook that was disabled; it receives events from now on."""
     identity = known_shape("webhook", webhook_id)
     with state.database.session() as session:
         return WebhookView.model_validate(store.enable_webhook(session, caller.project, identity))
@@ -84,7 +84,7 @@ def enable_webhook(webhook_id: str, state: WebhooksDep, caller: JobsWriter) -> W
 
 @router.post("/{webhook_id}/test", status_code=202)
 def test_webhook(webhook_id: str, state: WebhooksDep, caller: JobsWriter) -> DeliveryView:
-    """Queue a `webhook.test` event; the list of deliveries tells how it went."""
+    """Queue a `webhook.test` event; the list of deliveries shows the result."""
     identity = known_shape("webhook", webhook_id)
     with state.database.session() as session:
         return view(store.announce_test(session, caller.project, identity))

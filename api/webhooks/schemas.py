@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries."""
+"""Schemas of webhooks and their deliveries."""
 
 from __future__ import annotations
 

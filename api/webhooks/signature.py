@@ -1,4 +1,4 @@
-"""How receivers know that a message comes from here: Standard Webhooks, version 1.
+"""Signatures of messages: Standard Webhooks, version 1.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """

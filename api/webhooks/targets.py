@@ -1,4 +1,4 @@
-"""Where a webhook leads: its URL taken apart, its name looked up once, every address checked.
+"""Targets of webhooks: parses the URL, resolves its name once, checks every address.
 
 Whoever sends connects to an address that was checked here, never to a name: between a check and a
 second look-up, a name may be pointed elsewhere.
@@ -56,7 +56,7 @@ def system_lookup(host: str, port: int) -> list[str]:
 
 
 class Targets:
-    """Checks URLs, in threads, for whoever may wait only so long.
+    """Checks URLs in threads, with a time limit.
 
     Args:
         allowed: what may be called although it is not public.

@@ -1,1 +1,1 @@
-"""Workers, to look at."""
+"""The list of workers."""

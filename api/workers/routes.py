@@ -1,4 +1,4 @@
-"""Workers: look at.
+"""Route that lists workers.
 
 They belong to no project. Whoever may look at jobs may see them all, since a job that waits raises
 the question whether anybody is there to take it; which job one holds is told to its project only.

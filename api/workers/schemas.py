@@ -1,4 +1,4 @@
-"""Workers."""
+"""Schemas of workers."""
 
 from __future__ import annotations
 

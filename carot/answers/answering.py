@@ -130,7 +130,7 @@ class Answering:
         """What is said of each image, in order; none where outputs are not finite.
 
         Raises:
-            CalibrationError: what was asked for cannot be promised; `field` is that of `Asked`.
+            CalibrationError: what was asked for cannot be guaranteed; `field` is that of `Asked`.
         """
         asked = asked or Asked()
         guaranteed = self._guaranteed(asked, own_classes=asked.vocabulary is not None)

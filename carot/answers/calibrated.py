@@ -1,4 +1,4 @@
-"""What a calibrator makes of one request: by domain, and for classes that it was not fitted for.
+"""Applies a calibrator to a request: by domain, and for classes that it was not fitted for.
 
 Shape suffixes: N images, C classes.
 """

@@ -1,7 +1,7 @@
-"""What can be promised of answers, given what the calibration images show and what is asked.
+"""What can be guaranteed of answers, given the calibration evidence and what is asked.
 
-What was asked for and cannot be promised is refused; a default that cannot be met is left out, and
-the answer says why.
+What was asked for and cannot be guaranteed is refused; a default that cannot be met is left out,
+and the answer says why.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Guarantees:
     """Of one checkpoint, whichever calibrator is served; any thread may ask.
 
     Args:
-        evidence: what the calibration images show; None where nothing was stored.
+        evidence: what the calibration images show; None where none is stored.
     """
 
     def __init__(self, evidence: CalibrationEvidence | None) -> None:
@@ -73,7 +73,7 @@ class Guarantees:
     def of(
         self, asked: Asked, *, own_classes: bool, keeps_ranking: bool, has_shift_score: bool
     ) -> Guaranteed:
-        """What can be promised of answers to this.
+        """What can be guaranteed of answers to this.
 
         Args:
             own_classes: whether the request brings classes of its own.
@@ -151,7 +151,7 @@ class Guarantees:
 def _guarantee(
     evidence: CalibrationEvidence, coverage: float | None, risk: RiskThreshold | None
 ) -> str | None:
-    """In words; None where nothing is promised."""
+    """In words; None where nothing is guaranteed."""
     parts = []
     if coverage is not None:
         parts.append(f"at least {100 * coverage:g} % of the sets hold the right class")

@@ -1,4 +1,4 @@
-"""All that was learned from one calibration split, as a checkpoint keeps it."""
+"""All that was learned from one calibration split, as a checkpoint stores it."""
 
 from __future__ import annotations
 

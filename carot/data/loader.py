@@ -68,7 +68,7 @@ class Unreadable:
             )
 
     def _find_the_others(self) -> None:
-        """Whoever has to mend the data set wants the whole list, not the first few."""
+        """Check the remaining images, so that the error lists all that cannot be read."""
         for index in range(len(self.source)):
             if len(self.reasons) >= MAX_LISTED:
                 return

@@ -1,4 +1,4 @@
-"""What the calibration split's grounds say of one data set: prediction sets, and accepted answers.
+"""Calibration evidence applied to one data set: prediction sets, and accepted answers.
 
 Shape suffixes: N images (n of them in a chunk), K classes.
 """

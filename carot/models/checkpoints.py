@@ -6,7 +6,7 @@ head.safetensors              class weights (C, D): prototypes times the logit s
 classifier.json               classes, templates, method, logit scale
 calibrator.json               how logits become confidences, when one was fitted
 calibrators.json              every calibrator that was fitted, by kind
-grounds.json                  what the calibration images show, see
+grounds.json                  the calibration evidence, see
 `carot.calibration.sets.calibration_evidence` shift_score.safetensors       how far from them an
 image lies
 """

@@ -1,8 +1,8 @@
 """A whole run, from a spec to a checkpoint and a report. What the command line and a worker call.
 
 Everything is written under one folder: `snapshot/` (to resume from), `checkpoint/`, `report.json`
-and `logits/`; or `predictions.parquet`. A run that finds a snapshot in its folder goes on from
-there. Where several processes train together, the first of them calls `execute` and every other
+and `logits/`; or `predictions.parquet`. A run that finds a snapshot in its folder resumes from
+it. Where several processes train together, the first of them calls `execute` and every other
 `assist`.
 """
 
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def never() -> bool:
-    """The `should_stop` of a run that nobody stops."""
+    """The `should_stop` of a run that is never stopped."""
     return False
 
 

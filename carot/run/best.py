@@ -1,4 +1,4 @@
-"""The best of a training run's candidates, kept while it trains.
+"""Stores the best of a training run's candidates while it trains.
 
 Only the best so far is held, so that memory and snapshots grow by one model however many candidates
 there are. It travels in the snapshot: a resumed run ends with the same choice.

@@ -1,4 +1,4 @@
-"""What a run learns from its calibration split, which nothing else has seen.
+"""Fits calibrators, evidence and shift score on the calibration split of a run.
 
 Every kind of calibrator that the spec asks for is fitted; one that cannot be fitted is left out
 and the report says why. Nothing about calibrators ends a run: hours of training may lie before.
@@ -158,7 +158,7 @@ def _shift_score(context: Context, outputs: Outputs) -> ShiftScore | None:
 def _warn_of_calibrators(
     context: Context, spec: CalibrationSpec, summary: CalibrationSummary, fits: Fits
 ) -> None:
-    """What whoever asked for these calibrators should know before using them."""
+    """Warn about calibrators that were not fitted, or that should be used with care."""
     for kind in ("auto", *spec.asked_by_name):
         if kind in fits.reasons:
             instead = f"; {summary.served} is served" if kind == spec.calibrator else ""

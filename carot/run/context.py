@@ -1,4 +1,4 @@
-"""What every kind of run does: open its data, calibrate, measure, and write down what came out."""
+"""What every kind of run does: opens data, calibrates, measures, and writes the results."""
 
 from __future__ import annotations
 

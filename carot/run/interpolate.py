@@ -1,7 +1,7 @@
 """WiSE-FT: weights between a checkpoint and its zero-shot start (Wortsman et al., CVPR 2022).
 
 Each α has a calibrator of its own. A head that was trained is interpolated with the start's; one
-that the text tower makes is made anew.
+that the text tower makes is made again.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Predicted:
 def predict(
     spec: PredictSpec, folder: Path, reporter: Reporter, should_stop: Callable[[], bool]
 ) -> Predicted:
-    """Write `predictions.parquet` and its summary; a run that was stopped begins anew.
+    """Write `predictions.parquet` and its summary; a run that was stopped starts again.
 
     Raises:
         SpecError: the model is no checkpoint.

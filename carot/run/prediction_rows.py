@@ -86,7 +86,7 @@ class _Labels:
         return next(iter(members)) if len(members) == 1 else None
 
     def is_right(self, image: int, guess: int | None) -> bool | None:
-        """None where nobody can know."""
+        """Whether an answer is right; None without a known label."""
         members = self._of(image)
         return guess in members if members and guess is not None else None
 

@@ -1,4 +1,4 @@
-"""What a file of predictions says on the whole, summed while it is written."""
+"""Summary of a file of predictions, counted while it is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PredictionSummary(Numbers):
 
 @dataclass
 class Tally:
-    """Sums over what was written, told to whoever listens."""
+    """Sums over the rows written, reported as progress."""
 
     total: int
     reporter: Reporter

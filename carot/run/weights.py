@@ -18,7 +18,7 @@ def weights_of(judge: Judge) -> dict[str, Tensor]:
 
 
 def judge_with(judge: Judge, weights: Mapping[str, Tensor], method: str) -> Judge:
-    """The same classifier with other weights; a head that the text tower makes is made anew."""
+    """The same classifier with other weights; a head that the text tower makes is made again."""
     module = copy.deepcopy(judge.model.module)
     module.load_state_dict({name: value for name, value in weights.items() if name != HEAD})
     trained = judge.card.head == "trained"

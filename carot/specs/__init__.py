@@ -1,4 +1,4 @@
-"""What a run is asked to do. The one schema that the API, the command line and the trainer share.
+"""Specs of runs: the one schema that the API, the command line and the trainer share.
 
 Every spec is frozen and refuses unknown fields; ranges are part of the types, so that a bad value
 is named before anything is started. Units stand in the field descriptions. No torch in here.

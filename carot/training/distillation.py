@@ -1,4 +1,4 @@
-"""Terms that hold a student to a teacher, as pure functions of both sides' features.
+"""Distillation losses, as pure functions of the features of student and teacher.
 
 `distillation_loss` is CaRot's (eq. 5); the other three are TRACER's (§4, §C.6), as its released
 code computes them. The teacher never gets a gradient. All of it is computed in float32 at least.

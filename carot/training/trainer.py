@@ -45,7 +45,7 @@ class FitResult:
 
 
 class Watcher(Protocol):
-    """Somebody who looks at a model while it trains, and remembers across a stop."""
+    """Looks at a model while it trains, and saves its own state in snapshots."""
 
     def modules(self) -> dict[str, nn.Module]:
         """What a snapshot has to hold for it, by names that no method uses."""

@@ -1,1 +1,1 @@
-"""Projects, keys, sessions, and requests that are made once."""
+"""Projects, keys, sessions and idempotency keys."""

@@ -1,4 +1,4 @@
-"""The same creating request twice makes one thing.
+"""Idempotency: a creating request that is repeated creates one thing.
 
 The key is taken in the transaction that makes the thing, and the answer kept there: a process that
 dies in between leaves neither. Of two requests at once, the second waits for the first one's
@@ -60,7 +60,7 @@ def take(
 
 
 def keep(session: Session, project: str, key: str, route: str, response: Mapping[str, Any]) -> None:
-    """Keep the answer for whoever asks again."""
+    """Store the answer for repeated requests."""
     session.execute(
         update(IdempotencyRecord)
         .where(
@@ -73,6 +73,6 @@ def keep(session: Session, project: str, key: str, route: str, response: Mapping
 
 
 def forget_old(session: Session, seconds: float) -> None:
-    """Forget keys that were taken so long ago: whoever uses one again makes something new."""
+    """Delete old keys; a request that uses one again creates something new."""
     old = IdempotencyRecord.created_at < database_now(-seconds)
     session.execute(delete(IdempotencyRecord).where(old))

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, looked up, revoked.
+"""API keys: created, shown once, looked up, revoked.
 
 A token is `key_….SECRET`: the id finds the row, the secret proves the right to it. The secret is
 32 random bytes, so a single SHA-256 is enough to keep: there is nothing to guess from it.
@@ -32,7 +32,7 @@ NOBODYS = hashlib.sha256(b"the secret of no key").hexdigest()
 
 
 class ProvenKey(NamedTuple):
-    """A key whose secret somebody has."""
+    """A key whose secret was shown and is right."""
 
     id: str
     project_id: str
@@ -42,7 +42,7 @@ class ProvenKey(NamedTuple):
 
 
 def any_keys(session: Session) -> bool:
-    """Whether a key was ever made; revoked and expired ones count, for nobody may reopen a door."""
+    """Whether a key was ever made; revoked and expired ones count: authentication stays on."""
     return session.scalar(select(ApiKey.id).limit(1)) is not None
 
 
@@ -149,13 +149,13 @@ def has_expired(key: ProvenKey) -> bool:
 
 
 def is_noted(key: ApiKey | ProvenKey) -> bool:
-    """Whether it need not be written down that a key is in use, as far as this clock can tell."""
+    """Whether the last use of a key was stored recently, by this process's clock."""
     used = key.last_used_at
     return used is not None and datetime.now(UTC) - used < timedelta(seconds=NOTED_SECONDS)
 
 
 def note_use(session: Session, key_id: str) -> None:
-    """Write down that a key is in use, unless somebody just did."""
+    """Store that a key is in use, unless that was just done."""
     stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= database_now(-NOTED_SECONDS))
     session.execute(
         update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=database_now())
@@ -169,7 +169,7 @@ def valid() -> tuple[ColumnElement[bool], ...]:
 
 
 def sha256(text: str) -> str:
-    """The hash that is kept of a secret."""
+    """The hash of a secret, which is all that is stored."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

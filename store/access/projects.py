@@ -1,4 +1,4 @@
-"""Projects: whose things are whose."""
+"""Projects: who owns what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a key may allow."""
+"""Scopes: what a key may allow."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def find_session(session: Session, token: str) -> tuple[BrowserSession, ApiKey] 
 
 
 def end_session(session: Session, token: str) -> None:
-    """Forget a session, if there is one."""
+    """Delete a session, if there is one."""
     session.execute(delete(BrowserSession).where(BrowserSession.token_sha256 == sha256(token)))
 
 

@@ -1,7 +1,7 @@
 """Where the bytes of checkpoints, data sets, logits and snapshots lie.
 
-An `ArtifactStore` keeps bytes and knows nothing of rows; `store.artifacts.rows` keeps the rows, and
-is the only one that may delete, since it knows who still needs the bytes.
+An `ArtifactStore` stores bytes and knows no rows. `store.artifacts.rows` stores the rows, and alone
+may delete, since it knows who still needs the bytes.
 """
 
 from store.artifacts.base import ArtifactStore, Blob

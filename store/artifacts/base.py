@@ -1,4 +1,4 @@
-"""What every back end promises, and what they share."""
+"""What every back end guarantees, and what they share."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ArtifactStore(Protocol):
                 bytes which others are about to share are not deleted between here and their row.
 
         Raises:
-            NoSpace: there is no room; nothing is kept.
+            NoSpace: there is no room; nothing is stored.
         """
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -74,7 +74,7 @@ class ArtifactStore(Protocol):
         """Whether the bytes are there."""
 
     def delete(self, key: str) -> None:
-        """Forget the bytes; forgetting twice is no error."""
+        """Delete the bytes; deleting twice is no error."""
 
     def abandoned(self, seconds: float) -> list[str]:
         """Names of blobs that were begun more than `seconds` ago, whole or not.

@@ -35,7 +35,7 @@ def unpack(chunks: Iterable[bytes], folder: Path, *, max_bytes: int = MAX_BYTES)
     """Write the files of a bundle below `folder`, which is made when it is not there.
 
     All of `chunks` is read, so that a store can check its sum. When it raises, `folder` holds a
-    part: write aside and rename.
+    part: write under a temporary name and rename.
 
     Raises:
         ArtifactCorrupt: not a bundle, links, names that climb out, more than `max_bytes`.

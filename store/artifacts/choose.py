@@ -1,4 +1,4 @@
-"""From the setting to the back end."""
+"""Chooses the back end by the setting."""
 
 from __future__ import annotations
 

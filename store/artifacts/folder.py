@@ -1,4 +1,4 @@
-"""Blobs as files of a folder, named by their SHA-256; the same bytes are kept once."""
+"""Blobs as files of a folder, named by their SHA-256; the same bytes are stored once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPORARY = "aside"
 
 
 class FolderBlobs:
-    """Written aside, flushed, then renamed: a file under its final name is whole.
+    """Written under a temporary name, flushed, then renamed: a file under its final name is whole.
 
     Args:
         root: made when it is not there.

@@ -150,7 +150,7 @@ def drop_pending(database: Database, artifacts: ArtifactStore, stored: Stored) -
 
 
 def give_up(session: Session, row: Artifact) -> None:
-    """From the end of this transaction on the artifact is gone; `delete_bytes` makes room."""
+    """Mark an artifact as deleted in this transaction; `delete_bytes` frees the space later."""
     row.state = DELETED
     session.flush()
 

@@ -1,6 +1,6 @@
 """Writes a backup of every row and every artifact while the service runs.
 
-The rows are those of one moment, put aside in temporary files. Artifacts are then copied without
+The rows are those of one moment, copied into temporary files. Artifacts are then copied without
 any transaction; a hold (`store.artifacts.holds`) keeps the bytes of those that are deleted
 meanwhile. Bytes come first in the file, so that whoever restores has them all before the first row
 is written.

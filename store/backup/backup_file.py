@@ -145,7 +145,7 @@ class Archive:
             self._next = self._tar.next()
         except (tarfile.TarError, EOFError) as error:
             raise BackupDamaged(f"damaged behind {self.place}: {error}") from error
-        # Else it would remember every member, of which there may be many.
+        # Else it would hold every member in memory, and there may be many.
         self._tar.members = []  # type: ignore[attr-defined]
         if self._next is not None:
             self.place, self.size = self._next.name[:200], self._next.size

@@ -188,7 +188,7 @@ def _placed(line: dict[str, Any], stored: dict[str, Stored]) -> dict[str, Any]:
 
 
 def _check_rows(archive: Archive, name: str, content: Content, spool: IO[bytes]) -> None:
-    """Put the lines of a table aside, and let none through unless all are what was written."""
+    """Copy the lines of a table to a temporary file, and use none unless all are as written."""
     seen = Sum()
     with saying_no_space("the rows of the backup, in the folder for temporary files"):
         for piece in archive.rows(name):
@@ -200,7 +200,7 @@ def _check_rows(archive: Archive, name: str, content: Content, spool: IO[bytes])
 
 
 def _clear(database: Database, artifacts: ArtifactStore) -> None:
-    """Forget the bytes that no row came for."""
+    """Delete the bytes that no row refers to."""
     with database.reading() as session:
         waiting = select(Artifact.id).where(Artifact.kind == RESTORED, Artifact.state == PENDING)
         ids = session.scalars(waiting).all()

@@ -1,4 +1,4 @@
-"""A worker's hold on a job: taken, kept alive, written under, given up.
+"""Claims: a worker takes a job, extends its lease, writes under its fence, gives it up.
 
 Every write of a worker carries its fence: when another worker has claimed the job since, or the
 lease was taken away, it matches no row and raises `StaleFence`.
@@ -93,7 +93,7 @@ def _has_room(session: Session, key_id: str) -> bool:
 
 
 def claim(session: Session, job_id: str, worker: str, lease_seconds: float) -> Claim | None:
-    """Take a queued job, or one whose lease ran out; None when somebody else has it.
+    """Take a queued job, or one whose lease ran out; None when another worker has it.
 
     Taking it counts as an attempt.
     """
@@ -212,7 +212,7 @@ def record_metrics(
 ) -> None:
     """Note values of curves, (step, name, value); a step done again after a resume replaces it.
 
-    A value that is not finite is kept as None.
+    A value that is not finite is stored as None.
 
     Raises:
         StaleFence: the job is no longer this worker's.
@@ -235,7 +235,7 @@ def record_metrics(
 
 
 def check_fence(session: Session, held: Claim) -> None:
-    """Take the job's row for this transaction; nobody else can claim it before it ends.
+    """Lock the job's row; no other worker can claim it before this transaction ends.
 
     Raises:
         StaleFence: the job is no longer this worker's.
@@ -332,7 +332,7 @@ def mark_paused(session: Session, held: Claim) -> None:
 
 
 def expire(session: Session, job_id: str) -> JobState | None:
-    """Take a job from a worker whose lease ran out; None when it did not, or somebody was faster.
+    """Take a job from a worker whose lease ran out; None if it did not, or another was faster.
 
     Back to the queue while attempts are left, else failed; one that was being cancelled or paused
     is.

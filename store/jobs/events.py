@@ -1,4 +1,4 @@
-"""What happened to a job, and the curves of its run."""
+"""Events of jobs, and the metrics of their runs."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Exit:
     last_words: str = ""
 
     def document(self) -> dict[str, Any]:
-        """As it is kept on the job and in its events."""
+        """As it is stored on the job and in its events."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Jobs as people see them: made, looked at, paused, cancelled, tried again.
+"""Jobs as users see them: created, listed, paused, cancelled, retried.
 
 What a worker does with them is in `store.jobs.claims`.
 """
@@ -60,7 +60,7 @@ def create_job(
     """A new job, queued, with its first event.
 
     Args:
-        request_id: of the request that asked for it; the event keeps it.
+        request_id: of the request that asked for it; the event stores it.
     """
     wishes = wishes or Wishes()
     job = Job(
@@ -194,7 +194,7 @@ def cancel_job(session: Session, project: str, job_id: str) -> Job:
 
 
 def pause_job(session: Session, project: str, job_id: str) -> Job:
-    """Set a waiting job aside at once; ask the worker of a running one to snapshot and stop.
+    """Pause a waiting job at once; ask the worker of a running one to snapshot and stop.
 
     Asking again changes nothing.
 
@@ -229,7 +229,7 @@ def resume_job(session: Session, project: str, job_id: str) -> Job:
 def retry_job(session: Session, project: str, job_id: str) -> Job:
     """Queue a job that failed or was cancelled once more, from its last snapshot if it has one.
 
-    Its attempts and its time limit begin anew.
+    Its attempts and its time limit start again from zero.
 
     Raises:
         NotFound: the project has none with this id.

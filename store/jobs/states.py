@@ -1,4 +1,4 @@
-"""The states of a job and every way from one to another."""
+"""The states of a job and every transition between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a job changes its state: one guarded UPDATE and one event row in one transaction."""
+"""Transitions of jobs: one guarded UPDATE and one event row in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers: who is there, what each has, and which job it holds."""
+"""Workers: which are alive, their devices, and the job that each holds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Presence:
-    """A process that says that it is there, again and again.
+    """A worker process that reports regularly that it is alive.
 
     Attributes:
         name: as in the jobs that it holds.
@@ -73,7 +73,7 @@ class Presence:
                 session.add(self._row())
 
     def leave(self, database: Database) -> None:
-        """Say that the process stops as it was told to."""
+        """Store that the process stops as requested."""
         with database.session() as session:
             session.execute(
                 update(Worker)
@@ -114,7 +114,7 @@ def list_workers(
 
 
 def forget_workers(session: Session, seconds: float) -> None:
-    """Remove those that have not been heard of for so long."""
+    """Delete workers that have been silent for so long."""
     session.execute(delete(Worker).where(Worker.heartbeat_at < database_now(-seconds)))
 
 

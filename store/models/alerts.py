@@ -1,4 +1,4 @@
-"""Alerts: a test rejected that an alias's confidences are true. Open until the alias moves."""
+"""Alerts: a test rejected that an alias's confidences are true. Open until its target changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def raise_alert(
     labels: int,
     finding: str | None,
 ) -> CalibrationAlert:
-    """A new alert, told to every webhook that wants to hear of them, in this transaction.
+    """Create an alert and queue it for every webhook that receives alerts, in this transaction.
 
     Args:
         evidence: the e-value, at least 1 / alpha.
@@ -50,7 +50,7 @@ def raise_alert(
 
 
 def resolve_alerts(session: Session, project: str, alias: str) -> None:
-    """The alias moved, or went: what was wrong with its answers is over."""
+    """Resolve the alerts of an alias whose target has changed, or that was deleted."""
     session.execute(
         update(CalibrationAlert)
         .where(

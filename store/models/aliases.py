@@ -1,4 +1,4 @@
-"""Aliases: names that point to checkpoints and their calibrators, and where they pointed before."""
+"""Aliases: names that point to checkpoints and their calibrators, and their earlier targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from store.tables import AliasChange, Checkpoint, ModelAlias
 
 
 class StoredTarget(NamedTuple):
-    """Where an alias points, and what is remembered of its answers.
+    """The target of an alias, and which of its answers are logged.
 
     Attributes:
         deleted: whether the checkpoint was.
@@ -59,12 +59,11 @@ def set_alias(
 ) -> ModelAlias:
     """Point `name` at a checkpoint of the same project, whether it pointed at one before or not.
 
-    What was suspected of where it pointed before is settled with that, and evidence is gathered
-    anew.
+    That resolves an alert about the earlier target, and the test starts again without evidence.
 
     Args:
         calibrator_id: a version of the checkpoint's calibrator; None is its own.
-        log_rate, log_images: what is remembered of predictions; None leaves it as it is.
+        log_rate, log_images: which predictions are logged; None leaves it as it is.
     """
     mine = ModelAlias.project_id == project, ModelAlias.name == name
     places = ModelAlias.checkpoint_id, ModelAlias.calibrator_id
@@ -95,7 +94,7 @@ def set_logging(
     log_rate: float | None = None,
     log_images: bool | None = None,
 ) -> ModelAlias:
-    """Choose what is remembered of an alias's predictions from now on; None leaves it as it is.
+    """Choose which of an alias's predictions are logged from now on; None leaves it as it is.
 
     Raises:
         NotFound: the project has none of this name.
@@ -140,7 +139,7 @@ def list_aliases(
 
 
 def delete_alias(session: Session, project: str, name: str) -> None:
-    """Forget an alias; its checkpoint stays, and so does what was remembered of its predictions.
+    """Delete an alias; its checkpoint stays, and so do its logged predictions.
 
     Raises:
         NotFound: the project has none of this name.

@@ -1,4 +1,4 @@
-"""Versions of checkpoints' calibrators. Every one is kept, so that each answer can be explained."""
+"""Versions of checkpoints' calibrators. None is deleted, so that each answer can be explained."""
 
 from __future__ import annotations
 

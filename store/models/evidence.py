@@ -36,7 +36,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a test says: the e-value now and at its largest, the labels seen, since when.
+    """The result of a test: the e-value now and at its largest, the labels seen, since when.
 
     `finding` says in words what earned the evidence; `rejected_at` is when it first was at least
     1 / `ALPHA`, None if it never was.
@@ -86,13 +86,13 @@ def weigh(session: Session, who: Served, row: Evidence, seen: Sequence[tuple[flo
 
 
 def standing(session: Session, who: Served) -> Standing:
-    """What the test says at this moment."""
+    """The result of the test at this moment."""
     row = session.get(Evidence, _key(who), populate_existing=True)
     return Standing(1.0, 1.0, 0, None, None, None) if row is None else standing_of(row)
 
 
 def standing_of(row: Evidence) -> Standing:
-    """What the test of a row says."""
+    """The result of the test in a row."""
     process = _process(row) or EProcess.fresh()
     return Standing(
         process.evidence,
@@ -117,7 +117,7 @@ def read_confidences(session: Session, who: Served, last: int) -> list[float]:
 
 
 def begin_anew(session: Session, project: str, alias: str) -> None:
-    """An alias moved, or went: what was gathered, and what it led to, is of the past."""
+    """Start the test again: the target of the alias has changed, or it was deleted."""
     resolve_alerts(session, project, alias)
     session.execute(delete(Evidence).where(Evidence.project_id == project, Evidence.alias == alias))
 

@@ -1,1 +1,1 @@
-"""What the database knows about all jobs and models together."""
+"""Statistics over all jobs and models."""

@@ -1,4 +1,4 @@
-"""What the database knows about all jobs and models together, for `/metrics`.
+"""Statistics over all jobs and models, for `/metrics`.
 
 Every process that asks gets the same numbers. Totals only grow: they are counted from events, which
 stay, and not from jobs, of which a retry takes the end back.
@@ -139,7 +139,7 @@ class Totals:
 
 
 class Ledger:
-    """Adds up totals; what is settled is read once and remembered."""
+    """Adds up totals; what can no longer change is read once and cached."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Predictions that were logged: written in batches, looked at, read by the window."""
+"""The prediction log: written in batches, shown, read in windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.pages import Page, fetch_page
 from store.tables import Artifact, Checkpoint, Label, Prediction
 
 MAX_LOGITS = 1024
-"""Classes up to which logits are kept, 4 KiB at most: with fewer of them no calibrator can be
+"""Classes up to which logits are stored, 4 KiB at most: with fewer of them no calibrator can be
 fitted exactly, as the sum over the others depends on its parameters."""
 MAX_WINDOW = 100_000
 

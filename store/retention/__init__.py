@@ -1,1 +1,1 @@
-"""What is deleted, by request or by age."""
+"""Deletion, by request or by age."""

@@ -1,4 +1,4 @@
-"""Checkpoints and data sets that go: their bytes are deleted, their rows stay, marked.
+"""Deletes checkpoints and data sets: their bytes go, their rows stay, marked.
 
 So reports, and jobs that have ended, keep saying what they were about.
 """
@@ -32,7 +32,7 @@ def check_there(row: Deletable) -> None:
 
 
 def keep_there(session: Session, row: Deletable) -> None:
-    """Nobody deletes it before this transaction, which makes something that needs it, ends.
+    """Lock it against deletion until this transaction ends, which creates something that needs it.
 
     Raises:
         Gone: it was deleted already.

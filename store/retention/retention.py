@@ -1,4 +1,4 @@
-"""What goes on its own: uploads, snapshots, predictions and checkpoints that nobody needs.
+"""Deletes by age: uploads, snapshots, predictions and checkpoints that nothing needs.
 
 The garbage step of every sweeper; any number may run at once.
 """
@@ -53,7 +53,7 @@ def tidy(database: Database, artifacts: ArtifactStore, settings: Settings) -> No
 
 
 def forget_predictions(database: Database, days: float) -> int:
-    """Remove predictions that are older, some at a time, so that nobody waits for long.
+    """Delete older predictions in small batches, so that other writers do not wait for long.
 
     Returns:
         How many were removed.
@@ -75,7 +75,7 @@ def collect_garbage(
     older_than_seconds: float = DAY_SECONDS,
     snapshot_days: float = 7.0,
 ) -> int:
-    """Delete bytes and rows that nobody will ask for.
+    """Delete bytes and rows that nothing refers to any more.
 
     Args:
         older_than_seconds: how long an upload without an attempt, or bytes without a row, may take

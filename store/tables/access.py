@@ -1,4 +1,4 @@
-"""Whose things are whose, and who may do what with them."""
+"""Projects, keys, sessions and idempotency keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_PROJECT = "proj_" + 26 * "0"
 
 
 class Project(Base):
-    """Whose things are whose: no key sees into another project."""
+    """A project: no key sees into another one."""
 
     __tablename__ = "projects"
 
@@ -26,7 +26,7 @@ class Project(Base):
 
 
 class ApiKey(Base):
-    """What somebody may do in a project. Only a hash of the secret is kept."""
+    """An API key and its scopes in a project. Only a hash of the secret is stored."""
 
     __tablename__ = "api_keys"
 
@@ -43,7 +43,7 @@ class ApiKey(Base):
 
 
 class BrowserSession(Base):
-    """A browser that showed a key; only hashes of its cookie and its CSRF token are kept."""
+    """A browser's session; only hashes of its cookie and its CSRF token are stored."""
 
     __tablename__ = "sessions"
 

@@ -1,4 +1,4 @@
-"""Bytes and what is known of them."""
+"""Artifacts and their bytes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BlobChunk(Base):
 
 
 class BlobHold(Base):
-    """Somebody copies artifacts: until it expires, no bytes that a row lists are deleted."""
+    """A hold while artifacts are copied: until it expires, no bytes of listed rows are deleted."""
 
     __tablename__ = "blob_holds"
 

@@ -1,4 +1,4 @@
-"""What every table is made of."""
+"""The base of every table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Id = String(40)
 
 
 class Base(DeclarativeBase):
-    """Root of the tables; constraints have names, so that migrations can speak of them."""
+    """Root of the tables; constraints have names, so that migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={

@@ -1,4 +1,4 @@
-"""Jobs and what happened to them.
+"""Jobs, their events and their metrics.
 
 Blobs and metrics stay out of the jobs table, which is what everybody polls.
 """
@@ -17,7 +17,7 @@ from store.tables.base import Base, Id
 
 
 class Job(Base):
-    """A run that somebody asked for, and how far it is."""
+    """A requested run, and its state."""
 
     __tablename__ = "jobs"
     __table_args__ = (

@@ -76,8 +76,8 @@ class Calibrator(Base):
 class ModelAlias(Base):
     """A name that points to a checkpoint, and to a version of its calibrator; None is its own.
 
-    `log_rate` is the probability with which a prediction is remembered, `log_images` whether its
-    image is as well.
+    `log_rate` is the probability with which a prediction is logged, `log_images` whether its image
+    is as well.
     """
 
     __tablename__ = "model_aliases"

@@ -71,7 +71,7 @@ class Evidence(Base):
 
 
 class CalibrationAlert(Base):
-    """An e-process said that an alias's confidences are no longer true; open until it moves."""
+    """A test rejected that an alias's confidences are true; open until its target changes."""
 
     __tablename__ = "calibration_alerts"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Webhooks and what was sent to them."""
+"""Webhooks and their deliveries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.tables.base import Base, Id
 
 
 class Webhook(Base):
-    """Somewhere that wants to hear of the jobs and the models of a project.
+    """A URL that receives events of a project's jobs and models.
 
     `events` are the kinds it hears of, `states` those of jobs; without any, of all.
     `failing_since` is the first of its failures since it last took something.

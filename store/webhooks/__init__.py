@@ -1,1 +1,1 @@
-"""Webhooks and what is sent to them."""
+"""Webhooks and their deliveries."""

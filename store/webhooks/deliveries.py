@@ -1,9 +1,10 @@
-"""Deliveries: events on their way to webhooks, taken, sent, tried again, given up.
+"""Deliveries of events to webhooks: taken, sent, retried, given up.
 
-A sender takes a delivery with one guarded UPDATE that counts the attempt and moves the next one
-behind a lease, so that two senders do not send it at once. What a sender writes afterwards carries
-its attempt: when the lease ran out meanwhile and another took it, nothing is written. A sender that
-dies before it writes leaves the delivery to be sent again: at least once, never certainly once.
+A sender takes a delivery with one guarded UPDATE that counts the attempt and delays the next one
+until its lease ends, so that two senders do not send it at once. What a sender writes afterwards
+carries its attempt: when the lease ran out meanwhile and another took it, nothing is written. A
+sender that dies before it writes leaves the delivery to be sent again: at least once, never
+certainly once.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def find_due(
 
 
 def take(session: Session, delivery_id: str, lease_seconds: float) -> Taken | None:
-    """The right to send a delivery that is due; None when somebody was faster."""
+    """Take a delivery that is due; None when another sender was faster."""
     row = session.execute(
         update(WebhookDelivery)
         .where(WebhookDelivery.id == delivery_id, WebhookDelivery.next_attempt_at <= database_now())

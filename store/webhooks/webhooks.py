@@ -1,4 +1,4 @@
-"""Webhooks: who wants to hear of a project's jobs and models, and of which events."""
+"""Webhooks: receivers of a project's events, and which events each receives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def create_webhook(
     states: Sequence[str],
     events: Sequence[str] = (),
 ) -> Webhook:
-    """A new webhook with a secret of its own; without states or without events, it hears of all.
+    """A new webhook with a secret of its own; without states or events, it receives all.
 
     The secret is stored as it is: signing needs it.
 
@@ -100,7 +100,7 @@ def delete_webhook(session: Session, project_id: str, webhook_id: str) -> None:
 
 
 def enable_webhook(session: Session, project_id: str, webhook_id: str) -> Webhook:
-    """Let a disabled webhook hear of what happens from now on.
+    """Enable a disabled webhook; it receives events from now on.
 
     Raises:
         NotFound: the project has none with this id.
@@ -130,7 +130,7 @@ def disable_webhook(session: Session, webhook_id: str, reason: str) -> None:
 
 
 def announce(session: Session, job_id: str, seq: int, state: str) -> None:
-    """Queue the event for every live webhook of the job's project that wants this state.
+    """Queue the event for every enabled webhook of the job's project that receives this state.
 
     In the transaction of the change itself: both happen, or neither.
     """
@@ -166,7 +166,7 @@ def announce(session: Session, job_id: str, seq: int, state: str) -> None:
 
 
 def announce_alert(session: Session, alert: CalibrationAlert) -> None:
-    """Queue an alert for every live webhook of its project that wants to hear of such."""
+    """Queue an alert for every enabled webhook of its project that receives alerts."""
     hooks = session.execute(
         select(Webhook.id, Webhook.events)
         .where(Webhook.project_id == alert.project_id, Webhook.disabled_at.is_(None))
@@ -206,7 +206,7 @@ def announce_alert(session: Session, alert: CalibrationAlert) -> None:
 
 
 def announce_test(session: Session, project_id: str, webhook_id: str) -> WebhookDelivery:
-    """Queue an event that says nothing, to see whether it arrives.
+    """Queue a test event without content.
 
     Raises:
         NotFound: the project has none with this id.
@@ -237,7 +237,7 @@ def announce_test(session: Session, project_id: str, webhook_id: str) -> Webhook
 def _payload(
     session: Session, job_id: str, seq: int, state: str
 ) -> tuple[datetime, dict[str, Any]]:
-    """When the state changed, and the message; small, as whoever wants more asks for the job."""
+    """When the state changed, and the message; small, since receivers can request the job."""
     columns = (
         Job.id,
         Job.kind,

@@ -164,7 +164,7 @@ class DomainCalibrator(Calibrator):
 
 
 class VectorCalibrator(Calibrator):
-    """A scale and an offset per class, on logits less their mean: the top class may change."""
+    """A scale and an offset per class, on logits − their mean: the top class may change."""
 
     keeps_ranking: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""Logits that a search goes through again and again: in chunks, float64, less each row's maximum.
+"""Logits for an iterative search: in chunks, float64, minus each row's maximum.
 
 Shape suffixes: N images, C classes.
 """

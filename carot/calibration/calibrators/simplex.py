@@ -78,7 +78,7 @@ def _on_face(face_F: Tensor, pull_K: Tensor, curvature_KK: Tensor) -> Tensor:
 
 
 def _step_size(likelihood_NK: Tensor, weights_K: Tensor, step_K: Tensor, fall: float) -> float:
-    """The first of 1, 1/2, 1/4 … that lowers f by a ten-thousandth of what the slope promises."""
+    """The first of 1, 1/2, 1/4 … that lowers f by a ten-thousandth of what the slope predicts."""
     before = (likelihood_NK @ weights_K).log()
     size = 1.0
     for _ in range(60):

@@ -2,7 +2,7 @@
 
 After the temperature is fitted, its probabilities are mixed with the uniform distribution as if one
 more image had been seen, with a label of any class: Laplace's rule (`ts-mix` in Berta et al. 2025,
-arXiv 2501.19195). Where all answers are right, the temperature alone would promise too much.
+arXiv 2501.19195). Where all answers are right, the temperature alone would be overconfident.
 Shape suffixes: N images, C classes.
 """
 

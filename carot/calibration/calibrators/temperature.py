@@ -24,7 +24,7 @@ from carot.errors import CalibrationError
 LOWEST, HIGHEST = 0.05, 20.0
 """Bounds of the temperature in units of the logits' `typical_spread`, so that logits in any unit,
 raw cosines among them, are fitted alike. At 20 the probabilities are all but uniform; below 0.05
-they would promise fewer than one error in e²⁰ answers, which no calibration split can show."""
+they would claim fewer than one error in e²⁰ answers, which no calibration split can show."""
 
 STEP_TOLERANCE = 1e-6
 MAX_ITERATIONS = 100

@@ -77,7 +77,7 @@ def top_loss(rows: Rows, beta: float) -> TopPoint:
     for logits_NC, power_NC, labels_N, top_N in rows:
         assert top_N is not None
         wrong_N = top_N != labels_N
-        # Of the others alone, and less their own maximum: 1 − c stays exact as c comes near 1.
+        # Of the others alone, minus their own maximum: 1 − c stays exact as c comes near 1.
         place_N1 = top_N[:, None]
         second_N = logits_NC.scatter_(1, place_N1, -torch.inf).amax(dim=1)
         torch.sub(logits_NC, second_N[:, None], out=power_NC).mul_(beta).exp_()

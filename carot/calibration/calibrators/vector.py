@@ -1,6 +1,6 @@
 """Vector scaling for few classes: a scale and an offset per class, drawn towards one temperature.
 
-p = softmax(u (1 + s) + b) with u the logits less their mean over the classes, over the best single
+p = softmax(u (1 + s) + b) with u the logits − their mean over the classes, over the best single
 temperature (Guo et al. 2017 without the shrinkage). Found is the minimum of
 
     mean negative log-likelihood + λ / 2N (‖s‖² + ‖b‖²)
@@ -28,7 +28,7 @@ SHRINKAGE = 1.0
 MOST_CLASSES = 100
 MAX_ITERATIONS = 100
 DECREMENT = 1e-14
-"""Twice the fall that the quadratic model still promises at the end, in nats."""
+"""Twice the fall that the quadratic model still predicts at the end, in nats."""
 
 
 @torch.no_grad()
@@ -124,7 +124,7 @@ class _Problem(NamedTuple):
 
 
 def _minimise(problem: _Problem, parameters: int) -> tuple[Tensor, bool]:
-    """Newton's method, each step halved until the value falls as promised."""
+    """Newton's method, each step halved until the value falls as predicted."""
     like = problem.logits_NC
     at_P = torch.zeros(parameters, dtype=torch.float64, device=like.device)
     value = problem.value(at_P)

@@ -62,7 +62,7 @@ class BinStatistics:
         return float(gap_B.abs().max())
 
     def debiased_square(self) -> float:
-        """Mean square calibration error less its bias (Kumar et al. 2019, §5); may be below 0.
+        """Mean square calibration error − its bias (Kumar et al. 2019, §5); may be below 0.
 
         Σ_b n_b/N [(a_b − c_b)² − a_b (1 − a_b) / (n_b − 1)]. A bin with one image has no variance
         to subtract and is left out.

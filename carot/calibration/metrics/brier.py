@@ -25,7 +25,7 @@ class BrierParts:
         resolution: Σ_b n_b/N (accuracy_b − accuracy)², 0 to 1/4; the higher, the better.
         uncertainty: accuracy (1 − accuracy), 0 to 1/4; the model's answers set it alone.
         within: mean of (c − confidence_b)² − 2 (c − confidence_b) (o − accuracy_b): the variance
-            of the confidences in a bin less twice their covariance with the outcomes.
+            of the confidences in a bin − twice their covariance with the outcomes.
     """
 
     score: float

@@ -1,4 +1,4 @@
-"""The ECE that sampling noise alone gives a perfectly calibrated model of the same confidences.
+"""Chance level: the ECE of a perfectly calibrated model with the same confidences.
 
 A plug-in ECE is biased upward: with 1000 images and 15 bins a perfect model shows about 0.027. What
 is measured has to be read beside that level. Shape suffixes: N images, B bins.

@@ -1,4 +1,4 @@
-"""Models side by side on the same images: which of their differences are more than chance.
+"""Models side by side on the same images: which of their differences are real.
 
 Every model is compared with the first. A calibration error is compared by its debiased square, as
 `differences` says why. Shape suffixes: N images, K classes.

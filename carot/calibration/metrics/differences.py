@@ -30,7 +30,7 @@ Metric = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Difference:
-    """The second model's value less the first's, with a 95 % interval.
+    """The second model's value − the first's, with a 95 % interval.
 
     Attributes:
         standard_error: standard deviation of the difference over the resamples.

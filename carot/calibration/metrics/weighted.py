@@ -65,7 +65,7 @@ class WeightedBins:
         return float((self.share_B * (self.accuracy_B - self.confidence_B).abs()).sum())
 
     def debiased_square(self) -> float:
-        """Mean square calibration error less its bias; bins worth under two are left out."""
+        """Mean square calibration error − its bias; bins worth under two are left out."""
         counted_B = self.effective_B >= 2
         accuracy_B, n_B = self.accuracy_B[counted_B], self.effective_B[counted_B]
         gap_B = accuracy_B - self.confidence_B[counted_B]

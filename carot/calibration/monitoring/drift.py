@@ -1,7 +1,7 @@
 """Whether what is predicted today looks like the calibration images: needs no labels.
 
 Drift says that other images come, not that confidences are wrong: a model may stay calibrated on
-images that it finds hard. Two figures, each with the level that chance alone reaches:
+images that it finds hard. Two figures, each with its chance level:
 
 - Kolmogorov and Smirnov's statistic, the largest distance of the two distribution functions, with
   its asymptotic p value (Kolmogorov's distribution at √(n m / (n + m)) D). Equal values, such as

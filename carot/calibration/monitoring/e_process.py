@@ -14,7 +14,7 @@ Ziegel 2023, arXiv 2203.00426). One may look every minute, and stop or go on at 
 The bets are spread over δ of both signs and several sizes, everywhere and in each third of the
 confidences by itself, and over δ in proportion to the log odds (Cox's (1958) slope: confidences too
 far from one half, or too near). Half the wealth is not staked. After each label a share
-1 / (t + 1000) of it is dealt out anew as at the start (fixed share, Herbster and Warmuth 1998, with
+1 / (t + 1000) of it is redistributed as at the start (fixed share, Herbster and Warmuth 1998, with
 a rate that falls), at a price of ½ log(1 + t / 1000) nats: so a change after thousands of good
 labels takes about twice as many to find as one at the start, not ten times as many
 (`benchmarks/monitor.py`). Who bets what is settled before the label comes, so that the martingale
@@ -53,7 +53,7 @@ SLOPES = (0.1, 0.25, 0.5)
 LARGEST = 2.0
 UNSTAKED = 0.5
 SETTLED = 1000
-"""Labels until the share that is dealt out anew has halved."""
+"""Labels until the share that is redistributed has halved."""
 DEFAULT_EDGES = (0.7, 0.9)
 LEAST_REFERENCE = 30
 

@@ -1,4 +1,4 @@
-"""A calibrator fitted anew to collected labels, and whether it does better than the one in use.
+"""A calibrator fitted to collected labels, and whether it does better than the one in use.
 
 Half of the labels, drawn by the seed, fit it; the other half judges. It counts as better only if
 these hold there:

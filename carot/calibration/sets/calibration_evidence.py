@@ -1,10 +1,10 @@
-"""What the calibration split says about a checkpoint's answers, beside the calibrator.
+"""Calibration evidence: what the calibration split says about a checkpoint's answers.
 
 Everything here rests on the **raw** confidence, the softmax of the logits as they are. The
 calibration images had no part in making those, so that they are exchangeable with new images of
-their kind, and what conformal prediction and risk control promise holds exactly, whichever
+their kind, and the guarantees of conformal prediction and risk control hold exactly, whichever
 calibrator was fitted on the same images, and whenever another takes its place. No calibrator can
-flatter the evidence, either. Shape suffixes: N images, C classes.
+improve the evidence artificially, either. Shape suffixes: N images, C classes.
 """
 
 from __future__ import annotations

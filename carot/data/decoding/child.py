@@ -63,7 +63,7 @@ class Child:
         return process.pid if process is not None else None
 
     def retire(self) -> None:
-        """End the process whatever it does, and start no other: whoever waits sees it die."""
+        """End the process whatever it does, and start no other; waiting calls fail."""
         self._retired = True
         self._end_if_retired()
 
@@ -103,7 +103,7 @@ class Child:
             process.kill()
 
     def _has_died(self) -> bool:
-        """Whether the process is there no more though nobody here has ended it."""
+        """Whether the process has ended on its own."""
         process = self._process
         return process is not None and process.poll() is not None
 

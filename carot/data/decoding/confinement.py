@@ -1,4 +1,4 @@
-"""Child processes for bytes that nobody vouches for: bounded memory, no files, no secrets.
+"""Child processes for untrusted bytes: bounded memory, no files, no secrets.
 
 The parent starts `python -m MODULE` with an environment of its own making, so that a child knows
 neither database nor keys; the child confines itself before it looks at the first byte. What comes

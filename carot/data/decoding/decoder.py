@@ -39,7 +39,7 @@ def packed(fit: Fit | None, size: int) -> bytes:
 
 
 def main() -> None:
-    """Serve until the other side goes."""
+    """Serve until the other side closes."""
     parent, memory_bytes = map(int, sys.argv[1:])
     link = socket.socket(fileno=0)
     warnings.simplefilter("ignore")

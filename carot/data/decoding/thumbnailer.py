@@ -35,7 +35,7 @@ def packed(size: int, side: int, shift: str, severity: int, key: str) -> bytes:
 
 
 def main() -> None:
-    """Serve until the other side goes."""
+    """Serve until the other side closes."""
     parent, memory_bytes = map(int, sys.argv[1:])
     link = socket.socket(fileno=0)
     warnings.simplefilter("ignore")

@@ -30,7 +30,7 @@ class Plan:
 
     Attributes:
         images: sorted by target.
-        classes: the class names that the layout promises.
+        classes: the class names that the layout declares.
         split_folders: the splits that are named; empty when images are dealt out by hash.
         missing: "name: reason" of images that a CSV names but the archive does not hold.
         warnings: sentences for the person who uploaded it.

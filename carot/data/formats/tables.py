@@ -42,7 +42,7 @@ class RowGroup:
         Raises:
             pa.ArrowException, OSError: the file is damaged or gone.
         """
-        # Opened anew: a reader is not made for several threads.
+        # Opened again: a reader is not made for several threads.
         with pq.ParquetFile(self.file.path) as file:
             table = file.read_row_group(self.index, columns=[self.column], use_threads=False)
         images = table.column(0)

@@ -36,8 +36,8 @@ class Anchor:
     """Draws anchors, asks the start about them, and measures how far the student is from it.
 
     Args:
-        model: the starting model, of which a frozen copy is kept. It is made anew when a run is
-            taken up again, so that no snapshot has to hold it.
+        model: the starting model, of which a frozen copy is used. It is made again when a run
+            resumes, so that no snapshot has to contain it.
         weight_CD: the start's class weights, prototypes times its logit scale.
     """
 

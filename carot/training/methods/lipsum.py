@@ -34,8 +34,8 @@ class Lipsum(HeadMethod):
 
     Attributes:
         start: the starting model, which shares what does not train with the model that does; None
-            where the weight is zero. It is made anew when a run is taken up again, so that no
-            snapshot has to hold it.
+            where the weight is zero. It is made again when a run resumes, so that no snapshot
+            has to contain it.
         texts_MD: features of the step's random texts.
 
     Raises:
