@@ -4,14 +4,17 @@ import { errorCard } from "./components/errorbox.js";
 import { button } from "./components/button.js";
 import { get, Problem } from "./core/api.js";
 import { h, replace } from "./core/h.js";
-import { here } from "./core/router.js";
+import { here, start } from "./core/router.js";
 import { session } from "./core/session.js";
 import { banner } from "./frame/banner.js";
 import { header } from "./frame/header.js";
 import { notFound } from "./frame/notfound.js";
 import { signIn } from "./frame/signin.js";
+import { PAGES } from "./pages.js";
 
 /** @typedef {{path: string, view: import("./pages.js").View, leave: AbortController}} Open */
+
+start(PAGES);
 
 const main = h("main", { id: "main", tabindex: "-1" });
 const gate = h("main", { hidden: true });
