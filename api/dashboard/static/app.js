@@ -66,7 +66,7 @@ function entitle(title) {
 
 /** A page that cannot be opened: most often its file is of another version by now. @param {unknown} error */
 function failed(error) {
-  const again = button("Load it anew", () => location.reload(), { kind: "primary" });
+  const again = button("Reload", () => location.reload(), { kind: "primary" });
   if (!(error instanceof Problem)) console.warn(error);
   return {
     title: "Not opened",
@@ -116,7 +116,7 @@ async function begin() {
   } catch (error) {
     if (error instanceof Problem && error.status === 401) session.lose(error);
     else {
-      replace(main, h("div", { class: "page" }, h("h1", {}, "CaRot"), errorCard("The dashboard cannot begin", error, { retry: () => location.reload() })));
+      replace(main, h("div", { class: "page" }, h("h1", {}, "CaRot"), errorCard("The dashboard cannot start", error, { retry: () => location.reload() })));
     }
   }
 }

@@ -89,7 +89,7 @@ function changed(query, changes) {
 /** @param {URLSearchParams} query */
 function nothing(query) {
   if ([...query.keys()].length > 0) {
-    return empty("No job is like that.", h("a", { href: link("jobs") }, "Show all jobs"));
+    return empty("No job found.", h("a", { href: link("jobs") }, "Show all jobs"));
   }
   return empty(
     "There are no jobs yet.",

@@ -57,11 +57,11 @@ export const calibratorName = (id) => (id === null ? "the checkpoint's own" : h(
 export function verdict(found) {
   const { alert, test, window } = found;
   if (alert !== null || test.rejected) {
-    return { label: "confidences do not hold", tone: "bad", text: `The test rejected after ${number(alert?.labels ?? test.labels)} labels${finding(alert ?? test)}.` };
+    return { label: "miscalibrated", tone: "bad", text: `The test rejected after ${number(alert?.labels ?? test.labels)} labels${finding(alert ?? test)}.` };
   }
-  if (window.predictions === 0) return { label: "no predictions", tone: "plain", text: "Nothing was asked of it since it points here." };
-  if (test.labels === 0) return { label: "no labels", tone: "plain", text: "Without labels nobody knows whether its confidences hold." };
-  return { label: "nothing against it", tone: "good", text: `${number(test.labels)} labels speak for no doubt that would be an alarm.` };
+  if (window.predictions === 0) return { label: "no predictions", tone: "plain", text: "No predictions since it points to this checkpoint." };
+  if (test.labels === 0) return { label: "no labels", tone: "plain", text: "Without labels its calibration cannot be tested." };
+  return { label: "no evidence of miscalibration", tone: "good", text: `${number(test.labels)} labels, and the evidence is below the alarm level.` };
 }
 
 /** @param {any} of */
