@@ -25,7 +25,7 @@ def give(
         bool, typer.Option("--index", help="LABEL is the number of a class instead.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of another label.")
+        bool, typer.Option("--replace", help="Replace a label that is there.")
     ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
