@@ -5,7 +5,10 @@ import { NONE, figure, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
 
 /** What the chance level of an ECE is. */
-export const CHANCE = "95th percentile of the ECE that a perfectly calibrated model with these confidences shows on as many images. An ECE below it is no evidence of miscalibration";
+export const CHANCE = "95th percentile of the ECE that a perfectly calibrated model with the same confidences shows on as many images. An ECE below it is no evidence of miscalibration";
+
+/** Where one column has the chance level beside raw and calibrated figures. */
+export const CHANCE_SERVED = `Of the confidences that are served: ${CHANCE}`;
 
 /** What figures over several data sets are a mean of. */
 export const OOD_MEAN = "Unweighted mean over the shifted data sets";

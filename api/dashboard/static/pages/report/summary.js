@@ -6,7 +6,7 @@ import { whenSeen } from "../../components/lazy.js";
 import { table } from "../../components/table.js";
 import { NONE, counted, figure, number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
-import { CHANCE, OOD_MEAN, aboveChance, accuracyOf, beside, calibratorName, datasetName, debiased, rowsOf, served, withInterval } from "./figures.js";
+import { CHANCE_SERVED, OOD_MEAN, aboveChance, accuracyOf, beside, calibratorName, datasetName, debiased, rowsOf, served, withInterval } from "./figures.js";
 
 const DEBIASED = "Root of the squared calibration error without the bias of the ECE, after the served calibrator, with its 95 % interval";
 
@@ -50,7 +50,7 @@ export function mainTable(document, start) {
       ] : []),
       { title: "ECE raw", kind: "number", value: (line) => [raw(line).ece ?? null, line.row?.raw.ece_null_p95 ?? null], render: aboveChance, csv: ([ece]) => ece },
       { title: "ECE calibrated", kind: "number", hint: "After the calibrator that is served", value: (line) => [calibrated(line, "ece"), line.row?.calibrated?.ece_null_p95 ?? null], render: aboveChance, csv: ([ece]) => ece },
-      { title: "Chance level", kind: "number", hint: CHANCE, value: (line) => (line.row ? served(line.row).ece_null_p95 ?? null : null), render: (value) => percent(value, 2) },
+      { title: "Chance level", kind: "number", hint: CHANCE_SERVED, value: (line) => (line.row ? served(line.row).ece_null_p95 ?? null : null), render: (value) => percent(value, 2) },
       { title: "Debiased error", kind: "number", hint: DEBIASED, value: (line) => (line.row ? debiased(served(line.row)) : [null, null, null]), render: (value) => withInterval(value, 2), csv: pair, csvTitles: ["debiased error", "debiased error low", "debiased error high"] },
       { title: "NLL raw", kind: "number", hint: "Mean negative log-likelihood, in nats", value: (line) => raw(line).nll ?? null, render: (value) => figure(value) },
       { title: "NLL calibrated", kind: "number", hint: "`worse` where it is above the raw one", value: (line) => [calibrated(line, "nll"), raw(line).nll ?? null], render: beside, csv: ([nll]) => nll },
