@@ -45,7 +45,7 @@ def test_jobs_from_line_to_end(site: Site, page: Page) -> None:
     job = new_job(site.database, "followed")
     page.goto(site.url)
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="followed"))
-    expect(row).to_contain_text("number 3 in queue")
+    expect(row).to_contain_text("position 3")
     page.wait_for_timeout(LATER_MS)
     steady.watch(page)
     held = start(site.database, job)

@@ -33,7 +33,7 @@ const COLUMNS = [
     render: (said) => said && badge(said.label, said.tone), csv: (said) => said?.label ?? "",
   },
   {
-    title: "Live accuracy", kind: "number", hint: `Of the last ${LAST} predictions, those with a label; 95 % interval on hover`, value: (row) => row.found?.live?.measured && [row.found.live.measured.accuracy, ...row.found.live.measured.accuracy_interval],
+    title: "Live acc.", kind: "number", hint: `Accuracy of the last ${LAST} predictions, those with a label; 95 % interval on hover`, value: (row) => row.found?.live?.measured && [row.found.live.measured.accuracy, ...row.found.live.measured.accuracy_interval],
     render: (of) => (of ? h("span", { title: `${percent(of[1])} to ${percent(of[2])}` }, percent(of[0])) : percent(null)),
     csvTitles: ["live accuracy", "low", "high"], csv: (/** @type {any} */ of) => of ?? [null, null, null],
   },
@@ -94,7 +94,7 @@ async function look(cursor, signal) {
 }
 
 function nothing() {
-  return empty("There are no models yet.", h("p", {}, "A model is a name for a checkpoint, which can be moved to another one. Give one a name below, or:"), command("carot models set digits CHECKPOINT"));
+  return empty("There are no models yet.", h("p", {}, "A model is a name for a checkpoint; it can be pointed to another one later. Create one below, or:"), command("carot models set digits CHECKPOINT"));
 }
 
 /** Whether there is a model of this name. @param {string} alias @param {AbortSignal} signal */

@@ -5,7 +5,7 @@ import { h, replace } from "../../core/h.js";
 
 /** @type {Record<string, string>} */
 const ADVICE = {
-  out_of_memory: "It needed more memory than there was. A smaller batch size needs less.",
+  out_of_memory: "It needed more memory than was available. A smaller batch size needs less.",
   cuda_error: "The GPU reported an error. If it happens again on the same worker, check that GPU.",
   worker_lost: "Its worker sent no heartbeat until its lease ended: the machine or its network may be down.",
   worker_stopped: "Its worker was shut down. No attempt was lost, and it goes on from its snapshot elsewhere.",

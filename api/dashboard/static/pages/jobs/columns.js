@@ -61,7 +61,7 @@ export const COLUMNS = [
     value: (job) => [job.state, share(job), doing(job), took(job), job.error?.message ?? null, job.queue_position, job.queue],
     render: ([state, part, text, seconds, why, place, queue]) => {
       if (HELD.includes(state)) return [bar(part, "Progress"), h("span", { class: "job-under muted" }, text)];
-      if (state === "queued") return [h("span", {}, place ? `number ${number(place)} in queue` : "in queue"), h("span", { class: "job-under muted" }, `queue ${queue}`)];
+      if (state === "queued") return [h("span", {}, place ? `position ${number(place)}` : "waiting"), h("span", { class: "job-under muted" }, `queue ${queue}`)];
       if (state === "paused") return [bar(part, "Progress"), h("span", { class: "job-under muted" }, "paused")];
       if (state === "failed") return h("span", { class: "job-why", title: why }, why);
       return h("span", { class: "muted" }, seconds === null ? NONE : `took ${duration(seconds)}`);

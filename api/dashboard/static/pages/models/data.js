@@ -26,13 +26,13 @@ export function headline({ metrics }) {
 /** Columns of a table with the headline figures. @template T @param {(row: T) => any} of a row's checkpoint, or null */
 export function figureColumns(of) {
   const names = [
-    ["ID accuracy", "idAccuracy", 1, "On the data set's own test images"],
+    ["ID acc.", "idAccuracy", 1, "Accuracy on the data set's own test images"],
     ["ID ECE", "idEce", 2, "Expected calibration error, calibrated where there is a calibrator"],
-    ["OOD accuracy", "oodAccuracy", 1, "Unweighted mean over the shifted data sets"],
-    ["OOD ECE", "oodEce", 2, "Unweighted mean over the shifted data sets, calibrated where there is a calibrator"],
+    ["OOD acc.", "oodAccuracy", 1, "Accuracy, unweighted mean over the shifted data sets"],
+    ["OOD ECE", "oodEce", 2, "Expected calibration error, calibrated where there is a calibrator; unweighted mean over the shifted data sets"],
   ];
   return names.map(([title, name, digits, hint]) => ({
-    title: String(title), hint: String(hint), kind: "number",
+    title: String(title), csvTitles: [String(title).replace("acc.", "accuracy")], hint: String(hint), kind: "number",
     value: (/** @type {T} */ row) => /** @type {any} */ (of(row) && headline(of(row)))?.[name] ?? null,
     render: (/** @type {number | null} */ value) => percent(value, Number(digits)),
   }));

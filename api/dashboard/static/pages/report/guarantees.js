@@ -36,7 +36,7 @@ function sets(rows) {
       dataset,
       { title: "Method", value: (line) => line.found.method },
       { title: "Target", kind: "number", value: (line) => line.found.asked, render: (value) => percent(value, 1) },
-      { title: "Coverage", kind: "number", hint: "Share of sets that hold the right class, with Wilson's 95 % interval", value: (line) => triple(line.found.measured?.coverage, line.found.measured?.coverage_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["covered", "covered low", "covered high"] },
+      { title: "Coverage", kind: "number", hint: "Share of sets that contain the right class, with Wilson's 95 % interval", value: (line) => triple(line.found.measured?.coverage, line.found.measured?.coverage_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["covered", "covered low", "covered high"] },
       { title: "", value: (line) => verdict(line.found), render: (text) => (text ? badge(text, text === "below target" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
       { title: "Classes in a set", kind: "number", hint: "Mean, with a normal 95 % interval", value: (line) => triple(line.found.measured?.mean_size, line.found.measured?.mean_size_interval), render: sizes, csv: same, csvTitles: ["mean size", "mean size low", "mean size high"] },
       { title: "Largest", kind: "number", value: (line) => line.found.measured?.largest ?? null, render: (value) => number(value) },

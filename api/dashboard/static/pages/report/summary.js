@@ -41,7 +41,7 @@ export function mainTable(document, start) {
   const made = table(
     "Accuracy and calibration",
     [
-      { title: "Data set", kind: "main", value: (line) => line.name, render: (_, line) => (line.row ? datasetName(line.row) : h("strong", { title: OOD_MEAN }, "OOD mean")) },
+      { title: "Data set", kind: "main", value: (line) => line.name, render: (_, line) => (line.row ? datasetName(line.row) : h("span", { title: OOD_MEAN }, h("strong", {}, "OOD mean"), line.mean.datasets && h("span", { class: "muted" }, ` of ${counted(line.mean.datasets, "data set")}`))) },
       { title: "Images", kind: "number", value: (line) => line.row?.images ?? null, render: (images) => number(images) },
       { title: "Accuracy", kind: "number", hint: "With Wilson's 95 % interval", value: (line) => accuracyOf(raw(line)), render: (value) => withInterval(value), csv: pair, csvTitles: ["accuracy", "accuracy low", "accuracy high"] },
       ...(start ? [

@@ -38,7 +38,7 @@ export function question(query, signal, { onImages, onTarget, onLimits }) {
   signal.addEventListener("abort", () => clearTimeout(timer));
   const fields = {
     model: labelled("Model or checkpoint", target, { hint: "Predictions of a model are logged and can be labelled; those of a checkpoint are not logged." }),
-    coverage: labelled("Coverage of prediction sets", coverage, { aside: shown, hint: "How often sets shall contain the right class." }),
+    coverage: labelled("Coverage of prediction sets", coverage, { aside: shown, hint: "How often sets contain the right class." }),
     max_risk: labelled("Abstain so that at most this share of answers is wrong", risk, { hint: "Share among the answers that are not abstained from, guaranteed by the calibration images." }),
   };
   const file = /** @type {HTMLInputElement} */ (
