@@ -11,7 +11,9 @@ from cli.client import Client
 from cli.options import DEFAULT_URL, AsJson, Url
 from cli.output import emit, err, out, table
 
-app = typer.Typer(help="Labels: the right classes of images of earlier predictions.", no_args_is_help=True)
+app = typer.Typer(
+    help="Labels: the right classes of images of earlier predictions.", no_args_is_help=True
+)
 PIECE = 5000
 """Labels in one request."""
 TYPES = {".csv": "text/csv", ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson"}
