@@ -75,7 +75,7 @@ function newJob() {
   return address && h("a", { class: "button primary", href: address }, "New job");
 }
 
-/** @param {URLSearchParams} query @param {Record<string, string | null>} changes a page begins anew */
+/** @param {URLSearchParams} query @param {Record<string, string | null>} changes the first page again */
 function changed(query, changes) {
   const made = new URLSearchParams(query);
   if (!("cursor" in changes)) made.delete("cursor");

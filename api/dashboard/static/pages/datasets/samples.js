@@ -24,7 +24,7 @@ export function samples(dataset, signal) {
   let turn = 0;
   more.hidden = true;
 
-  /** @param {string | null} from a cursor; without one it begins anew */
+  /** @param {string | null} from a cursor; without one it starts over */
   async function look(from) {
     const mine = ++turn;
     wrong.clear();
