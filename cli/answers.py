@@ -6,7 +6,16 @@ from typing import Any
 
 from cli.output import fail, figure, out, table
 
-COLUMNS = ("image", "class", ">confidence", ">raw", "set", "evidence", ">shift", "abstain")
+COLUMNS = (
+    "image",
+    "class",
+    ">confidence",
+    ">raw",
+    "set",
+    "calibration evidence",
+    ">shift",
+    "abstain",
+)
 SHOWN = 5
 """Labels of a set."""
 
@@ -56,7 +65,7 @@ def abstention(prediction: dict[str, Any]) -> str:
 
 
 def remarks(answer: dict[str, Any]) -> list[str]:
-    """Where the numbers come from, what is promised, and why something is not there."""
+    """Where the numbers come from, what is guaranteed, and why something is not there."""
     lines = [f"checkpoint {answer['checkpoint']}, {_source(answer)}"]
     vocabulary = answer["vocabulary"]
     if vocabulary is not None and vocabulary["own_head"] == "trained":

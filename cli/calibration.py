@@ -1,4 +1,4 @@
-"""`carot models calibration`, `recalibrate`, `calibrators`: do confidences still hold?"""
+"""`carot models calibration`, `recalibrate`, `calibrators`: are confidences still calibrated?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from cli.client import Client
 from cli.options import DEFAULT_URL, AsJson, Url
-from cli.output import emit, figure, out, percent, table
+from cli.output import emit, error, figure, out, percent, table
 
 AliasName = Annotated[str, typer.Argument(metavar="ALIAS")]
 Since = Annotated[
@@ -18,12 +18,14 @@ Since = Annotated[
 
 def calibration(
     alias: AliasName,
-    last: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 10_000,
+    last: Annotated[
+        int, typer.Option(min=1, help="How many predictions at most, the newest.")
+    ] = 10_000,
     since: Since = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Whether an alias's confidences still hold; exit status 3 where a test rejects that."""
+    """Whether an alias's confidences are calibrated; exit status 3 where a test rejects that."""
     with Client(url) as client:
         answer = client.get(f"/models/{alias}/calibration", last=last, since=since)
     if as_json:
@@ -39,9 +41,11 @@ def recalibrate(
     kind: Annotated[
         str | None, typer.Option(help="Kind of calibrator; by default the current one's.")
     ] = None,
-    last: Annotated[int, typer.Option(min=1, help="At most so many labels.")] = 20_000,
+    last: Annotated[int, typer.Option(min=1, help="How many labels at most, the newest.")] = 20_000,
     since: Since = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what it would bring.")
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -78,7 +82,7 @@ def calibrators(
     if as_json:
         emit(found)
         return
-    columns = ("", "id", "kind", "origin", ">n", ">NLL before", ">NLL after", "made")
+    columns = ("", "id", "kind", "origin", ">n", ">NLL before", ">NLL after", "created")
     rows = [
         (
             "→" if each["current"] else "",
@@ -105,8 +109,9 @@ def _show(answer: dict[str, Any]) -> None:
     )
     rows = [
         ("accuracy", percent(measured.get("accuracy")), percent(reported.get("accuracy"))),
-        ("ECE", figure(measured.get("ece")), figure(reported.get("ece"))),
-        ("accuracy promised", percent(live.get("expected_accuracy")), None),
+        ("ECE", error(measured.get("ece")), error(reported.get("ece"))),
+        ("chance level of the ECE", error(measured.get("ece_null_p95")), None),
+        ("expected accuracy", percent(live.get("expected_accuracy")), None),
     ]
     out.print(table(None, ("", ">live", ">in the report"), rows))
     verdict = "rejected" if test["rejected"] else "not rejected"
@@ -114,8 +119,9 @@ def _show(answer: dict[str, Any]) -> None:
         if live.get(name):
             out.print(f"{name.replace('_', ' ')}: {_drift(live[name])}", highlight=False)
     out.print(
-        f"That confidences are true is {verdict}: evidence {test['evidence']:.3g}, at most "
-        f"{test['peak']:.3g}, of {test['threshold']:.0f}, after {test['labels']} labels",
+        f"That confidences are calibrated is {verdict}: evidence of miscalibration "
+        f"{test['evidence']:.3g} (maximum {test['peak']:.3g}, alarm at {test['threshold']:.0f}) "
+        f"after {test['labels']} labels",
         highlight=False,
     )
 
@@ -123,5 +129,5 @@ def _show(answer: dict[str, Any]) -> None:
 def _drift(found: dict[str, Any]) -> str:
     return (
         f"KS {found['ks']:.3f} (p {found['p_value']:.2g}), PSI {found['psi']:.3f} "
-        f"(below {found['psi_null_p95']:.3f} without any)"
+        f"(chance level {found['psi_null_p95']:.3f})"
     )

@@ -5,26 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from cli.output import figure, percent, table
+from cli.output import captioned, error, figure, percent, table
 
 Report = dict[str, Any]
 Row = dict[str, Any]
 
-HURTS = "!"
+WORSE = "!"
 
 
 def calibration_tables(report: Report) -> list[Table]:
     """Those that there is something to say in; none for reports from before they were there."""
-    found = (calibrators_table(report), sets_table(report), grounds_table(report))
+    found = (calibrators_table(report), sets_table(report), guarantees_table(report))
     return [each for each in found if each is not None]
 
 
 def calibrators_table(report: Report) -> Table | None:
     """ECE of every data set, raw and after every calibrator, and their NLL over the shifted ones.
 
-    Two calibrators are compared by likelihood, which ECE is not: `!` marks where it is lower than
+    Two calibrators are compared by likelihood, not by ECE: `!` marks where it is lower than
     without any.
     """
     rows: list[Row] = report["datasets"]
@@ -35,19 +34,19 @@ def calibrators_table(report: Report) -> Table | None:
     for row in rows:
         by_kind = {each["kind"]: each["metrics"] for each in row.get("calibrators", ())}
         cells = [_against(by_kind.get(kind), row["raw"]) for kind in kinds]
-        lines.append((_name(row), figure(row["raw"]["ece"]), *cells))
+        lines.append((_name(row), error(row["raw"]["ece"]), *cells))
     mean = report["ood_mean"]
     if mean is not None and mean.get("calibrators"):
         by_kind = {each["kind"]: each for each in mean["calibrators"]}
         means = [by_kind.get(kind) for kind in kinds]
         cells = [_against(each, mean) for each in means]
-        lines.append(("mean of the others", figure(mean["ece"]), *cells))
+        lines.append(("OOD mean", error(mean["ece"]), *cells))
         nll = [figure(each and each["nll"]) for each in means]
-        lines.append(("its NLL", figure(mean["nll"]), *nll))
+        lines.append(("OOD mean NLL", figure(mean["nll"]), *nll))
     served = (report.get("calibrator") or {}).get("kind")
     names = [f">{_short(kind)}" + ("\n(served)" if kind == served else "") for kind in kinds]
     result = table("ECE by calibrator", ("data set", ">raw", *names), lines)
-    return _with_caption(result, f"{HURTS} less likely than without a calibrator: it hurts there")
+    return captioned(result, f"{WORSE} higher NLL than without a calibrator: it makes things worse")
 
 
 def sets_table(report: Report) -> Table | None:
@@ -71,13 +70,13 @@ def sets_table(report: Report) -> Table | None:
         for index, (cells, names) in enumerate(alike.items()):
             which = "all" if len(names) == len(methods) else ", ".join(names)
             lines.append((_name(row) if index == 0 else "", which, *cells))
-    columns = [f">asked {coverage:.4g}" for coverage in asked]
-    result = table("Prediction sets: coverage, mean size", ("data set", "by", *columns), lines)
+    columns = [f">target {coverage:.4g}" for coverage in asked]
+    result = table("Prediction sets: coverage, mean size", ("data set", "method", *columns), lines)
     reasons = [each["reason"] for each in every if each["reason"]]
-    return _with_caption(result, "\n".join(dict.fromkeys(reasons)))
+    return captioned(result, "\n".join(dict.fromkeys(reasons)))
 
 
-def grounds_table(report: Report) -> Table | None:
+def guarantees_table(report: Report) -> Table | None:
     """What each risk's threshold accepts, how much of it is wrong, and how far images lie."""
     rows: list[Row] = report["datasets"]
     risks = list(dict.fromkeys(each["max_risk"] for row in rows for each in row.get("risks", ())))
@@ -92,16 +91,16 @@ def grounds_table(report: Report) -> Table | None:
         far = (figure(shift.get("auroc")), percent(shift.get("beyond")))
         lines.append((_name(row), *cells, *(far if shifted else ())))
     names = [name for risk in risks for name in (f">risk {risk:.4g}:\naccepted", ">\nwrong")]
-    names += [">shift\nAUROC", ">far away"] if shifted else []
-    result = table("Accepted answers, and distance", ("data set", *names), lines)
+    names += [">shift\nAUROC", ">beyond\n0.99"] if shifted else []
+    result = table("Accepted answers, and shift score", ("data set", *names), lines)
     reasons = [each["reason"] for row in rows for each in row.get("risks", ()) if each["reason"]]
-    return _with_caption(result, "\n".join(dict.fromkeys(reasons)))
+    return captioned(result, "\n".join(dict.fromkeys(reasons)))
 
 
 def _against(figures: Row | None, raw: Row) -> str:
     if figures is None:
         return "-"
-    return figure(figures["ece"]) + (HURTS if figures["nll"] > raw["nll"] else " ")
+    return error(figures["ece"]) + (WORSE if figures["nll"] > raw["nll"] else " ")
 
 
 def _short(kind: str) -> str:
@@ -126,9 +125,3 @@ def _risk(figures: Row | None) -> tuple[str, str]:
 
 def _name(row: Row) -> str:
     return str(row["name"]) + (" (ID)" if row["in_distribution"] else "")
-
-
-def _with_caption(result: Table, caption: str) -> Table:
-    result.caption = Text(caption) if caption else None  # a name in it is no markup
-    result.caption_justify = "left"
-    return result

@@ -22,7 +22,7 @@ def push(
         str, typer.Argument(help="A zip, tar or tar.gz, a folder, or `builtin:digits`.")
     ],
     name: Annotated[
-        str | None, typer.Option(help="For people; the file's name by default.")
+        str | None, typer.Option(help="A name for display; the file's name by default.")
     ] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,

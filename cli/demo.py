@@ -1,4 +1,4 @@
-"""`carot demo`: the whole story on this machine, told over REST like any client would."""
+"""`carot demo`: two runs and a prediction on this machine, over REST as any client would."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def demo(
         service = Embedded(data_dir, port=0, private=True)
         service.__enter__()
     try:
-        err.print(f"the service listens at {service.url}, its data lie in {service.data_dir}")
+        err.print(f"the service listens at {service.url}, its data are in {service.data_dir}")
         with Client(service.url) as client:
-            result = _tell(client)
+            result = _run(client)
         result["seconds"] = round(time.monotonic() - started, 1)
         if as_json:
             emit(result)
@@ -48,7 +48,7 @@ def demo(
             service.stop()
 
 
-def _tell(client: Client) -> dict[str, Any]:
+def _run(client: Client) -> dict[str, Any]:
     from cli.tables import compare
 
     recipe = yaml.safe_load(files("cli").joinpath("demo.yaml").read_text(encoding="utf-8"))
@@ -107,4 +107,4 @@ def _show(result: dict[str, Any]) -> None:
         f"checkpoint {prediction['checkpoint']}, {prediction['milliseconds']:.0f} ms",
         highlight=False,
     )
-    out.print(f"all of it in {duration(result['seconds'])}", highlight=False)
+    out.print(f"total time {duration(result['seconds'])}", highlight=False)

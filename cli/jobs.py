@@ -22,7 +22,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 @app.command()
 def submit(
     spec: SpecFile,
-    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name for display.")] = None,
     alias: Annotated[str | None, typer.Option(help="Alias for the job's checkpoint.")] = None,
     preset: Preset = None,
     queue: Annotated[str | None, typer.Option(help="Workers that may take it: cpu, gpu.")] = None,

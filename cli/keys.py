@@ -1,4 +1,4 @@
-"""`carot keys`: made, listed and revoked on the database itself, for whoever may write to it."""
+"""`carot keys`: create, list and revoke on the database itself, for whoever may write to it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def create(
     scope: Annotated[
         list[str], typer.Option("--scope", help=f"Any of {', '.join(SCOPES)}; may be repeated.")
     ],
-    name: Annotated[str | None, typer.Option(help="For people.")] = None,
-    project: Annotated[str, typer.Option(help="Its name; made when there is none.")] = "default",
+    name: Annotated[str | None, typer.Option(help="A name for display.")] = None,
+    project: Annotated[
+        str, typer.Option(help="Its name; created if it does not exist.")
+    ] = "default",
     expires: Annotated[
         float | None, typer.Option(metavar="DAYS", min=0.001, max=36_500, help="Days it is valid.")
     ] = None,
@@ -44,7 +46,7 @@ def create(
     data_dir: DataDir = DEFAULT_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and show its token, this once. From the first key on, all need one."""
+    """Create a key and show its token, once. From the first key on, every request needs one."""
     unknown = [each for each in scope if each not in SCOPES]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]}: a scope is one of {', '.join(SCOPES)}")

@@ -1,4 +1,4 @@
-"""`carot labels`: say what the images of earlier predictions really showed."""
+"""`carot labels`: the right classes of images of earlier predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from cli.client import Client
 from cli.options import DEFAULT_URL, AsJson, Url
 from cli.output import emit, err, out, table
 
-app = typer.Typer(help="What images of earlier predictions really showed.", no_args_is_help=True)
+app = typer.Typer(
+    help="Labels: the right classes of images of earlier predictions.", no_args_is_help=True
+)
 PIECE = 5000
 """Labels in one request."""
 TYPES = {".csv": "text/csv", ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson"}
@@ -25,12 +27,12 @@ def give(
         bool, typer.Option("--index", help="LABEL is the number of a class instead.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of another label.")
+        bool, typer.Option("--replace", help="Replace a label that is there.")
     ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Say what one image really showed."""
+    """Give the right class of one image."""
     if index and not label.isdecimal():
         raise typer.BadParameter(f"not the number of a class: {label}")
     body = {"label": int(label) if index else label, "replace": replace}

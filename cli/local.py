@@ -39,7 +39,7 @@ def train(
 
 
 def evaluate(spec: SpecFile, folder: OutFolder, as_json: AsJson = False) -> None:
-    """Evaluate and calibrate a model as a spec file says; one for training says enough."""
+    """Evaluate and calibrate a model as a spec file says; a finetune spec will do."""
     document = read_document(spec)
     if document["kind"] not in ("finetune", "evaluate"):
         raise SpecError(f"{spec} is no evaluate spec; `carot run` takes every kind", field="kind")
@@ -100,7 +100,7 @@ def _stoppable() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: object) -> None:
         asked.set()
-        err.print("stopping behind the step under way")
+        err.print("stopping after the current step")
         for each, handler in before.items():
             signal.signal(each, handler)
 

@@ -32,7 +32,7 @@ TERMINATED = 143
 
 app = typer.Typer(
     name="carot",
-    help="Fine-tune CLIP models so that they stay accurate and honest under shift.",
+    help="Fine-tune CLIP models so that they stay accurate and calibrated under shift.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,7 +46,7 @@ def _options(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="A file that holds the key to show the service; else CAROT_API_KEY is the key, or "
+            help="A file with the API key for the service. Without it CAROT_API_KEY is the key, or "
             "CAROT_API_KEY_FILE the file.",
         ),
     ] = None,

@@ -9,7 +9,8 @@ import typer
 from cli.calibration import calibration, calibrators, recalibrate
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Url
-from cli.output import emit, err, figure, out, percent, table
+from cli.output import captioned, emit, err, error, out, percent, table
+from cli.tables import OOD_MEAN
 
 app = typer.Typer(help="Aliases and checkpoints of the service.", no_args_is_help=True)
 for command in (calibration, calibrators, recalibrate):
@@ -20,7 +21,8 @@ LogRate = Annotated[
     typer.Option(min=0, max=1, help="Share of predictions that are logged."),
 ]
 LogImages = Annotated[
-    bool | None, typer.Option("--log-images/--no-log-images", help="Whether with their images.")
+    bool | None,
+    typer.Option("--log-images/--no-log-images", help="Whether the log keeps their images."),
 ]
 
 
@@ -36,7 +38,7 @@ def list_(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
         (a["alias"], a["checkpoint_id"], a["calibrator_id"], a["log_rate"], a["updated_at"][:19])
         for a in aliases
     ]
-    out.print(table(None, ("alias", "checkpoint", "calibrator", ">logged", "moved"), rows))
+    out.print(table(None, ("alias", "checkpoint", "calibrator", ">logged", "updated"), rows))
 
 
 @app.command()
@@ -52,11 +54,12 @@ def checkpoints(
     rows = []
     for each in found:
         own, shifted = (each["metrics"].get(k) or {} for k in ("in_distribution", "ood_mean"))
-        figures = (percent(own.get("accuracy")), figure(own.get("calibrated_ece")))
-        others = (percent(shifted.get("accuracy")), figure(shifted.get("calibrated_ece")))
+        figures = (percent(own.get("accuracy")), error(own.get("calibrated_ece")))
+        others = (percent(shifted.get("accuracy")), error(shifted.get("calibrated_ece")))
         rows.append((each["id"], each["name"], each["method"], *figures, *others))
-    columns = ("id", "name", "method", ">ID accuracy", ">ECE", ">OOD accuracy", ">ECE")
-    out.print(table(None, columns, rows))
+    figures_of = (">ID\naccuracy", ">ID\nECE", ">OOD mean\naccuracy", ">OOD mean\nECE")
+    shown = table(None, ("id", "name", "method", *figures_of), rows)
+    out.print(captioned(shown, "ECE: after the calibrator; " + OOD_MEAN))
 
 
 @app.command()
@@ -69,7 +72,7 @@ def compare(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Differences to the first checkpoint on the same images; a star marks those beyond chance."""
+    """Differences to the first checkpoint on the same images; a star marks significant ones."""
     with Client(url) as client:
         found = client.get(
             "/comparisons", checkpoint=checkpoints, confidence="raw" if raw else "calibrated"
@@ -83,15 +86,19 @@ def compare(
         for report in [each["report_id"] for each in found["models"][1:]]:
             mine = [each for each in dataset["differences"] if each["report_id"] == report]
             rows.append((dataset["name"], names[report], *map(_difference, mine)))
-    columns = ("data set", "checkpoint", ">accuracy", ">NLL", ">Brier", ">squared error")
+    figures = (">accuracy, points", ">NLL", ">Brier", ">squared calibration error")
+    columns = ("data set", "checkpoint", *figures)
     out.print(table(None, columns, rows))
     for each in found["left_out"]:
         err.print(f"{each['name']}: left out: {each['reason']}", markup=False, highlight=False)
 
 
 def _difference(each: Document) -> str:
-    low, high = each["interval"]
-    return f"{each['value']:+.4f} [{low:+.4f}, {high:+.4f}]{'*' if each['real'] else ' '}"
+    factor, digits = (100, 1) if each["metric"] == "accuracy" else (1, 4)
+    value, low, high = (
+        f"{factor * figure:+.{digits}f}" for figure in (each["value"], *each["interval"])
+    )
+    return f"{value} [{low}, {high}]{'*' if each['real'] else ' '}"
 
 
 @app.command("set")
@@ -124,7 +131,7 @@ def log(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Choose what is remembered of an alias's predictions."""
+    """Choose which share of an alias's predictions goes to the prediction log."""
     with Client(url) as client:
         answer = client.patch(f"/models/{alias}", _logging(log_rate, log_images))
     if as_json:

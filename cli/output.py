@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 out = Console()
 # Progress and remarks go to stderr, so that `--json` leaves stdout to the document.
@@ -48,13 +49,25 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     return result
 
 
+def captioned(made: Table, caption: str) -> Table:
+    """The table with a remark below it; text from elsewhere in it is never taken for markup."""
+    made.caption = Text(caption) if caption else None
+    made.caption_justify = "left"
+    return made
+
+
 def percent(value: float | None) -> str:
     """A share as 98.7 %."""
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
+def error(value: float | None) -> str:
+    """A calibration error such as the ECE, which is a share, as 1.23 %."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
 def figure(value: float | None) -> str:
-    """An error such as the ECE with three digits."""
+    """A number without a unit, such as a likelihood, with three digits."""
     return "-" if value is None else f"{value:.3f}"
 
 

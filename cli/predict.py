@@ -1,4 +1,4 @@
-"""`carot predict`: images to classes with confidences, and what those are worth."""
+"""`carot predict`: images to classes with confidences, and how reliable those are."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Asked = dict[str, Any]
 
 Coverage = Annotated[
     float | None,
-    typer.Option(help="How often sets hold the right class; 0.9 where that is possible."),
+    typer.Option(help="How often sets contain the right class; 0.9 where that is possible."),
 ]
-SetMethod = Annotated[str | None, typer.Option(help="How sets are made: lac, aps, raps or saps.")]
+SetMethod = Annotated[str | None, typer.Option(help="How sets are built: lac, aps, raps or saps.")]
 MaxRisk = Annotated[
     float | None,
-    typer.Option(help="Abstain where answers are not proved to be wrong this rarely."),
+    typer.Option(help="Abstain so that at most this share of the other answers is wrong."),
 ]
 MaxShift = Annotated[
     float | None, typer.Option(help="Abstain where the shift score is above this; else 0.99.")
 ]
 Domain = Annotated[
-    str | None, typer.Option(help="Where the images come from, if calibrators tell.")
+    str | None, typer.Option(help="Domain of the images, where calibrators differ by it.")
 ]
 Classes = Annotated[
     list[str] | None,
-    typer.Option("--class", help="A class in the place of the model's; give two or more."),
+    typer.Option("--class", help="A class instead of the model's own; give two or more."),
 ]
 Templates = Annotated[
     list[str] | None, typer.Option("--template", help="A caption for --class, with one {}.")
@@ -65,7 +65,7 @@ def predict(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images, with calibrated confidence, and say what it is worth."""
+    """Classify images, with calibrated confidence, and say how reliable it is."""
     if sum(option is not None for option in (model, checkpoint, folder)) != 1:
         raise typer.BadParameter("give exactly one of --model, --checkpoint and --folder")
     given = {

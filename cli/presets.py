@@ -27,7 +27,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="PRESET")], as_json: AsJson = False) -> None:
-    """One preset, as a spec file would say it."""
+    """One preset, as a spec file would have it."""
     document = {"name": name, **preset(name)}
     if as_json:
         emit(document)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from cli.calibration_tables import calibration_tables
-from cli.output import figure, percent, table
+from cli.output import captioned, error, figure, percent, table
 
 Report = dict[str, Any]
 Row = dict[str, Any]
+
+CHANCE_LEVEL = (
+    "chance level: 95th percentile of the ECE of a perfectly calibrated model with the served "
+    "confidences; if their ECE is below it, there is no evidence of miscalibration"
+)
+OOD_MEAN = "OOD mean: unweighted mean over the shifted data sets"
 
 
 def report_table(report: Report) -> RenderableType:
@@ -30,15 +37,15 @@ def candidates_table(report: Report) -> Table:
         selection = (
             percent(each["accuracy"]),
             figure(each["nll"]),
-            f"{each['calibration_error']:.4f}",  # a squared one
+            error(math.sqrt(max(0.0, each["calibration_error"]))),  # it is a squared one
             figure(each["sigma_min"]),
             "-" if each["score"] is None else f"{each['score']:.4f}",
         )
         mark = "→" if each["chosen"] else ""
         rows.append((mark, each["name"], *selection, *(_of_candidate(each) if measured else ())))
-    columns = ["", "candidate", ">accuracy", ">NLL", ">calibration", ">σ min", ">score"]
+    columns = ["", "candidate", ">accuracy", ">NLL", ">cal.\nerror", ">σ min", ">score"]
     if measured:
-        columns += [">ID accuracy", ">ECE", ">OOD accuracy", ">ECE"]
+        columns += [">ID\nacc.", ">ID\nECE", ">OOD mean\nacc.", ">OOD mean\nECE"]
     rule = report["rule"]
     title = f"{len(candidates)} candidates" + (f", the lowest score by {rule} kept" if rule else "")
     return table(title, columns, rows)
@@ -50,9 +57,9 @@ def _of_candidate(candidate: dict[str, Any]) -> tuple[str, str, str, str]:
     shifted: dict[str, Any] = candidate["ood_mean"] or {}
     return (
         percent(own.get("accuracy")),
-        figure(own.get("ece")),
+        error(own.get("ece")),
         percent(shifted.get("accuracy")),
-        figure(shifted.get("ece")),
+        error(shifted.get("ece")),
     )
 
 
@@ -65,19 +72,28 @@ def _measured(report: Report) -> Table:
                 each["name"] + (" (ID)" if each["in_distribution"] else ""),
                 each["images"],
                 percent(raw["accuracy"]),
-                figure(raw["ece"]),
-                figure(calibrated.get("ece")),
-                figure(raw["ece_null_mean"]),
+                error(raw["ece"]),
+                error(calibrated.get("ece")),
+                error(_chance_level(each)),
                 figure(each["sigma_min"]),
             )
         )
     mean = report["ood_mean"]
     if mean is not None:
-        cells = (percent(mean["accuracy"]), figure(mean["ece"]), figure(mean["calibrated_ece"]))
-        rows.append(("mean of the others", "", *cells, "", figure(mean["sigma_min"])))
-    columns = ("data set", ">images", ">accuracy", ">ECE", ">calibrated", ">null", ">σ min")
+        cells = (percent(mean["accuracy"]), error(mean["ece"]), error(mean["calibrated_ece"]))
+        rows.append(("OOD mean", "", *cells, "", figure(mean["sigma_min"])))
+    columns = (
+        "data set",
+        ">images",
+        ">accuracy",
+        ">ECE",
+        ">calibrated\nECE",
+        ">chance\nlevel",
+        ">σ min",
+    )
     title = f"{report['method']} · {report['architecture']} · {report['dataset']}"
-    return table(title, columns, rows)
+    caption = [CHANCE_LEVEL] + ([OOD_MEAN] if mean is not None else [])
+    return captioned(table(title, columns, rows), "\n".join(caption))
 
 
 def compare(before: Report, after: Report) -> list[Row]:
@@ -90,6 +106,7 @@ def compare(before: Report, after: Report) -> list[Row]:
             "before": _figures(measured[each["name"]]),
             "after": _figures(each),
             "ece_null": each["raw"]["ece_null_mean"],
+            "ece_null_p95": _chance_level(each),
         }
         for each in after["datasets"]
         if each["name"] in measured
@@ -102,6 +119,7 @@ def compare(before: Report, after: Report) -> list[Row]:
                 "before": _mean_figures(before["ood_mean"]),
                 "after": _mean_figures(after["ood_mean"]),
                 "ece_null": None,
+                "ece_null_p95": None,
             }
         )
     return rows
@@ -111,33 +129,34 @@ def comparison_table(rows: list[Row]) -> Table:
     """The start against the fine-tuned model."""
     columns = (
         "data set",
-        ">zero-shot",
-        ">ECE",
-        ">CaRot",
-        ">ECE",
-        ">calibrated",
-        ">null",
+        ">zero-shot\naccuracy",
+        ">zero-shot\nECE",
+        ">CaRot\naccuracy",
+        ">CaRot\nECE",
+        ">calibrated\nECE",
+        ">chance\nlevel",
     )
     lines = [
         (
             row["name"] + (" (ID)" if row["in_distribution"] else ""),
             percent(row["before"]["accuracy"]),
-            figure(row["before"]["ece"]),
+            error(row["before"]["ece"]),
             percent(row["after"]["accuracy"]),
-            figure(row["after"]["ece"]),
-            figure(row["after"]["calibrated_ece"]),
-            figure(row["ece_null"]),
+            error(row["after"]["ece"]),
+            error(row["after"]["calibrated_ece"]),
+            error(row["ece_null_p95"]),
         )
         for row in rows
     ]
-    result = table(
-        "Accuracy and calibration error (ECE), in distribution and under shift", columns, lines
-    )
-    result.caption = (
-        "calibrated: ECE after the calibrator; null: what a perfectly calibrated model scores"
-    )
-    result.caption_justify = "left"
-    return result
+    title = "Accuracy and calibration error (ECE), in distribution and under shift"
+    caption = f"calibrated ECE: of CaRot after the calibrator\n{CHANCE_LEVEL}\n{OOD_MEAN}"
+    return captioned(table(title, columns, lines), caption)
+
+
+def _chance_level(each: dict[str, Any]) -> float | None:
+    """That of the confidences that are served, as on the dashboard."""
+    level: float | None = (each["calibrated"] or each["raw"]).get("ece_null_p95")
+    return level
 
 
 def _figures(each: dict[str, Any]) -> dict[str, float | None]:

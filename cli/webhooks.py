@@ -12,7 +12,7 @@ from cli.options import DEFAULT_URL, AsJson, Url
 from cli.output import emit, err, out, table
 
 app = typer.Typer(
-    help="Who is told when jobs change their state, and of models that are wrong.",
+    help="Notifications of jobs that change their state and of miscalibrated models.",
     no_args_is_help=True,
 )
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="A webhook's id.")]
@@ -24,7 +24,7 @@ def create(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="URL that events are sent to.")],
     states: Annotated[
         list[str] | None,
-        typer.Option("--state", help="A state to hear of, repeatable; by default all."),
+        typer.Option("--state", help="A state to be notified of, repeatable; by default all."),
     ] = None,
     events: Annotated[
         list[str] | None,
@@ -62,18 +62,18 @@ def list_(limit: Limit = 50, url: Url = DEFAULT_URL, as_json: AsJson = False) ->
 
 @app.command("test")
 def try_(webhook: WebhookId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Send an event that says nothing; `deliveries` tells how it went."""
+    """Send a test event; `deliveries` shows how it went."""
     with Client(url) as client:
         delivery = client.post(f"/webhooks/{webhook}/test")
     if as_json:
         emit(delivery)
         return
-    out.print(f"{delivery['id']} is on its way", highlight=False)
+    out.print(f"{delivery['id']} is queued", highlight=False)
 
 
 @app.command()
 def enable(webhook: WebhookId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Let a webhook that was disabled hear of what happens from now on."""
+    """Enable a webhook that was disabled; it gets the events from now on."""
     with Client(url) as client:
         document = client.post(f"/webhooks/{webhook}/enable")
     if as_json:
@@ -84,7 +84,7 @@ def enable(webhook: WebhookId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
 
 @app.command()
 def delete(webhook: WebhookId, url: Url = DEFAULT_URL) -> None:
-    """Remove a webhook, and everything that was on its way to it."""
+    """Remove a webhook, and the deliveries that wait for it."""
     with Client(url) as client:
         client.delete(f"/webhooks/{webhook}")
 

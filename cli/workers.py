@@ -1,4 +1,4 @@
-"""`carot workers`: who is there to take jobs."""
+"""`carot workers`: the workers that can take jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cli.output import duration, emit, out, size, table
 def workers(
     limit: Annotated[int, typer.Option(min=1)] = 50, url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
-    """Workers of the last day: their GPUs, their jobs, and when they were last heard of."""
+    """Workers of the last day: their GPUs, their jobs, and their last heartbeats."""
     with Client(url) as client:
         found = client.pages("/workers", limit=limit)
     if as_json:
@@ -36,7 +36,7 @@ def workers(
         )
         for each in found
     ]
-    columns = ("name", "state", "job", "queues", "GPUs", ">heard of, ago", "version")
+    columns = ("name", "state", "job", "queues", "GPUs", ">last heartbeat, ago", "version")
     out.print(table(None, columns, rows))
 
 

@@ -96,7 +96,7 @@ def test_revoking(tmp_path: Path) -> None:
     run("keys", "revoke", token.partition(".")[0], "--data-dir", str(tmp_path))
     assert looked_up(tmp_path, token) is None
     assert "revoked" in run("keys", "list", "--data-dir", str(tmp_path))
-    assert has_keys(f"sqlite:///{tmp_path / 'carot.db'}"), "the door stays shut"
+    assert has_keys(f"sqlite:///{tmp_path / 'carot.db'}"), "authentication stays on"
 
 
 @pytest.mark.parametrize(

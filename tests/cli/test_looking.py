@@ -88,7 +88,7 @@ def test_which_is_better(context: Context, url: str, tmp_path: Path) -> None:
     _, second = add_measured(context, tmp_path / "l", [worse])
     shown = run(url, "models", "compare", first, second)
     [line] = [line for line in shown.splitlines() if second in line]
-    assert "+0.0000 [+0.0000, +0.0000] " in line
+    assert "+0.0 [+0.0, +0.0] " in line
     assert line.count("*") == 3
     assert "noise: left out: not every one of the reports has it" in shown
     document = json.loads(run(url, "models", "compare", first, second, "--raw", "--json"))

@@ -89,7 +89,7 @@ def test_a_table_for_people(calibrated: Path, images: list[Path]) -> None:
     assert shown["class"].splitlines() == [guess["label"] for guess in top]
     assert shown[">confidence"].splitlines()[0] == f"{top[0]['confidence']:.1%}"
     assert shown["set"].startswith("{" + top[0]["label"])
-    assert "calibration images this confident" in shown["evidence"]
+    assert "calibration images this confident" in shown["calibration evidence"]
     assert shown["abstain"].startswith(("yes: ", "no"))
     lines = remarks(answer)
     assert "temperature" in lines[0]
@@ -100,7 +100,7 @@ def test_a_table_for_people(calibrated: Path, images: list[Path]) -> None:
 def test_what_is_not_there_is_explained(folder: Path, images: list[Path]) -> None:
     answer = _local(images, folder, {})
     shown = dict(zip(COLUMNS, row(answer["predictions"][0]), strict=True))
-    assert [shown[name] for name in ("set", "evidence", ">shift")] == ["-", "-", "-"]
+    assert [shown[name] for name in ("set", "calibration evidence", ">shift")] == ["-", "-", "-"]
     assert shown["abstain"] == "unknown: no shift score"
     lines = remarks(answer)
     assert lines[0].endswith("not calibrated")

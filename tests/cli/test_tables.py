@@ -17,8 +17,13 @@ def report(accuracy: float, *, calibrated: bool = True) -> dict[str, Any]:
             "name": name,
             "images": 100,
             "in_distribution": own,
-            "raw": {"accuracy": accuracy, "ece": 0.123, "ece_null_mean": 0.02},
-            "calibrated": {"ece": 0.045} if calibrated else None,
+            "raw": {
+                "accuracy": accuracy,
+                "ece": 0.123,
+                "ece_null_mean": 0.02,
+                "ece_null_p95": 0.0567,
+            },
+            "calibrated": {"ece": 0.045, "ece_null_p95": 0.0312} if calibrated else None,
             "sigma_min": 0.01,
         }
 
@@ -45,13 +50,18 @@ def test_columns_without_a_name() -> None:
 def test_a_report() -> None:
     text = shown(report_table(report(0.5)))
     assert "50.0 %" in text
-    assert "0.123" in text
-    assert "0.045" in text
+    assert "12.30 %" in text
+    assert "4.50 %" in text
+    assert "3.12 %" in text, "the chance level of the confidences that are served"
+    assert "2.00 %" not in text
+    assert "unweighted mean over the shifted data sets" in text
     assert "[red]x[/red]" in text  # names are no markup
 
 
 def test_a_report_without_a_calibrator() -> None:
-    assert "0.045" not in shown(report_table(report(0.5, calibrated=False)))
+    text = shown(report_table(report(0.5, calibrated=False)))
+    assert "4.50 %" not in text
+    assert "5.67 %" in text
 
 
 def candidate(name: str, accuracy: float, *, chosen: bool, measured: bool) -> dict[str, Any]:
@@ -78,8 +88,8 @@ def test_candidates_stand_above_the_chosen_one() -> None:
     lines = text.splitlines()
     assert "nll" in lines[0]
     first, second = (next(x for x in lines if name in x) for name in ("α 0.5", "[b]1[/b]"))
-    selection = "87.5 % 1.234 0.0110 0.022 0.0330"
-    assert " ".join(first.split()) == f"α 0.5 {selection} 62.5 % 0.123 31.2 % 0.200"
+    selection = "87.5 % 1.234 10.49 % 0.022 0.0330"
+    assert " ".join(first.split()) == f"α 0.5 {selection} 62.5 % 12.30 % 31.2 % 20.00 %"
     assert ("→" in first, "→" in second) == (False, True)
     assert text.index("[b]1[/b]") < text.index("test (ID)")
 
@@ -90,9 +100,9 @@ def test_candidates_of_which_only_the_chosen_one_was_measured() -> None:
         candidate("step 20", 0.5, chosen=True, measured=False),
     ]
     text = shown(report_table(report(0.5) | {"rule": None, "candidates": candidates}))
-    assert "OOD" not in text
+    assert "OOD" not in text[: text.index("carot · ")]
     line = next(line for line in text.splitlines() if "step 10" in line)
-    assert " ".join(line.split()) == "step 10 87.5 % 1.234 0.0110 0.022 -"
+    assert " ".join(line.split()) == "step 10 87.5 % 1.234 10.49 % 0.022 -"
 
 
 def test_two_reports_side_by_side() -> None:
@@ -103,6 +113,9 @@ def test_two_reports_side_by_side() -> None:
     text = shown(comparison_table(rows))
     assert "75.0 %" in text
     assert "test (ID)" in text
+    assert "3.12 %" in text
+    assert "chance level: 95th percentile" in text
+    assert (rows[0]["ece_null"], rows[0]["ece_null_p95"]) == (0.02, 0.0312)
 
 
 KINDS = ("temperature", "top_versus_all")
@@ -148,10 +161,10 @@ def test_every_calibrator_stands_beside_the_raw_confidence_and_says_where_it_hur
     tail = text[text.index("ECE by calibrator") :]
     assert "(served)" in tail
     lines = [" ".join(line.split()) for line in tail.splitlines()]
-    assert "test (ID) 0.123 0.045 0.067" in lines
-    assert "[red]x[/red] 0.123 0.045 0.067!" in lines
-    assert "mean of the others 0.200 0.050 0.060!" in lines
-    assert "its NLL 0.500 0.310 0.620" in lines
+    assert "test (ID) 12.30 % 4.50 % 6.70 %" in lines
+    assert "[red]x[/red] 12.30 % 4.50 % 6.70 %!" in lines
+    assert "OOD mean 20.00 % 5.00 % 6.00 %!" in lines
+    assert "OOD mean NLL 0.500 0.310 0.620" in lines
 
 
 def test_sets_risks_and_shift_have_tables() -> None:

@@ -4,14 +4,17 @@ import { errorCard } from "./components/errorbox.js";
 import { button } from "./components/button.js";
 import { get, Problem } from "./core/api.js";
 import { h, replace } from "./core/h.js";
-import { here } from "./core/router.js";
+import { here, start } from "./core/router.js";
 import { session } from "./core/session.js";
 import { banner } from "./frame/banner.js";
 import { header } from "./frame/header.js";
 import { notFound } from "./frame/notfound.js";
 import { signIn } from "./frame/signin.js";
+import { PAGES } from "./pages.js";
 
 /** @typedef {{path: string, view: import("./pages.js").View, leave: AbortController}} Open */
+
+start(PAGES);
 
 const main = h("main", { id: "main", tabindex: "-1" });
 const gate = h("main", { hidden: true });
@@ -63,7 +66,7 @@ function entitle(title) {
 
 /** A page that cannot be opened: most often its file is of another version by now. @param {unknown} error */
 function failed(error) {
-  const again = button("Load it anew", () => location.reload(), { kind: "primary" });
+  const again = button("Reload", () => location.reload(), { kind: "primary" });
   if (!(error instanceof Problem)) console.warn(error);
   return {
     title: "Not opened",
@@ -113,7 +116,7 @@ async function begin() {
   } catch (error) {
     if (error instanceof Problem && error.status === 401) session.lose(error);
     else {
-      replace(main, h("div", { class: "page" }, h("h1", {}, "CaRot"), errorCard("The dashboard cannot begin", error, { retry: () => location.reload() })));
+      replace(main, h("div", { class: "page" }, h("h1", {}, "CaRot"), errorCard("The dashboard cannot start", error, { retry: () => location.reload() })));
     }
   }
 }

@@ -14,7 +14,7 @@
  * @property {HTMLElement} element
  * @property {string} title
  * @property {(query: URLSearchParams) => void} [update] the query changed; without it the page is
- *   opened anew
+ *   opened again
  *
  * @typedef {object} Page
  * @property {string} name for `link(name, params, query)`

@@ -47,7 +47,7 @@ def try_hardest(page: Page, ids: Mapping[str, str]) -> None:
 
 def recalibrate(page: Page, _: Mapping[str, str]) -> None:
     """Recalibrate the model, if the labels say that this is better."""
-    page.get_by_role("button", name="Try it: a dry run").click()
+    page.get_by_role("button", name="Dry run").click()
     found = page.get_by_text(re.compile("It would be better|It is not shown to be better"))
     found.wait_for()
     using = page.get_by_role("button", name="Use it", exact=True)

@@ -30,10 +30,10 @@ def test_two_checkpoints_are_chosen_and_compared(site: Site, page: Page) -> None
     expect(legend).to_have_text([re.compile("^A good"), re.compile("^B <script>")])
     table = page.get_by_role("table", name="Differences")
     expect(table.locator("tbody tr")).to_have_count(4 * len(ROWS))
-    accuracy = table.get_by_role("row", name=re.compile("^test ID B less A accuracy"))
+    accuracy = table.get_by_role("row", name=re.compile("^test ID B − A accuracy"))
     expect(accuracy).to_contain_text("points")
     expect(accuracy).to_contain_text("worse")
-    expect(page.get_by_text(re.compile(r"of 16 differences more than chance"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"of 16 differences significant"))).to_be_visible()
     expect(page.get_by_role("table", name="Figures").locator("tbody tr")).to_have_count(
         2 * len(ROWS)
     )
@@ -57,7 +57,7 @@ def test_a_report_leads_to_its_start(site: Site, page: Page) -> None:
     expect(page.locator(".legend li")).to_have_text(
         [re.compile("^A zero-shot digits"), re.compile("^B digits, CaRot")]
     )
-    page.get_by_label("only real ones").check()
+    page.get_by_label("only significant ones").check()
     verdicts = page.get_by_role("table", name="Differences").locator("tbody .badge:not(.live)")
     assert set(verdicts.all_inner_texts()) <= {"better", "worse"}
 

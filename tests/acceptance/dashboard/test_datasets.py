@@ -101,7 +101,7 @@ def test_samples_that_do_not_come_are_said(site: Site, window: Window) -> None:
 
 def test_workers(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/workers")
-    expect(page.get_by_text("No worker was here within a day.")).to_be_visible()
+    expect(page.get_by_text("No worker was active in the last day.")).to_be_visible()
     workers(site, HOSTILE[0])
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(3)

@@ -96,7 +96,7 @@ def test_the_server_goes_and_comes_back(site: Site, window: Window) -> None:
     expect(page.get_by_role("link", name="before")).to_be_visible()
     site.stop()
     expect(
-        page.get_by_text("The server does not answer. What you see is as it was.")
+        page.get_by_text("The server does not answer. What you see may be out of date.")
     ).to_be_visible()
     expect(page.get_by_text(re.compile("Next try in"))).to_be_visible()
     expect(page.get_by_role("link", name="before")).to_be_visible()
@@ -124,7 +124,7 @@ def test_the_server_goes_and_comes_back(site: Site, window: Window) -> None:
 
 def test_a_page_that_nobody_has(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/nothing/here")
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     page.get_by_role("link", name="Go to Jobs").click()
     expect(page.get_by_role("heading", name="Jobs")).to_be_focused()
 

@@ -133,7 +133,7 @@ def test_failures_in_plain_words(site: Site, page: Page) -> None:
     why = page.get_by_role("region", name="Why it failed")
     expect(why).to_contain_text("The trainer ran out of memory.")
     expect(why).to_contain_text("A smaller batch size needs less.")
-    why.get_by_text("The trainer's last words").click()
+    why.get_by_text("Last output of the trainer").click()
     expect(why).to_contain_text("Tried to allocate 2.50 GiB")
     expect(page.locator(".timeline")).to_contain_text("attempt 2")
     page.goto(f"{site.url}/#/jobs/{ids['rejected']}")

@@ -33,8 +33,8 @@ def test_it_says_how_every_job_is(site: Site, page: Page) -> None:
     for text in ("succeeded", "93.4 %", "1.21 %", "73.4 %", "5.73 %"):
         expect(done).to_contain_text(text)
     expect(row(page, "zero-shot digits")).to_contain_text("61.0 %")
-    expect(row(page, "digits, seed 3")).to_contain_text("number 1 in line")
-    expect(row(page, "digits, seed 4")).to_contain_text("number 2 in line")
+    expect(row(page, "digits, seed 3")).to_contain_text("position 1")
+    expect(row(page, "digits, seed 4")).to_contain_text("position 2")
     running = row(page, "digits, seed 2")
     expect(running).to_contain_text("training, step 260 of 400")
     expect(running).to_contain_text("44 s")
@@ -61,7 +61,7 @@ def test_filters_stand_in_the_address_and_back_takes_them_away(site: Site, page:
     page.get_by_label("Method").select_option("tracer")
     expect(names).to_have_text(["digits, TRACER"])
     page.get_by_label("Kind").select_option("merge")
-    expect(page.get_by_text("No job is like that.")).to_be_visible()
+    expect(page.get_by_text("No job found.")).to_be_visible()
     page.get_by_role("link", name="Show all jobs").click()
     expect(names).to_have_count(10)
 
@@ -70,7 +70,7 @@ def test_it_follows_what_happens(site: Site, page: Page) -> None:
     job = new_job(site.database, "followed")
     page.goto(site.url)
     mine = row(page, "followed")
-    expect(mine).to_contain_text("number 1 in line")
+    expect(mine).to_contain_text("position 1")
     link = page.get_by_role("link", name="followed").element_handle()
     held = start(site.database, job)
     train(site.database, held, 100)
@@ -78,7 +78,7 @@ def test_it_follows_what_happens(site: Site, page: Page) -> None:
     train(site.database, held, 300, 101)
     expect(mine).to_contain_text("step 300 of 400")
     new_job(site.database, "newer")
-    expect(row(page, "newer")).to_contain_text("number 1 in line")
+    expect(row(page, "newer")).to_contain_text("position 1")
     finish(site.database, held, accuracy=0.5)
     expect(mine).to_contain_text("50.0 %")
     assert link is not None

@@ -28,17 +28,17 @@ def test_without_models_it_says_what_to_do_and_makes_one(site: Site, window: Win
     expect(page.get_by_text("There are no models yet.")).to_be_visible()
     made = new_checkpoint(site, "digits")
     page.reload()
-    page.get_by_role("button", name="Make it a model").click()
+    page.get_by_role("button", name="Create model").click()
     expect(page.get_by_text("give it a name")).to_be_visible()
     page.get_by_label("Name").fill("not a name")
-    page.get_by_role("button", name="Make it a model").click()
+    page.get_by_role("button", name="Create model").click()
     expect(page.locator(".field-wrong").first).not_to_be_empty()
     expect(page.get_by_label("Name")).to_have_value("not a name")
     page.get_by_label("Name").fill("digits-a")
     page.get_by_label("Name").press("Enter")
     expect(page.get_by_role("heading", name="digits-a")).to_be_visible()
     assert pointed(site, "digits-a") == made
-    expect(page.get_by_text("Nothing was asked of it since it points here.")).to_be_visible()
+    expect(page.get_by_text("No predictions since it points to this checkpoint.")).to_be_visible()
 
 
 def test_the_list_says_how_every_model_is(site: Site, page: Page) -> None:
@@ -47,10 +47,10 @@ def test_the_list_says_how_every_model_is(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/models")
     rows = page.locator("tbody tr")
     expect(rows).to_have_count(3)
-    expect(rows.filter(has_text="digits-night")).to_contain_text("confidences do not hold")
+    expect(rows.filter(has_text="digits-night")).to_contain_text("miscalibrated")
     expect(rows.filter(has_text="digits-new")).to_contain_text("no predictions")
     good = rows.filter(has_text="digits-production")
-    for text in ("digits, CaRot, batch 128", "93.4 %", "1.21 %", "nothing against it"):
+    for text in ("digits, CaRot, batch 128", "93.4 %", "1.21 %", "no evidence of miscalibration"):
         expect(good).to_contain_text(text)
     page.get_by_role("button", name="Copy Models as CSV").click()
     expect(page.get_by_text("Copied.")).to_be_visible()
@@ -86,9 +86,9 @@ def test_from_an_alert_to_another_calibrator(site: Site, page: Page) -> None:
     models(site)
     page.goto(f"{site.url}/#/models/digits-night")
     alert = page.get_by_role("status").filter(has_text="Alert:")
-    expect(alert).to_contain_text("its confidences do not hold, overconfident")
+    expect(alert).to_contain_text("its confidences are miscalibrated, overconfident")
     page.get_by_role("tab", name="Calibrators").click()
-    page.get_by_role("button", name="Try it: a dry run").click()
+    page.get_by_role("button", name="Dry run").click()
     expect(page.get_by_text("It would be better.")).to_be_visible()
     assert site.ask("/models/digits-night")["calibrator_id"] is None
     page.get_by_role("button", name="Use it").click()
@@ -100,7 +100,7 @@ def test_from_an_alert_to_another_calibrator(site: Site, page: Page) -> None:
     expect(rows.filter(has_text=version)).to_contain_text("used")
     page.get_by_role("tab", name="Promote and roll back").click()
     page.get_by_role("button", name="Roll back to").first.click()
-    page.get_by_role("button", name="Move it").click()
+    page.get_by_role("button", name="Change it").click()
     expect(page.locator(".target")).to_contain_text("the checkpoint's own")
     assert site.ask("/models/digits-night")["calibrator_id"] is None
 
@@ -111,12 +111,12 @@ def test_what_cannot_be_fitted_is_said_beside_it(site: Site, window: Window) -> 
     models(site)
     page.goto(f"{site.url}/#/models/digits-production?tab=calibrators")
     page.get_by_label("Labels", exact=True).fill("0")
-    page.get_by_role("button", name="Try it: a dry run").click()
+    page.get_by_role("button", name="Dry run").click()
     expect(page.locator(".field-wrong").filter(has_text="greater than or equal")).to_be_visible()
     expect(page.get_by_label("Labels", exact=True)).to_have_value("0")
     page.goto(f"{site.url}/#/models/digits-new?tab=calibrators")
     expect(page.get_by_role("heading", level=1, name="digits-new")).to_be_visible()
-    page.get_by_role("button", name="Try it: a dry run").click()
+    page.get_by_role("button", name="Dry run").click()
     expect(page.get_by_role("alert").filter(has_text="Not recalibrated")).to_be_visible()
 
 
@@ -157,7 +157,7 @@ def test_an_answer_from_before_a_move_does_not_undo_it(site: Site, page: Page) -
         steady.ask_now(page)
     assert held, "where the model points is known; the page waits for the other answer as well"
     page.get_by_role("button", name=f"Promote {ids['old']}").click()
-    page.get_by_role("button", name="Move it").click()
+    page.get_by_role("button", name="Change it").click()
     expect(page.locator(".target")).to_contain_text(ids["old"])
     page.evaluate("""() => {
         const target = document.querySelector(".target");
@@ -177,16 +177,16 @@ def test_promoting_and_rolling_back(site: Site, page: Page) -> None:
     ids = models(site)
     page.goto(f"{site.url}/#/models/digits-new?tab=history")
     page.get_by_role("button", name=f"Promote {ids['old']}").click()
-    dialog = page.get_by_role("dialog", name="Point the model there?")
-    expect(dialog).to_contain_text("93.4 % now, 90.2 % then")
+    dialog = page.get_by_role("dialog", name="Point the model to this checkpoint?")
+    expect(dialog).to_contain_text("93.4 % now, 90.2 % afterwards")
     page.keyboard.press("Escape")
     assert pointed(site, "digits-new") == ids["made"]
     page.get_by_role("button", name=f"Promote {ids['old']}").click()
-    dialog.get_by_role("button", name="Move it").click()
+    dialog.get_by_role("button", name="Change it").click()
     expect(page.locator(".target")).to_contain_text("digits, first try")
     assert pointed(site, "digits-new") == ids["old"]
     page.get_by_role("button", name=f"Roll back to {ids['made']}").click()
-    dialog.get_by_role("button", name="Move it").click()
+    dialog.get_by_role("button", name="Change it").click()
     expect(page.locator(".target")).to_contain_text("digits, CaRot, batch 128")
     assert pointed(site, "digits-new") == ids["made"]
 
@@ -194,13 +194,13 @@ def test_promoting_and_rolling_back(site: Site, page: Page) -> None:
 def test_what_is_remembered(site: Site, page: Page) -> None:
     models(site)
     page.goto(f"{site.url}/#/models/digits-new?tab=log")
-    rate = page.get_by_label("Predictions that are remembered, %")
+    rate = page.get_by_label("Predictions that are logged, %")
     expect(rate).to_have_value("100")
     rate.fill("101")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("a percentage from 0 to 100")).to_be_visible()
     rate.fill("12.5")
-    page.get_by_label("Keep the images, too").check()
+    page.get_by_label("Store the images, too").check()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     model = site.ask("/models/digits-new")

@@ -108,7 +108,7 @@ def test_an_old_checkpoint_is_found_by_its_name(site: Site, page: Page) -> None:
     expect(field).to_be_focused()
     assert asked(page)["model"] == {"checkpoint": ids[0]}
     field.fill("something else")
-    expect(found(page)).to_have_text(["Nothing is like that."])
+    expect(found(page)).to_have_text(["Nothing found."])
     field.press("Escape")
     expect(field).to_have_value("needle")
     page.get_by_role("link", name="Jobs", exact=True).click()
@@ -129,7 +129,7 @@ def test_older_ones_are_reached_by_keys(site: Site, page: Page) -> None:
     expect(found(page)).to_have_count(PAGE + 1)
     for _ in range(PAGE):
         field.press("ArrowDown")
-    expect(page.locator(".picker-option.active")).to_have_text("Show older ones")
+    expect(page.locator(".picker-option.active")).to_have_text("Show older")
     field.press("Enter")
     expect(found(page)).to_have_count(PAGE + 2)
     active = page.locator(".picker-option.active")
@@ -237,10 +237,10 @@ def test_what_is_wrong_stands_beside_its_checkpoint(site: Site, window: Window) 
     choose(page, "Checkpoint 1", ids[0])
     act.click()
     rows = page.locator(".picks > li")
-    expect(rows.nth(1)).to_contain_text("Nothing is picked here.")
+    expect(rows.nth(1)).to_contain_text("Nothing is chosen here.")
     expect(page.get_by_role("combobox", name="Checkpoint 2")).to_be_focused()
     choose(page, "Checkpoint 2", ids[0])
-    expect(rows.nth(1)).not_to_contain_text("Nothing is picked here.")
+    expect(rows.nth(1)).not_to_contain_text("Nothing is chosen here.")
     act.click()
     expect(rows.nth(1)).to_contain_text("is already models.0")
     expect(rows.nth(0).locator(".fault")).to_be_empty()
@@ -293,11 +293,11 @@ def test_what_a_model_could_be_is_paged_and_searched(site: Site, page: Page) -> 
     still(page)
     assert faults(page) == []
     page.get_by_role("button", name=f"Promote {ids[0]}").click()
-    page.get_by_role("button", name="Move it").click()
+    page.get_by_role("button", name="Change it").click()
     expect(page.locator(".target")).to_contain_text("needle")
     assert site.ask("/models/digits")["checkpoint_id"] == ids[0]
     page.get_by_label("Search checkpoints").fill("nothing like that")
-    expect(page.get_by_text("No checkpoint is like that.")).to_be_visible()
+    expect(page.get_by_text("No checkpoint found.")).to_be_visible()
 
 
 def test_versions_and_models_are_paged(site: Site, page: Page) -> None:

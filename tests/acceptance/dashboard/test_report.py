@@ -47,7 +47,7 @@ def test_the_table_stands_against_the_zero_shot_start(site: Site, page: Page) ->
             percent(row["calibrated"]["ece_null_p95"], 2),
         ):
             expect(shown).to_contain_text(text)
-    mean = table.get_by_role("row", name=re.compile("^OOD average"))
+    mean = table.get_by_role("row", name=re.compile("^OOD mean"))
     expect(mean).to_contain_text(percent(document["ood_mean"]["accuracy"]))
     expect(mean).to_contain_text(percent(document["ood_mean"]["calibrated_ece"], 2))
     expect(page.locator(".chart svg.main-svg").first).to_be_visible()
@@ -81,10 +81,10 @@ def test_calibrators_sets_risks_shift_and_candidates(site: Site, page: Page) -> 
     vector = next(each for each in noise["calibrators"] if each["kind"] == "vector")
     shown = table.get_by_role("row", name=re.compile("^vector"))
     expect(shown).to_contain_text(percent(vector["metrics"]["ece"], 2))
-    page.get_by_label("Calibrators on").select_option("OOD average")
+    page.get_by_label("Calibrators on").select_option("OOD mean")
     mean = next(each for each in document["ood_mean"]["calibrators"] if each["kind"] == "vector")
     expect(shown).to_contain_text(percent(mean["ece"], 2))
-    page.get_by_role("tab", name="Sets, risk, shift").click()
+    page.get_by_role("tab", name="Guarantees").click()
     sets = page.get_by_role("table", name="Prediction sets").locator("tbody tr")
     expect(sets).to_have_count(2 * len(ROWS))
     page.get_by_label("Method of the sets").select_option("")

@@ -45,7 +45,7 @@ def test_jobs_from_line_to_end(site: Site, page: Page) -> None:
     job = new_job(site.database, "followed")
     page.goto(site.url)
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="followed"))
-    expect(row).to_contain_text("number 3 in line")
+    expect(row).to_contain_text("position 3")
     page.wait_for_timeout(LATER_MS)
     steady.watch(page)
     held = start(site.database, job)
@@ -93,7 +93,7 @@ def test_models_as_answers_and_labels_come(site: Site, page: Page) -> None:
     expect(row).to_contain_text("no labels")
     label(site, [(id, truth) for id, _, truth in fresh])
     steady.ask_now(page)
-    expect(row).to_contain_text("nothing against it")
+    expect(row).to_contain_text("no evidence of miscalibration")
     name_model(site, "digits-new", ids["old"])
     steady.ask_now(page)
     expect(row).to_contain_text("digits, first try")
@@ -104,7 +104,7 @@ def test_models_as_answers_and_labels_come(site: Site, page: Page) -> None:
 def test_a_model_from_its_first_answer_to_an_alert(site: Site, page: Page) -> None:
     ids = models(site)
     page.goto(f"{site.url}/#/models/digits-new")
-    expect(page.get_by_text("Nothing was asked of it")).to_be_visible()
+    expect(page.get_by_text("No predictions since it points")).to_be_visible()
     settled(page)
     given = answers(site, "digits-new", ids["made"], 300)
     steady.ask_now(page)
@@ -116,10 +116,10 @@ def test_a_model_from_its_first_answer_to_an_alert(site: Site, page: Page) -> No
     assert steady.jumps(page) == []
     label(site, [(id, (truth + 1) % 10) for id, _, truth in given[200:]])
     steady.ask_now(page)
-    expect(page.get_by_text("its confidences do not hold")).to_be_visible()
+    expect(page.get_by_text("its confidences are miscalibrated")).to_be_visible()
     name_model(site, "digits-new", ids["old"])
     steady.ask_now(page)
-    expect(page.get_by_text("Nothing was asked of it")).to_be_visible()
+    expect(page.get_by_text("No predictions since it points")).to_be_visible()
     page.wait_for_timeout(LATER_MS)
     assert steady.jumps(page, "[role=tabpanel]") == [], "only what is under the alert"
 

@@ -65,7 +65,7 @@ def remembered(site: Site) -> int:
 
 def test_with_nothing_to_ask_it_says_what_to_do(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/try")
-    expect(page.get_by_text("There is nothing to ask yet.")).to_be_visible()
+    expect(page.get_by_text("There is no model to try yet.")).to_be_visible()
 
 
 def test_a_dropped_image_and_its_label(site: Site, page: Page) -> None:
@@ -88,7 +88,7 @@ def test_a_dropped_image_and_its_label(site: Site, page: Page) -> None:
     assert remembered(site) == before + 1
 
     page.get_by_label("What it really shows").fill(truth)
-    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Save label").click()
     expect(page.get_by_text(f"Stored: {truth}.")).to_be_visible()
     assert "".join(page.locator(".field-wrong, .error-place").all_text_contents()) == ""
     found = site.ask("/models/digits-production/calibration")
@@ -112,7 +112,7 @@ def test_the_slider_asks_again_without_being_remembered(site: Site, page: Page) 
     page.get_by_label("Abstain so that at most").select_option("0.05")
     expect(says.get_by_text(re.compile("at most 5 % wrong"))).to_be_visible()
     one = asked(site, content, max_risk="0.05")["predictions"][0]
-    words = {True: "abstain", False: "nothing speaks against it", None: "not vouched for"}
+    words = {True: "abstain", False: "no reason to abstain", None: "reliability unknown"}
     expect(says.locator(".badge")).to_have_text(words[one["abstain"]])
     assert remembered(site) == count
 
@@ -140,7 +140,7 @@ def test_a_pasted_image_of_a_checkpoint(site: Site, page: Page) -> None:
     page.evaluate(PASTE, transfer)
     expect(page.get_by_role("status", name="Answer")).to_be_visible()
     expect(page.locator(".preview-name")).to_have_text("<script>window.hacked = 1</script>.png")
-    expect(page.get_by_text("Answers of a checkpoint are not remembered.")).to_be_visible()
+    expect(page.get_by_text("Predictions of a checkpoint are not logged.")).to_be_visible()
     assert page.evaluate("window.hacked") is None
 
 
@@ -157,16 +157,16 @@ def test_what_is_no_image_is_said_and_the_rest_stays(site: Site, window: Window)
     expect(page.get_by_role("status", name="Answer")).to_be_visible()
     expect(alert).to_have_count(0)
     page.get_by_label("What it really shows").fill("a unicorn")
-    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Save label").click()
     expect(page.locator(".field-wrong").filter(has_text="unicorn")).to_be_visible()
     expect(page.get_by_label("What it really shows")).to_have_value("a unicorn")
     first, second = "zero", "one"
     page.get_by_label("What it really shows").fill(digit(0)[1])
-    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Save label").click()
     expect(page.get_by_text("Stored:")).to_be_visible()
     other = second if digit(0)[1] != second else first
     page.get_by_label("What it really shows").fill(other)
-    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Save label").click()
     page.get_by_role("button", name="Replace it").click()
     expect(page.get_by_text(f"Stored: {other}.")).to_be_visible()
 
@@ -206,7 +206,7 @@ def test_several_images_in_one_request(site: Site, page: Page) -> None:
     wanted = asked(site, files["hard.png"], coverage="0.99")["predictions"][0]["set"]["labels"]
     expect(says.locator(".member")).to_have_text([each["label"] for each in wanted])
     page.get_by_label("What it really shows").fill(digit(HARD)[1])
-    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Save label").click()
     expect(page.get_by_text("Stored:")).to_be_visible()
     found = site.ask("/predictions?model=digits-production&limit=2")
     truths = {each["raw_confidence"]: each["truth"] for each in found["data"]}
@@ -243,7 +243,7 @@ def test_more_than_one_request_takes(tmp_path: Path, browser: Browser) -> None:
         expect(alert).to_contain_text("are too large: one request takes 40.0 KiB at most")
         page.evaluate(PASTE, page.evaluate_handle("new DataTransfer()"))
         drop_all(page, {})
-        expect(alert).to_contain_text("there was no image among what was given")
+        expect(alert).to_contain_text("there is no image among these files")
         expect(page.locator(".preview-name")).to_have_text("kept.png")
         expect(page.get_by_role("status", name="Answer")).to_be_visible()
 
@@ -267,6 +267,6 @@ def test_a_key_that_may_only_predict(site: Site, window: Window) -> None:
     drop(page, content)
     expect(page.get_by_role("status", name="Answer")).to_contain_text(truth)
     page.get_by_label("What it really shows").fill(truth)
-    page.get_by_role("button", name="Give the label").click()
+    page.get_by_role("button", name="Save label").click()
     expect(page.get_by_text(f"Stored: {truth}.")).to_be_visible()
     assert refused == []

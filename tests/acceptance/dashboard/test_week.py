@@ -172,7 +172,7 @@ def name_a_model(page: Page, alias: str, checkpoint: str) -> None:
     page.get_by_role("link", name="Models").click()
     page.get_by_label("Name", exact=True).fill(alias)
     pick(page, "Checkpoint", checkpoint)
-    page.get_by_role("button", name="Make it a model").click()
+    page.get_by_role("button", name="Create model").click()
     expect(page.get_by_role("heading", level=1, name=alias)).to_be_visible()
     expect(page.locator(".target")).to_contain_text(checkpoint)
 
@@ -180,7 +180,7 @@ def name_a_model(page: Page, alias: str, checkpoint: str) -> None:
 def promote(page: Page, checkpoint: str) -> None:
     page.get_by_role("tab", name="Promote and roll back").click()
     page.get_by_role("button", name=f"Promote {checkpoint}").click()
-    page.get_by_role("dialog").get_by_role("button", name="Move it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Change it").click()
     expect(page.locator(".target")).to_contain_text(checkpoint)
 
 
@@ -231,7 +231,7 @@ def lose_the_server(page: Page, deployment: Deployment, client: Client, like: st
     lost = deployment.processes.pop("api")
     os.killpg(lost.pid, signal.SIGKILL)
     lost.finish(60)
-    gone = page.get_by_text("The server does not answer. What you see is as it was.")
+    gone = page.get_by_text("The server does not answer. What you see may be out of date.")
     expect(gone).to_be_visible()
     expect(page.get_by_role("link", name="too long")).to_be_visible()
     deployment.start("api", "api")

@@ -83,7 +83,7 @@ export function chart(title, options) {
   const height = options.height ?? HEIGHT;
   const place = h("div", { class: "chart-place", role: "img", "aria-label": title });
   place.style.height = `${height}px`;
-  const words = h("p", { class: "chart-empty muted" }, "Nothing yet.");
+  const words = h("p", { class: "chart-empty muted" }, "No data yet.");
   /** @type {Line[]} */
   let lines = [];
   let drawn = false;

@@ -38,7 +38,7 @@ export function confirm({ title, text, yes, no = "Keep it", danger = true }) {
  * @param {{title: string, content: import("../core/h.js").Child, yes: string, no?: string, act: () => Promise<boolean>}} asked
  *   `act` says whether it is done
  */
-export function fill({ title, content, yes, no = "Leave it", act }) {
+export function fill({ title, content, yes, no = "Cancel", act }) {
   const doing = h("button", { type: "submit", class: "button primary" }, yes);
   /** @param {Event} event */
   async function submit(event) {

@@ -38,7 +38,7 @@ export function errorCard(what, error, { retry, close } = {}) {
       fields.length > 0 &&
         h("ul", {}, fields.map((each) => h("li", {}, each.field && h("code", {}, each.field), " ", each.message))),
       error instanceof Problem && error.status >= 500 && error.requestId &&
-        h("p", { class: "muted" }, "The server's log knows it as ", h("code", {}, error.requestId), "."),
+        h("p", { class: "muted" }, "Request id in the server's log: ", h("code", {}, error.requestId), "."),
     ),
     retry && button("Try again", retry),
     close && button("", close, { kind: "quiet", icon: "close", name: "Close this message" }),

@@ -126,8 +126,8 @@ export function picker(source, { value = "", none = "choose one", fixed = [], on
       const { data } = await get(source.where, { query: { search: term, limit: PAGE, cursor }, signal });
       if (mine !== turn) return;
       const rows = [...before, ...data.data.map(one)];
-      if (rows.length === 0) rows.push(said(term ? "Nothing is like that." : source.none));
-      const older = data.next_cursor === null ? [] : [{ key: "older", name: "Show older ones", note: "", act: () => ask(data.next_cursor, rows) }];
+      if (rows.length === 0) rows.push(said(term ? "Nothing found." : source.none));
+      const older = data.next_cursor === null ? [] : [{ key: "older", name: "Show older", note: "", act: () => ask(data.next_cursor, rows) }];
       offer([...rows, ...older, ...fixed.map((each) => ({ key: each.value, name: each.name, note: "", act: () => pick(each.value, each.name, null) }))], before.length);
       answered = mine;
     } catch (error) {

@@ -82,7 +82,7 @@ export function picks(what, source, { values = [], fewest = 2, most = 100, onCha
     /** Say what is wrong with one of them, or with all. @param {number | null} at @param {string} message */
     fault(at, message) {
       if (at === null || !rows[at]) replace(wrong, message);
-      else rows[at].fault(rows[at].pick.value ? message : "Nothing is picked here.");
+      else rows[at].fault(rows[at].pick.value ? message : "Nothing is chosen here.");
     },
     faultless() {
       replace(wrong);

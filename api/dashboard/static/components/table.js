@@ -8,7 +8,7 @@ import { copyButton } from "./button.js";
  * @template T
  * @typedef {object} Column
  * @property {string} title
- * @property {(item: T) => any} value what the cell depends on, as plain data: it is drawn anew only
+ * @property {(item: T) => any} value what the cell depends on, as plain data: it is drawn again only
  *   when this changes
  * @property {(value: any, item: T) => import("../core/h.js").Child} [render] by default the value
  * @property {(value: any, item: T) => string | number | null} [csv] by default the value

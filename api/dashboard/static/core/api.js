@@ -44,7 +44,7 @@ export class Unreachable extends Error {
  */
 export async function request(method, path, options = {}) {
   const answer = await attempt(method, path, options);
-  // Another tab may have signed in anew: its token holds for all tabs.
+  // Another tab may have signed in again: its token holds for all tabs.
   if (answer instanceof Problem && answer.status === 403 && /csrf/i.test(answer.message)) {
     const known = await attempt("GET", "/session", { signal: options.signal });
     if (!(known instanceof Problem)) {

@@ -3,7 +3,6 @@
  * no path of the API is taken, and what somebody searches for is never in a log.
  */
 
-import { PAGES } from "../pages.js";
 import { session } from "./session.js";
 
 /**
@@ -14,16 +13,28 @@ import { session } from "./session.js";
  * @property {string} path
  */
 
+/** @type {import("../pages.js").Page[]} */
+let pages = [];
+
+/**
+ * Say which pages there are, before anything else here is called. They are given and not imported:
+ * pages link to each other by way of this module.
+ * @param {import("../pages.js").Page[]} all
+ */
+export function start(all) {
+  pages = all;
+}
+
 /** Where one arrives: the first page that whoever looks may see. */
 export function home() {
-  return PAGES.find((page) => page.scope && session.may(page.scope)) ?? PAGES[0];
+  return pages.find((page) => page.scope && session.may(page.scope)) ?? pages[0];
 }
 
 /** Where the browser is. @returns {Place} */
 export function here() {
   const text = location.hash.replace(/^#/, "") || home().path;
   const [path, query = ""] = split(text, "?");
-  for (const page of PAGES) {
+  for (const page of pages) {
     const params = match(page.path, path);
     if (params) return { page, params, query: new URLSearchParams(query), path };
   }
@@ -64,7 +75,7 @@ function match(pattern, path) {
  * @returns {string | null}
  */
 export function link(name, params = {}, query = {}) {
-  const page = PAGES.find((each) => each.name === name);
+  const page = pages.find((each) => each.name === name);
   if (!page) return null;
   const path = page.path.replace(/\{(\w+)\}/g, (_, key) => encodeURIComponent(params[key]));
   const given = query instanceof URLSearchParams ? query : new URLSearchParams(

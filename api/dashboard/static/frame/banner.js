@@ -25,8 +25,8 @@ export function banner() {
     setText(
       text,
       error instanceof Unreachable
-        ? "The server does not answer. What you see is as it was."
-        : `The server cannot answer: ${error.message}. What you see is as it was.`,
+        ? "The server does not answer. What you see may be out of date."
+        : `The server cannot answer: ${error.message}. What you see may be out of date.`,
     );
     const seconds = Math.max(0, Math.ceil((trouble.again - Date.now()) / 1000));
     setText(when, seconds > 0 ? `Next try in ${seconds} s.` : "Trying…");

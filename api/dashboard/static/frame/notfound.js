@@ -6,12 +6,12 @@ import { home, link } from "../core/router.js";
 /** @param {string} path @returns {import("../pages.js").View} */
 export function notFound(path) {
   return {
-    title: "No such page",
+    title: "Page not found",
     element: h(
       "div",
       { class: "page" },
-      h("h1", {}, "There is no such page"),
-      h("p", {}, h("code", {}, path.slice(0, 200)), " leads nowhere."),
+      h("h1", {}, "Page not found"),
+      h("p", {}, "There is no page at ", h("code", {}, path.slice(0, 200)), "."),
       h("p", {}, h("a", { href: link(home().name) }, `Go to ${home().nav}`)),
     ),
   };

@@ -47,17 +47,17 @@ export function signIn(why, interrupted) {
     h(
       "details",
       {},
-      h("summary", {}, "Where is a key to be had?"),
-      h("p", {}, "Whoever runs this server makes one:"),
+      h("summary", {}, "Where do I get a key?"),
+      h("p", {}, "Whoever runs this server creates one:"),
       command("carot keys create --name me --scope admin"),
-      h("p", {}, "The browser gets a cookie that scripts cannot read; the key itself is kept nowhere."),
+      h("p", {}, "The browser gets a cookie that scripts cannot read; the key itself is not stored."),
     ),
   );
   return h(
     "div",
     { class: "sign-in fade" },
     h("h1", {}, "Sign in"),
-    h("p", { class: "muted" }, interrupted ? "Your session has ended. Sign in to go on where you were." : WELCOME),
+    h("p", { class: "muted" }, interrupted ? "Your session has ended. Sign in to continue where you were." : WELCOME),
     closed ? h("p", {}, closed) : form,
   );
 }

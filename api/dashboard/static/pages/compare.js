@@ -1,4 +1,4 @@
-/** Two to ten models side by side, on the same images: what differs, and what is more than chance. */
+/** Two to ten models side by side, on the same images: what differs, and what is significant. */
 
 import { badge } from "../components/badge.js";
 import { button } from "../components/button.js";
@@ -43,7 +43,7 @@ async function choosing(chosen, signal) {
   const { data } = await get("/checkpoints", { query: { limit: FEWEST }, signal });
   if (data.data.length < FEWEST) {
     const first = link("new");
-    return empty("There are fewer than two checkpoints to compare.", h("p", {}, "Fine-tune another one with other settings; then both can stand side by side here."), first && h("p", {}, h("a", { href: first }, "Set up a job")));
+    return empty("There are fewer than two checkpoints to compare.", h("p", {}, "Fine-tune another one with other settings; then both can be compared here."), first && h("p", {}, h("a", { href: first }, "Set up a job")));
   }
   let ids = chosen.checkpoint;
   const said = h("p", { class: "muted", role: "status" });

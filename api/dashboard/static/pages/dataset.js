@@ -26,7 +26,7 @@ export async function open({ params, query, signal }) {
     { name: "Images", value: number(dataset.images) },
     ...SPLITS.map((split) => ({ name: split, value: number(inSplit(dataset, split)), note: inSplit(dataset, split) === 0 ? "none of its own" : "" })),
     { name: "Size", value: dataset.bytes > 0 ? bytes(dataset.bytes) : "–" },
-    { name: "Made", value: time(dataset.created_at), mark: dataset.created_at },
+    { name: "Created", value: time(dataset.created_at), mark: dataset.created_at },
   ]);
   const wrong = errorBox("The data set was not deleted");
   const parts = tabs(
@@ -40,7 +40,7 @@ export async function open({ params, query, signal }) {
   parts.select(query.get("tab") ?? "samples");
 
   async function remove() {
-    const yes = await confirm({ title: "Delete this data set?", text: [h("p", {}, h("bdi", {}, dataset.name)), h("p", {}, `Its ${counted(dataset.images, "image")} are gone for good; what is known of it stays.`)], yes: "Delete it" });
+    const yes = await confirm({ title: "Delete this data set?", text: [h("p", {}, h("bdi", {}, dataset.name)), h("p", {}, `Its ${counted(dataset.images, "image")} are deleted for good; its description stays.`)], yes: "Delete it" });
     if (!yes) return;
     wrong.clear();
     try {

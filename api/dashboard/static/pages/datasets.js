@@ -26,7 +26,7 @@ const COLUMNS = [
   })),
   { title: "Size", kind: "number", value: (row) => row.bytes, render: (size) => (size > 0 ? bytes(size) : NONE) },
   { title: "Warnings", value: (row) => row.warnings, render: (all) => (all.length === 0 ? NONE : warned(all)), csv: (all) => all.join("; ") },
-  { title: "Made", value: (row) => row.created_at, render: (moment) => time(moment) },
+  { title: "Created", value: (row) => row.created_at, render: (moment) => time(moment) },
 ];
 
 /** @param {string[]} all */

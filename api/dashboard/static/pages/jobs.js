@@ -75,7 +75,7 @@ function newJob() {
   return address && h("a", { class: "button primary", href: address }, "New job");
 }
 
-/** @param {URLSearchParams} query @param {Record<string, string | null>} changes a page begins anew */
+/** @param {URLSearchParams} query @param {Record<string, string | null>} changes the first page again */
 function changed(query, changes) {
   const made = new URLSearchParams(query);
   if (!("cursor" in changes)) made.delete("cursor");
@@ -89,7 +89,7 @@ function changed(query, changes) {
 /** @param {URLSearchParams} query */
 function nothing(query) {
   if ([...query.keys()].length > 0) {
-    return empty("No job is like that.", h("a", { href: link("jobs") }, "Show all jobs"));
+    return empty("No job found.", h("a", { href: link("jobs") }, "Show all jobs"));
   }
   return empty(
     "There are no jobs yet.",

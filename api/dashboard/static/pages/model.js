@@ -37,7 +37,7 @@ export async function open({ params, query, signal }) {
       { name: "live", title: "Live calibration", panel: now.element },
       { name: "calibrators", title: "Calibrators", panel: h("div", { class: "stack-gap wide-gap" }, recalibration(alias, signal, take), kept.element) },
       { name: "history", title: "Promote and roll back", panel: moves.element },
-      { name: "log", title: "What is remembered", panel: log.element },
+      { name: "log", title: "Prediction log", panel: log.element },
     ],
     (tab) => go(link("model", { alias }, tab === "live" ? {} : { tab }), { replace: true }),
   );
@@ -60,7 +60,7 @@ export async function open({ params, query, signal }) {
       await Promise.all([kept.look(model), moves.look(model)]);
       replace(failed);
     } catch (error) {
-      if (!signal.aborted) replace(failed, errorCard("Not all of it can be shown", error, { retry: show }));
+      if (!signal.aborted) replace(failed, errorCard("Some parts cannot be shown", error, { retry: show }));
     }
   }
 
@@ -117,7 +117,7 @@ function figures(model, made) {
   return [
     { name: "Checkpoint", value: h("a", { href: link("job", { id: made.job_id }) }, h("bdi", {}, checkpointName(made))), note: h("span", { class: "mono" }, made.id), mark: [made.id] },
     { name: "Calibrator", value: calibratorName(model.calibrator_id), mark: [model.calibrator_id] },
-    { name: "Points there since", value: time(model.updated_at), mark: [model.updated_at] },
+    { name: "In use since", value: time(model.updated_at), mark: [model.updated_at] },
     { name: "ID accuracy", value: percent(found.idAccuracy), hint: "On the data set's own test images" },
     { name: "ID ECE", value: percent(found.idEce, 2), note: raw(found.idRawEce) },
     { name: "OOD accuracy", value: percent(found.oodAccuracy), hint: "Unweighted mean over the shifted data sets" },

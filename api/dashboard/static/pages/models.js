@@ -29,15 +29,15 @@ const COLUMNS = [
   { title: "Checkpoint", value: (row) => row.checkpoint_id, render: (id, row) => (row.made ? checkpointCell(row.made) : h("span", { class: "mono" }, id)) },
   ...figureColumns((/** @type {any} */ row) => row.made),
   {
-    title: "Live", kind: "wide", hint: "Whether its confidences hold, by the labels given", value: (row) => row.found && verdict(row.found),
+    title: "Live", kind: "wide", hint: "Whether its confidences are calibrated, tested on the labels", value: (row) => row.found && verdict(row.found),
     render: (said) => said && badge(said.label, said.tone), csv: (said) => said?.label ?? "",
   },
   {
-    title: "Live accuracy", kind: "number", hint: `Of the last ${LAST} predictions, those with a label; 95 % interval on hover`, value: (row) => row.found?.live?.measured && [row.found.live.measured.accuracy, ...row.found.live.measured.accuracy_interval],
+    title: "Live acc.", kind: "number", hint: `Accuracy of the last ${LAST} predictions, those with a label; 95 % interval on hover`, value: (row) => row.found?.live?.measured && [row.found.live.measured.accuracy, ...row.found.live.measured.accuracy_interval],
     render: (of) => (of ? h("span", { title: `${percent(of[1])} to ${percent(of[2])}` }, percent(of[0])) : percent(null)),
     csvTitles: ["live accuracy", "low", "high"], csv: (/** @type {any} */ of) => of ?? [null, null, null],
   },
-  { title: "Moved", value: (row) => row.updated_at, render: (moment) => time(moment) },
+  { title: "Updated", value: (row) => row.updated_at, render: (moment) => time(moment) },
 ];
 
 /** @param {import("../pages.js").Context} context @returns {import("../pages.js").View} */
@@ -94,7 +94,7 @@ async function look(cursor, signal) {
 }
 
 function nothing() {
-  return empty("There are no models yet.", h("p", {}, "A model is a name for a checkpoint, which can be moved to another one. Give one a name below, or:"), command("carot models set digits CHECKPOINT"));
+  return empty("There are no models yet.", h("p", {}, "A model is a name for a checkpoint; it can be pointed to another one later. Create one below, or:"), command("carot models set digits CHECKPOINT"));
 }
 
 /** Whether there is a model of this name. @param {string} alias @param {AbortSignal} signal */
@@ -117,8 +117,8 @@ function naming(signal) {
     alias: labelled("Name", name, { hint: "Letters, digits, dots, dashes and underscores." }),
     checkpoint: labelled("Checkpoint", target.input, { place: target.element }),
   };
-  const wrong = errorBox("The model was not made");
-  const making = h("button", { type: "submit", class: "button primary" }, "Make it a model");
+  const wrong = errorBox("The model was not created");
+  const making = h("button", { type: "submit", class: "button primary" }, "Create model");
 
   get("/checkpoints", { query: { limit: 1 }, signal }).then(({ data }) => data.data[0] && !target.value && target.set(data.data[0].id, data.data[0]), () => {});
 
@@ -138,7 +138,7 @@ function naming(signal) {
     }
     try {
       if (await taken(alias, signal)) {
-        fields.alias.fail("there is a model of this name: open it to point it elsewhere");
+        fields.alias.fail("a model of this name exists: open it to point it to another checkpoint");
         return;
       }
       await request("PUT", path`/models/${alias}`, { body: { checkpoint: target.value }, signal });
@@ -151,7 +151,7 @@ function naming(signal) {
   return h(
     "section",
     { class: "card stack-gap", hidden: true }, // until it is known how long the list is
-    h("h2", {}, "A new model"),
+    h("h2", {}, "New model"),
     h("form", { class: "stack-gap", novalidate: true, on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(making, make); } } },
       h("div", { class: "form-line" }, fields.alias.element, fields.checkpoint.element), wrong.element, h("div", { class: "actions" }, making)),
   );

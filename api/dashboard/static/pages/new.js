@@ -93,8 +93,8 @@ export async function open({ query, signal }) {
     element: h(
       "form",
       { class: "page", novalidate: true, on: { submit } },
-      h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "New job"), h("p", { class: "muted" }, job ? ["Like ", h("a", { class: "linked", href: link("job", { id: job.id }) }, h("bdi", {}, job.name ?? job.id)), "; what it shares with its preset is left out."] : "What is left empty is as its field says."))),
-      !session.may("jobs:write") && h("div", { class: "note-box" }, "This key may not queue jobs; the command below can be sent with another."),
+      h("div", { class: "page-head" }, h("div", { class: "page-head-text" }, h("h1", {}, "New job"), h("p", { class: "muted" }, job ? ["Like ", h("a", { class: "linked", href: link("job", { id: job.id }) }, h("bdi", {}, job.name ?? job.id)), "; settings that equal its preset are left out."] : "Empty fields use the value shown in them."))),
+      !session.may("jobs:write") && h("div", { class: "note-box" }, "This key may not queue jobs; the command below can be sent with another key."),
       dataset.element,
       parts.element,
       wrong.element,

@@ -11,7 +11,7 @@ import { calibrators } from "./report/calibrators.js";
 import { candidates } from "./report/candidates.js";
 import { classes, mistakes } from "./report/details.js";
 import { rowsOf } from "./report/figures.js";
-import { promises } from "./report/promises.js";
+import { guarantees } from "./report/guarantees.js";
 import { reliability } from "./report/reliability.js";
 import { zeroShotStart } from "./report/start.js";
 import { mainTable, scatter, summaryFacts } from "./report/summary.js";
@@ -30,12 +30,12 @@ export async function open({ params, query, signal }) {
   const measured = rowsOf(document).length > 0;
   const overview = measured
     ? h("div", { class: "sections" }, mainTable(document, start), scatter(document, start, signal))
-    : empty("This report measured no data set.", "Evaluate a model on a data set to have one that does.");
+    : empty("This report measured no data set.", "Evaluate a model on a data set to see figures here.");
   const all = [
     { name: "overview", title: "Overview", panel: overview },
     { name: "reliability", title: "Reliability", panel: reliability(document, signal) },
     { name: "calibrators", title: "Calibrators", panel: calibrators(document) },
-    { name: "promises", title: "Sets, risk, shift", panel: promises(document) },
+    { name: "promises", title: "Guarantees", panel: guarantees(document) }, // the name is in addresses
     ...(document.candidates?.length > 0 ? [{ name: "candidates", title: "Candidates", panel: candidates(document) }] : []),
     { name: "classes", title: "Classes", panel: each.element },
     { name: "mistakes", title: "Mistakes", panel: wrong.element },
@@ -71,7 +71,7 @@ function head(report, title, start) {
     h(
       "div",
       { class: "page-head-text" },
-      h("p", { class: "crumbs muted" }, h("a", { href: link("job", { id: report.job_id }) }, "Its job"), " · ", h("span", { class: "mono" }, report.id)),
+      h("p", { class: "crumbs muted" }, h("a", { href: link("job", { id: report.job_id }) }, "Job"), " · ", h("span", { class: "mono" }, report.id)),
       h("h1", {}, title),
       h("p", { class: "muted" }, document.architecture && [h("bdi", {}, document.architecture), " on ", h("bdi", {}, document.dataset), ", "], time(report.created_at)),
     ),

@@ -33,12 +33,12 @@ export async function open({ query, signal }) {
   });
   const all = strip(choose);
   const says = answer();
-  const truth = labelForm(signal);
+  const label = labelForm(signal);
   const wrong = errorBox("No answer");
   const took = h("p", { class: "muted" });
-  const nothing = empty("No image yet.", "Drop some at the left, or paste what you copied.");
+  const nothing = empty("No image yet.", "Drop images on the left, or paste them.");
   const place = h("div", { class: "list-place" }, nothing);
-  const shown = h("div", { class: "stack-gap" }, h("section", { class: "card" }, says.element, took), truth.element);
+  const shown = h("div", { class: "stack-gap" }, h("section", { class: "card" }, says.element, took), label.element);
   const release = () => images.forEach((each) => URL.revokeObjectURL(each.address));
   signal.addEventListener("abort", release);
 
@@ -87,7 +87,7 @@ export async function open({ query, signal }) {
     }
   }
 
-  /** Other images or another model: answers that may be remembered. */
+  /** Other images or another model: predictions that may be logged. */
   async function look() {
     told = null;
     if (images.length === 0) return;
@@ -106,7 +106,7 @@ export async function open({ query, signal }) {
 
   /**
    * The same images with other limits. They are asked of the checkpoint, so that they are not
-   * remembered once more for each move of the slider; sets and risks rest on raw confidences, which
+   * logged once more for each move of the slider; sets and risks rest on raw confidences, which
    * are the same.
    */
   async function again() {
@@ -119,10 +119,10 @@ export async function open({ query, signal }) {
     show();
   }
 
-  /** What was said of the image that is looked at, and a place for the truth. */
+  /** What was said of the image that is looked at, and a form for its label. */
   function describe() {
     const one = told.predictions[chosen];
-    truth.update(one.id, told.classes ?? one.top.map((/** @type {any} */ each) => each.label), told.asModel);
+    label.update(one.id, told.classes ?? one.top.map((/** @type {any} */ each) => each.label), told.asModel);
     show();
   }
 
@@ -160,7 +160,7 @@ async function classesOf(id, signal) {
 }
 
 function nobody() {
-  if (!session.may("jobs:read")) return empty("There is nothing to ask yet.", "No checkpoint of this project has been given a name.");
+  if (!session.may("jobs:read")) return empty("There is no model to try yet.", "No checkpoint of this project has been given a name.");
   const address = link("new") ?? link("jobs");
-  return empty("There is nothing to ask yet.", h("p", {}, "A job that fine-tunes makes a checkpoint, which can be asked at once:"), command("carot run --dataset builtin:digits --preset carot"), h("p", {}, h("a", { href: address }, "Jobs")));
+  return empty("There is no model to try yet.", h("p", {}, "A job that fine-tunes makes a checkpoint, which can be tried at once:"), command("carot run --dataset builtin:digits --preset carot"), h("p", {}, h("a", { href: address }, "Jobs")));
 }

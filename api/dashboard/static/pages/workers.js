@@ -33,7 +33,7 @@ const COLUMNS = [
     csv: ([, id]) => id,
   },
   { title: "GPUs", kind: "wide", value: (row) => row.devices, render: (all) => (all.length === 0 ? h("span", { class: "muted" }, "none") : all.map(device)), csv: (all) => all.map((/** @type {any} */ each) => each.name).join("; ") },
-  { title: "Takes", hint: "Kinds of jobs", value: (row) => row.queues, render: (all) => all.join(", "), csv: (all) => all.join("; ") },
+  { title: "Queues", hint: "Queues that it takes jobs from", value: (row) => row.queues, render: (all) => all.join(", "), csv: (all) => all.join("; ") },
   { title: "Heartbeat", value: (row) => row.heartbeat_at, render: (moment) => time(moment) },
   { title: "Started", value: (row) => [row.started_at, row.stopped_at], render: ([from, to]) => (to ? h("span", { title: `stopped ${exact(to)}` }, time(from)) : time(from)), csvTitles: ["started", "stopped"], csv: (/** @type {any} */ both) => both },
   { title: "Version", value: (row) => row.version },
@@ -59,7 +59,7 @@ export function open({ signal }) {
         const rows = data.data;
         list.update(rows);
         setText(summary, told(rows));
-        if (rows.length === 0) replace(place, empty("No worker was here within a day.", h("p", {}, "Jobs wait until one is. Start it on the machine with the GPU:"), command("python -m worker")));
+        if (rows.length === 0) replace(place, empty("No worker was active in the last day.", h("p", {}, "Jobs wait until one is. Start it on the machine with the GPU:"), command("python -m worker")));
         else if (list.element.parentElement !== place) replace(place, list.element);
       } catch (error) {
         if (!loaded && !signal.aborted) {

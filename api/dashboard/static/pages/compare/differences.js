@@ -20,11 +20,11 @@ export function differences(comparison, models) {
     "Differences",
     [
       { title: "Data set", kind: "main", value: (line) => line.row.name, render: (_, line) => datasetName(line.row) },
-      { title: "Model", value: (line) => line.letter, render: (letter) => `${letter} less ${models[0].letter}` },
+      { title: "Model", value: (line) => line.letter, render: (letter) => `${letter} − ${models[0].letter}` },
       { title: "Figure", value: (line) => METRICS[line.found.metric] ?? line.found.metric },
       { title: "Difference", kind: "number", value: (line) => [line.found.metric, line.found.value], render: ([metric, value]) => signed(metric, value), csv: ([, value]) => value },
       { title: "95 % interval", kind: "number", hint: "Of this difference alone; paired bootstrap", value: (line) => [line.found.metric, ...line.found.interval], render: ([metric, low, high]) => `${signed(metric, low)} to ${signed(metric, high)}`, csv: ([, low, high]) => [low, high], csvTitles: ["low", "high"] },
-      { title: "p, adjusted", kind: "number", hint: "Chance of a difference as large between equal models, adjusted by Holm's method for all of these together", value: (line) => line.found.adjusted_p_value, render: (value) => (value < 0.001 ? "< 0.001" : number(value, 3)) },
+      { title: "p, adjusted", kind: "number", hint: "Probability of a difference as large between equal models, adjusted by Holm's method for all of these together", value: (line) => line.found.adjusted_p_value, render: (value) => (value < 0.001 ? "< 0.001" : number(value, 3)) },
       { title: "Verdict", value: (line) => verdict(line.found), render: (text) => badge(text, text === "better" ? "good" : text === "worse" ? "bad" : "plain") },
     ],
     (line) => line.id,
@@ -37,13 +37,13 @@ export function differences(comparison, models) {
   return h(
     "section",
     { class: "stack-gap" },
-    h("div", { class: "section-head" }, h("h2", {}, "Differences"), h("p", { class: "muted" }, `${real.length} of ${counted(comparison.tests, "difference")} more than chance, at ${percent(comparison.level, 0)} for all together.`), real.length > 0 && h("label", { class: "check" }, only, "only real ones")),
+    h("div", { class: "section-head" }, h("h2", {}, "Differences"), h("p", { class: "muted" }, `${real.length} of ${counted(comparison.tests, "difference")} significant, at ${percent(comparison.level, 0)} for all together.`), real.length > 0 && h("label", { class: "check" }, only, "only significant ones")),
     list.element,
   );
 }
 
 /** @param {any} found */
-const verdict = (found) => (!found.real ? "could be chance" : found.better ? "better" : "worse");
+const verdict = (found) => (!found.real ? "not significant" : found.better ? "better" : "worse");
 
 /** @param {string} metric @param {number} value */
 function signed(metric, value) {

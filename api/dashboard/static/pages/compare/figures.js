@@ -3,7 +3,7 @@
 import { table } from "../../components/table.js";
 import { figure, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
-import { aboveChance, accuracyOf, datasetName, withInterval } from "../report/figures.js";
+import { CHANCE_SERVED, aboveChance, accuracyOf, datasetName, withInterval } from "../report/figures.js";
 
 /** @param {any} comparison @param {any[]} models */
 export function figures(comparison, models) {
@@ -19,7 +19,7 @@ export function figures(comparison, models) {
       { title: "Accuracy", kind: "number", hint: "With Wilson's 95 % interval", value: (line) => accuracyOf(line.raw), render: (value) => withInterval(value), csv: (value) => value, csvTitles: ["accuracy", "accuracy low", "accuracy high"] },
       { title: "ECE raw", kind: "number", value: (line) => [line.raw.ece, line.raw.ece_null_p95], render: aboveChance, csv: ([ece]) => ece },
       { title: "ECE calibrated", kind: "number", value: (line) => [line.calibrated?.ece ?? null, line.calibrated?.ece_null_p95 ?? null], render: aboveChance, csv: ([ece]) => ece },
-      { title: "By chance", kind: "number", hint: "95th percentile of the ECE of a perfectly calibrated model with these confidences", value: (line) => (line.calibrated ?? line.raw).ece_null_p95, render: (value) => percent(value, 2) },
+      { title: "Chance level", kind: "number", hint: CHANCE_SERVED, value: (line) => (line.calibrated ?? line.raw).ece_null_p95, render: (value) => percent(value, 2) },
       { title: "NLL raw", kind: "number", hint: "Mean negative log-likelihood, in nats", value: (line) => line.raw.nll, render: (value) => figure(value) },
       { title: "NLL calibrated", kind: "number", value: (line) => line.calibrated?.nll ?? null, render: (value) => figure(value) },
       { title: "Brier", kind: "number", value: (line) => (line.calibrated ?? line.raw).brier, render: (value) => figure(value) },

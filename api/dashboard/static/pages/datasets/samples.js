@@ -24,7 +24,7 @@ export function samples(dataset, signal) {
   let turn = 0;
   more.hidden = true;
 
-  /** @param {string | null} from a cursor; without one it begins anew */
+  /** @param {string | null} from a cursor; without one it starts over */
   async function look(from) {
     const mine = ++turn;
     wrong.clear();
@@ -35,7 +35,7 @@ export function samples(dataset, signal) {
       grid.append(...data.data.map(sample));
       cursor = data.next_cursor;
       more.hidden = cursor === null;
-      if (grid.childElementCount === 0) replace(place, empty("No image is like that.", "Choose another split or class."));
+      if (grid.childElementCount === 0) replace(place, empty("No image found.", "Choose another split or class."));
       else if (grid.parentElement !== place) replace(place, grid);
     } catch (error) {
       if (!signal.aborted && mine === turn) wrong.show(error, () => look(from));

@@ -18,7 +18,7 @@ import { changePriority } from "./priority.js";
 /** @type {Action[]} */
 const ACTIONS = [
   { name: "resume", label: "Resume", states: ["paused"], done: "Back in the queue.", failed: "The job was not resumed" },
-  { name: "retry", label: "Retry", states: ["failed", "cancelled"], done: "Queued once more.", failed: "The job was not retried" },
+  { name: "retry", label: "Retry", states: ["failed", "cancelled"], done: "Queued again.", failed: "The job was not retried" },
   { name: "pause", label: "Pause", states: ["queued", "running"], done: "Pausing.", failed: "The job was not paused" },
   {
     name: "cancel", label: "Cancel", states: ["queued", "running", "pausing", "paused"], done: "Cancelling.",

@@ -17,14 +17,14 @@ const COLUMNS = [
   { title: "No.", kind: "number", value: (event) => event.seq },
   { title: "When", value: (event) => event.created_at, render: (moment) => time(moment) },
   {
-    title: "What",
+    title: "Event",
     kind: "main",
     csvTitles: ["type", "level"],
     value: (event) => [event.type, event.level],
     render: ([type, level]) => [words(type), TONES[level] && [" ", badge(level, TONES[level])]],
     csv: (value) => value,
   },
-  { title: "In words", kind: "wide", value: (event) => event.message || (event.data.state ?? ""), render: (text) => h("bdi", {}, text) },
+  { title: "Message", kind: "wide", value: (event) => event.message || (event.data.state ?? ""), render: (text) => h("bdi", {}, text) },
   {
     title: "Details",
     value: (event) => event.data,
@@ -36,7 +36,7 @@ const COLUMNS = [
 
 export function eventLog() {
   const list = table("Events", COLUMNS, (event) => String(event.seq));
-  const place = h("div", {}, empty("Nothing has happened yet."));
+  const place = h("div", {}, empty("No events yet."));
   const more = button("Show all", () => {
     all = true;
     show();

@@ -65,14 +65,14 @@ function told(job, followed) {
     { name: "Data set", value: h("bdi", {}, job.dataset), mark: job.dataset },
     { name: "Attempts", value: `${job.attempts} of ${job.max_attempts}`, note: job.retries ? `retried ${job.retries === 1 ? "once" : `${job.retries} times`}` : "" },
     { name: "Running for", value: duration(job.seconds_spent), hint: "All attempts since the last retry", note: job.max_seconds ? `of at most ${duration(job.max_seconds)}` : "" },
-    { name: "Made", value: time(job.created_at), mark: job.created_at },
+    { name: "Created", value: time(job.created_at), mark: job.created_at },
   ];
   return /** @type {any} */ (all.filter(Boolean));
 }
 
 /** When it begins, ends or ended: one fact at a time. @param {any} job @returns {import("../../components/facts.js").Fact | false} */
 function stands(job) {
-  if (job.state === "queued") return { name: "Place in line", value: job.queue_position ? `number ${number(job.queue_position)}` : NONE, note: `queue ${job.queue}, priority ${job.priority}` };
+  if (job.state === "queued") return { name: "Queue position", value: job.queue_position ? `number ${number(job.queue_position)}` : NONE, note: `queue ${job.queue}, priority ${job.priority}` };
   if (job.finished_at) return { name: "Ended", value: time(job.finished_at), mark: job.finished_at };
-  return { name: "Time left", value: HELD.includes(job.state) ? duration(job.progress?.eta_seconds) : NONE, hint: "Of the phase that it is in, as fast as it goes now" };
+  return { name: "Time left", value: HELD.includes(job.state) ? duration(job.progress?.eta_seconds) : NONE, hint: "Of the current phase, at the current speed" };
 }

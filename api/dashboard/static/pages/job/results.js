@@ -32,16 +32,16 @@ export function results() {
               { name: "ID accuracy", value: percent(found.id_accuracy), hint: "On the data set's own test images" },
               error("ID ECE", found.id_ece, found.id_calibrated_ece),
               { name: "OOD accuracy", value: percent(found.ood_accuracy), hint: "Unweighted mean over the shifted data sets" },
-              error("OOD ECE", found.ood_ece, found.ood_calibrated_ece),
+              error("OOD ECE", found.ood_ece, found.ood_calibrated_ece, "; unweighted mean over the shifted data sets"),
             ],
       );
     },
   };
 }
 
-/** @param {string} name @param {number | null} raw @param {number | null} calibrated */
-function error(name, raw, calibrated) {
-  const hint = "Expected calibration error, over the whole set";
+/** @param {string} name @param {number | null} raw @param {number | null} calibrated @param {string} [of] what it is a mean of */
+function error(name, raw, calibrated, of = "") {
+  const hint = `Expected calibration error, over the whole set${of}`;
   if (calibrated == null) return { name, hint, value: percent(raw, 2), note: raw == null ? "" : "not calibrated" };
   return { name, hint, value: percent(calibrated, 2), note: `${percent(raw, 2)} before calibration` };
 }

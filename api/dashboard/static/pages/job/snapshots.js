@@ -28,7 +28,7 @@ export function snapshots() {
       if (mark === before) return;
       before = mark;
       if (saved.length === 0) {
-        replace(place, empty("No snapshots.", "A run that trains saves one now and then, and whenever it is paused: it goes on from there."));
+        replace(place, empty("No snapshots.", "A training run saves one at intervals, and whenever it is paused: it resumes from there."));
         return;
       }
       const last = saved[saved.length - 1];

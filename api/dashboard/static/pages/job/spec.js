@@ -39,7 +39,7 @@ export function specification(signal) {
     const { preset: name } = job.spec;
     replace(
       words,
-      trouble || (!name ? "It names no preset." : [
+      trouble || (!name ? "No preset was used." : [
         "From the preset ", h("code", {}, name),
         preset.size === 0 ? "." : changed === 0 ? ", with nothing changed." : `, with ${changed} ${changed === 1 ? "setting" : "settings"} changed.`,
       ]),

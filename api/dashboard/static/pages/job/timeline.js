@@ -56,7 +56,7 @@ function entry({ event }) {
 /** @param {any} event */
 function attempt({ data }) {
   if (data.state !== "running") return "";
-  return `attempt ${data.attempts}${data.transition === "take_over" ? ", taken over from a silent worker" : ""}`;
+  return `attempt ${data.attempts}${data.transition === "take_over" ? ", taken over from a worker that stopped responding" : ""}`;
 }
 
 /** @param {any} event */

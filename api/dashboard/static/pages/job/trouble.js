@@ -5,9 +5,9 @@ import { h, replace } from "../../core/h.js";
 
 /** @type {Record<string, string>} */
 const ADVICE = {
-  out_of_memory: "It took more memory than there was. A smaller batch size needs less.",
-  cuda_error: "The GPU reported an error. If it comes again on the same worker, look at that GPU.",
-  worker_lost: "Nothing was heard from its worker until its lease ended: the machine or its network may be down.",
+  out_of_memory: "It needed more memory than was available. A smaller batch size needs less.",
+  cuda_error: "The GPU reported an error. If it happens again on the same worker, check that GPU.",
+  worker_lost: "Its worker sent no heartbeat until its lease ended: the machine or its network may be down.",
   worker_stopped: "Its worker was shut down. No attempt was lost, and it goes on from its snapshot elsewhere.",
   time_limit: "It reached its time limit. A retry goes on from its last snapshot, with as much time again.",
   signal: "Something ended the trainer from outside. If nobody did, the system may have been out of memory.",
@@ -55,7 +55,7 @@ function ended(exit, state) {
     h(
       "div",
       { class: "error-text" },
-      h("p", {}, h("strong", {}, "An attempt ended before the job did: "), stop(exit.message), state === "queued" && " It is in line again."),
+      h("p", {}, h("strong", {}, "An attempt ended before the job did: "), stop(exit.message), state === "queued" && " It is queued again."),
       advice(exit.reason),
       lastWords(exit),
     ),
@@ -68,7 +68,7 @@ const advice = (reason) => reason && ADVICE[reason] && h("p", { class: "muted" }
 /** @param {any} exit */
 function lastWords(exit) {
   if (!exit.last_words) return null;
-  return h("details", {}, h("summary", {}, "The trainer's last words"), h("pre", { tabindex: 0 }, exit.last_words));
+  return h("details", {}, h("summary", {}, "Last output of the trainer"), h("pre", { tabindex: 0 }, exit.last_words));
 }
 
 /** @param {string} text as a sentence */

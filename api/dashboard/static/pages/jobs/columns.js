@@ -61,7 +61,7 @@ export const COLUMNS = [
     value: (job) => [job.state, share(job), doing(job), took(job), job.error?.message ?? null, job.queue_position, job.queue],
     render: ([state, part, text, seconds, why, place, queue]) => {
       if (HELD.includes(state)) return [bar(part, "Progress"), h("span", { class: "job-under muted" }, text)];
-      if (state === "queued") return [h("span", {}, place ? `number ${number(place)} in line` : "in line"), h("span", { class: "job-under muted" }, `queue ${queue}`)];
+      if (state === "queued") return [h("span", {}, place ? `position ${number(place)}` : "waiting"), h("span", { class: "job-under muted" }, `queue ${queue}`)];
       if (state === "paused") return [bar(part, "Progress"), h("span", { class: "job-under muted" }, "paused")];
       if (state === "failed") return h("span", { class: "job-why", title: why }, why);
       return h("span", { class: "muted" }, seconds === null ? NONE : `took ${duration(seconds)}`);
@@ -72,7 +72,7 @@ export const COLUMNS = [
     title: "Left",
     kind: "number",
     csvTitles: ["seconds left"],
-    hint: "Of the phase that it is in, as fast as it goes now",
+    hint: "Of the current phase, at the current speed",
     value: (job) => (HELD.includes(job.state) ? (job.progress?.eta_seconds ?? null) : null),
     render: (seconds) => (seconds === null ? h("span", { class: "muted" }, NONE) : duration(seconds)),
   },
@@ -80,7 +80,7 @@ export const COLUMNS = [
     title: "Heartbeat",
     kind: "number",
     csvTitles: ["heartbeat"],
-    hint: "Since its worker was last heard",
+    hint: "Time since the last heartbeat of its worker",
     value: (job) => job.heartbeat_at,
     render: (moment) => time(moment, "age"),
   },
@@ -92,10 +92,10 @@ export const COLUMNS = [
   },
   measured("ID acc.", "id_accuracy", "Accuracy on the data set's own test images"),
   measured("ID ECE", "id_ece", "Expected calibration error there, as served: calibrated where there is a calibrator"),
-  measured("OOD acc.", "ood_accuracy", "Mean accuracy on the shifted data sets"),
-  measured("OOD ECE", "ood_ece", "Mean expected calibration error there, as served"),
+  measured("OOD acc.", "ood_accuracy", "Accuracy, unweighted mean over the shifted data sets"),
+  measured("OOD ECE", "ood_ece", "Expected calibration error, as served; unweighted mean over the shifted data sets"),
   {
-    title: "Made",
+    title: "Created",
     kind: "number",
     csvTitles: ["created at"],
     value: (job) => job.created_at,

@@ -26,13 +26,13 @@ export function headline({ metrics }) {
 /** Columns of a table with the headline figures. @template T @param {(row: T) => any} of a row's checkpoint, or null */
 export function figureColumns(of) {
   const names = [
-    ["ID accuracy", "idAccuracy", 1, "On the data set's own test images"],
+    ["ID acc.", "idAccuracy", 1, "Accuracy on the data set's own test images"],
     ["ID ECE", "idEce", 2, "Expected calibration error, calibrated where there is a calibrator"],
-    ["OOD accuracy", "oodAccuracy", 1, "Unweighted mean over the shifted data sets"],
-    ["OOD ECE", "oodEce", 2, "Unweighted mean over the shifted data sets, calibrated where there is a calibrator"],
+    ["OOD acc.", "oodAccuracy", 1, "Accuracy, unweighted mean over the shifted data sets"],
+    ["OOD ECE", "oodEce", 2, "Expected calibration error, calibrated where there is a calibrator; unweighted mean over the shifted data sets"],
   ];
   return names.map(([title, name, digits, hint]) => ({
-    title: String(title), hint: String(hint), kind: "number",
+    title: String(title), csvTitles: [String(title).replace("acc.", "accuracy")], hint: String(hint), kind: "number",
     value: (/** @type {T} */ row) => /** @type {any} */ (of(row) && headline(of(row)))?.[name] ?? null,
     render: (/** @type {number | null} */ value) => percent(value, Number(digits)),
   }));
@@ -57,11 +57,11 @@ export const calibratorName = (id) => (id === null ? "the checkpoint's own" : h(
 export function verdict(found) {
   const { alert, test, window } = found;
   if (alert !== null || test.rejected) {
-    return { label: "confidences do not hold", tone: "bad", text: `The test rejected after ${number(alert?.labels ?? test.labels)} labels${finding(alert ?? test)}.` };
+    return { label: "miscalibrated", tone: "bad", text: `The test rejected after ${number(alert?.labels ?? test.labels)} labels${finding(alert ?? test)}.` };
   }
-  if (window.predictions === 0) return { label: "no predictions", tone: "plain", text: "Nothing was asked of it since it points here." };
-  if (test.labels === 0) return { label: "no labels", tone: "plain", text: "Without labels nobody knows whether its confidences hold." };
-  return { label: "nothing against it", tone: "good", text: `${number(test.labels)} labels speak for no doubt that would be an alarm.` };
+  if (window.predictions === 0) return { label: "no predictions", tone: "plain", text: "No predictions since it points to this checkpoint." };
+  if (test.labels === 0) return { label: "no labels", tone: "plain", text: "Without labels its calibration cannot be tested." };
+  return { label: "no evidence of miscalibration", tone: "good", text: `${number(test.labels)} labels, and the evidence is below the alarm level.` };
 }
 
 /** @param {any} of */

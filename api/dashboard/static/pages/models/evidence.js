@@ -16,21 +16,21 @@ export function evidence() {
   const small = h("p", { class: "muted" });
   let before = "";
   return {
-    element: h("section", { class: "card stack-gap" }, h("h2", {}, "Do its confidences hold?"), words, drawing, small),
+    element: h("section", { class: "card stack-gap" }, h("h2", {}, "Are its confidences calibrated?"), words, drawing, small),
     /** @param {any} test */
     update(test) {
       const mark = JSON.stringify(test);
       if (mark === before) return;
       before = mark;
-      const said = `Evidence against it ${figure(test.evidence)}, alarm at ${figure(test.threshold)}`;
-      replace(words, h("strong", {}, said), test.peak > test.evidence ? `; at most it was ${figure(test.peak)}` : "", ".");
+      const said = `Evidence of miscalibration ${figure(test.evidence)}, alarm at ${figure(test.threshold)}`;
+      replace(words, h("strong", {}, said), test.peak > test.evidence ? `; its maximum was ${figure(test.peak)}` : "", ".");
       drawing.setAttribute("aria-label", said);
       replace(drawing, parts(test));
       replace(
         small,
-        test.labels === 0 ? "No labels yet: give some, chosen by anything but whether the answer was right. " : [`${number(test.labels)} labels since `, time(test.begun_at, "at"), ". "],
+        test.labels === 0 ? "No labels yet. Choose which images to label without looking at whether the answer was right. " : [`${number(test.labels)} labels since `, time(test.begun_at, "at"), ". "],
         test.rejected && ["Rejected ", time(test.rejected_at, "at"), test.finding ? `: ${test.finding}. ` : ". "],
-        `While confidences are true, the alarm is ever reached with a probability of at most ${percent(test.alpha, 0)}, however often one looks.`,
+        `If confidences are calibrated, the alarm level is ever reached with a probability of at most ${percent(test.alpha, 0)}, however often you look.`,
       );
     },
   };
@@ -45,10 +45,10 @@ function parts({ evidence: now, peak, threshold }) {
     s("rect", { class: "track", x: x(LEAST), width: x(most) - x(LEAST), y: BAR, height: 12, rx: 6 }),
     s("rect", { class: "alarm", x: x(threshold), width: x(most) - x(threshold), y: BAR, height: 12, rx: 6 }),
     s("line", { class: "one", x1: x(1), x2: x(1), y1: BAR - 3, y2: BAR + 15 }),
-    s("text", { x: x(1), y: HEIGHT - 8, "text-anchor": "middle" }, "1: nothing"),
+    s("text", { x: x(1), y: HEIGHT - 8, "text-anchor": "middle" }, "1: no evidence"),
     s("line", { class: "level", x1: x(threshold), x2: x(threshold), y1: BAR - 5, y2: BAR + 17 }),
     s("text", { x: x(threshold), y: HEIGHT - 8, "text-anchor": "middle" }, `${figure(threshold)}: alarm`),
-    peak > now && s("circle", { class: "peak", cx: x(peak), cy: BAR + 6, r: 5 }, s("title", {}, `the most it was: ${figure(peak)}`)),
+    peak > now && s("circle", { class: "peak", cx: x(peak), cy: BAR + 6, r: 5 }, s("title", {}, `maximum: ${figure(peak)}`)),
     s("circle", { class: now >= threshold ? "now bad" : "now", cx: x(now), cy: BAR + 6, r: 7 }, s("title", {}, `now: ${figure(now)}`)),
   ];
 }

@@ -23,7 +23,7 @@ const TYPING_MS = 250;
  * @param {string} alias @param {AbortSignal} signal @param {(model: any) => void} onMoved
  */
 export function moving(alias, signal, onMoved) {
-  const wrong = errorBox("The model was not moved");
+  const wrong = errorBox("The model was not changed");
   const failed = errorBox("This part of the list cannot be shown");
   const may = session.may("jobs:write");
   /** @type {any} */
@@ -47,10 +47,10 @@ export function moving(alias, signal, onMoved) {
       { title: "Checkpoint", kind: "main", value: (row) => [checkpointName(row), row.id], render: (_, row) => checkpointCell(row), csvTitles: ["name", "id"], csv: (/** @type {any} */ both) => both },
       { title: "Method", value: (row) => row.method },
       ...figureColumns((/** @type {any} */ row) => row),
-      { title: "Made", value: (row) => row.created_at, render: (moment) => time(moment) },
+      { title: "Created", value: (row) => row.created_at, render: (moment) => time(moment) },
       {
-        title: "Promote", value: (row) => [row.id === model.checkpoint_id, row.id], csv: ([now]) => (now ? "serves now" : ""),
-        render: ([now], row) => (now ? badge("serves now", "good") : may && button("Promote", () => move(row, null), { name: `Promote ${row.id}` })),
+        title: "Promote", value: (row) => [row.id === model.checkpoint_id, row.id], csv: ([now]) => (now ? "in use" : ""),
+        render: ([now], row) => (now ? badge("in use", "good") : may && button("Promote", () => move(row, null), { name: `Promote ${row.id}` })),
       },
     ],
     (row) => row.id,
@@ -81,11 +81,11 @@ export function moving(alias, signal, onMoved) {
   async function move(to, calibrator) {
     const from = await checkpoint(model.checkpoint_id).catch(() => null);
     const yes = await confirm({
-      title: "Point the model there?", danger: false, yes: "Move it", no: "Leave it",
+      title: "Point the model to this checkpoint?", danger: false, yes: "Change it", no: "Cancel",
       text: [
         h("p", {}, h("bdi", {}, alias), " answers with ", h("strong", {}, h("bdi", {}, checkpointName(to))), " from the next request on; those under way finish on the old one."),
         from && difference(from, to),
-        h("p", { class: "muted" }, "Evidence and open alerts begin anew. You can roll back here."),
+        h("p", { class: "muted" }, "Evidence and open alerts are reset. You can roll back here."),
       ],
     });
     if (!yes) return;
@@ -93,7 +93,7 @@ export function moving(alias, signal, onMoved) {
     try {
       const body = { checkpoint: to.id, ...(calibrator === null ? {} : { calibrator }) };
       onMoved((await request("PUT", path`/models/${alias}`, { body, signal })).data);
-      toast("Moved.");
+      toast("Changed.");
     } catch (error) {
       if (!signal.aborted) wrong.show(error, () => move(to, calibrator));
     }
@@ -126,7 +126,7 @@ export function moving(alias, signal, onMoved) {
     if (mine !== turns) return;
     candidates.update(made.data.data);
     pages.update(cursor, made.data.next_cursor);
-    if (made.data.data.length === 0) replace(others, wanted ? empty("No checkpoint is like that.") : empty("There are no checkpoints.", command("carot run --dataset builtin:digits --preset carot")));
+    if (made.data.data.length === 0) replace(others, wanted ? empty("No checkpoint found.") : empty("There are no checkpoints.", command("carot run --dataset builtin:digits --preset carot")));
     else if (candidates.element.parentElement !== others) replace(others, candidates.element);
     changes.update(rows);
     changePages.update(before, told.data.next_cursor);
@@ -150,5 +150,5 @@ export function moving(alias, signal, onMoved) {
 /** What would change in headline figures. @param {any} from @param {any} to */
 function difference(from, to) {
   const [before, after] = [headline(from), headline(to)];
-  return h("p", {}, `Accuracy on its own test images ${percent(before.idAccuracy)} now, ${percent(after.idAccuracy)} then; ECE ${percent(before.idEce, 2)} now, ${percent(after.idEce, 2)} then.`);
+  return h("p", {}, `On the data set's own test images: accuracy ${percent(before.idAccuracy)} now, ${percent(after.idAccuracy)} afterwards; ECE ${percent(before.idEce, 2)} now, ${percent(after.idEce, 2)} afterwards.`);
 }

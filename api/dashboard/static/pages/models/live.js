@@ -31,7 +31,7 @@ export function live(alias, onWindow) {
       { class: "column-wide" },
       test.element,
       h("section", { class: "card stack-gap" }, h("div", { class: "section-head" }, h("h2", {}, "From labels"), span), numbers.element),
-      h("section", { class: "card stack-gap" }, h("h2", {}, "Before labels come"), before.element, h("p", { class: "muted" }, "Drift says that other images come, not that confidences are wrong: it is a reason to ask for labels.")),
+      h("section", { class: "card stack-gap" }, h("h2", {}, "Without labels"), before.element, h("p", { class: "muted" }, "Drift means that the images have changed, not that confidences are wrong: it is a reason to collect labels.")),
     ),
     h("div", { class: "column" }, curve.element),
   );
@@ -50,8 +50,8 @@ export function live(alias, onWindow) {
           "div",
           { class: "error-box" },
           h("div", { class: "error-text" },
-            h("p", {}, h("strong", {}, "Alert: "), `its confidences do not hold${open.finding ? `, ${open.finding}` : ""}. Raised `, time(open.raised_at, "at"), ` after ${number(open.labels)} labels.`),
-            h("p", { class: "muted" }, "Recalibrate on the labels, or go back to what it pointed to before; either resolves it. Where accuracy fell, only training on the new images helps."))),
+            h("p", {}, h("strong", {}, "Alert: "), `its confidences are miscalibrated${open.finding ? `, ${open.finding}` : ""}. Raised `, time(open.raised_at, "at"), ` after ${number(open.labels)} labels.`),
+            h("p", { class: "muted" }, "Recalibrate on the labels, or roll back to an earlier checkpoint; either closes the alert. If accuracy fell, only training on the new images helps."))),
     );
   }
 
@@ -79,8 +79,8 @@ export function live(alias, onWindow) {
 /** @param {string} alias */
 function nothing(alias) {
   return empty(
-    "Nothing was asked of it since it points here.",
-    h("p", {}, "Answers are remembered from the first one on; what they were worth is known as labels come."),
+    "No predictions since it points to this checkpoint.",
+    h("p", {}, "Predictions are logged from the first one on; labels then tell how good they were."),
     h("p", {}, h("a", { href: link("try", {}, { model: alias }) }, "Try it with an image of yours")),
   );
 }
@@ -92,8 +92,8 @@ function measured(of, reported, now) {
     return [
       { name: "Accuracy", value: NONE, note: was(percent(reported?.accuracy)) },
       { name: "ECE", value: NONE, note: was(percent(reported?.ece, 2)) },
-      ...["ECE by chance", "Debiased error", "Mean confidence"].map((name) => ({ name, value: NONE })),
-      { name: "Labels", value: `none of ${number(now.predictions)}`, note: "give some: POST /predictions/{id}/label" },
+      ...["Chance level", "Debiased error", "Mean confidence"].map((name) => ({ name, value: NONE })),
+      { name: "Labels", value: `none of ${number(now.predictions)}`, note: "add some: POST /predictions/{id}/label" },
     ];
   }
   const [low, high] = of.accuracy_interval;
@@ -101,13 +101,13 @@ function measured(of, reported, now) {
   return [
     { name: "Accuracy", value: percentInterval(of.accuracy, low, high), hint: "Wilson's 95 % interval", note: was(percent(reported?.accuracy)) },
     { name: "ECE", value: percent(of.ece, 2), hint: "Expected calibration error, 15 equal-width bins", note: was(percent(reported?.ece, 2)) },
-    { name: "ECE by chance", value: `up to ${percent(of.ece_null_p95, 2)}`, hint: "95th percentile of what a calibrated model shows on as many labels", note: telling ? "the ECE is above it" : "the ECE is below it: no sign against it" },
+    { name: "Chance level", value: percent(of.ece_null_p95, 2), hint: "95th percentile of the ECE that a perfectly calibrated model with these confidences shows on as many labels", note: telling ? "the ECE is above it: evidence of miscalibration" : "the ECE is not above it: no evidence of miscalibration" },
     {
-      name: "Debiased error", value: percent(of.debiased_ece, 2), hint: "Root mean square calibration error less its bias; 95 % interval of it below",
+      name: "Debiased error", value: percent(of.debiased_ece, 2), hint: "Root mean square calibration error minus its bias; below, its 95 % interval",
       note: `${percent(root(of.debiased_squared_interval[0]), 2)} to ${percent(root(of.debiased_squared_interval[1]), 2)}`,
     },
     { name: "Mean confidence", value: percent(of.mean_confidence), note: `accuracy is ${percent(of.accuracy)}` },
-    { name: "Labels", value: number(of.labels), note: of.effective_labels < of.labels - 0.5 ? `tell as much as ${number(of.effective_labels)}` : "" },
+    { name: "Labels", value: number(of.labels), note: of.effective_labels < of.labels - 0.5 ? `weighted; as informative as ${number(of.effective_labels)}` : "" },
   ];
 }
 
@@ -129,9 +129,9 @@ function unlabelled(now, reported) {
 
 /** @param {string} name @param {any} of @param {string} hint */
 function drift(name, of, hint) {
-  if (of === null) return { name, hint, value: "not known", note: "the checkpoint has no calibration images" };
+  if (of === null) return { name, hint, value: "unknown", note: "the checkpoint has no calibration images" };
   return {
-    name, hint: `${hint}: population stability index, and what it stays below 19 times of 20 without drift`,
-    value: `PSI ${figure(of.psi)}`, note: `${of.psi > of.psi_null_p95 ? "above" : "below"} the ${figure(of.psi_null_p95)} of chance; KS ${figure(of.ks)}, p ${of.p_value < 0.001 ? "under 0.001" : figure(of.p_value, 2)}`,
+    name, hint: `${hint}: population stability index; its chance level is the 95th percentile without drift`,
+    value: `PSI ${figure(of.psi)}`, note: `${of.psi > of.psi_null_p95 ? "above" : "below"} the chance level ${figure(of.psi_null_p95)}; KS ${figure(of.ks)}, p ${of.p_value < 0.001 ? "under 0.001" : figure(of.p_value, 2)}`,
   };
 }

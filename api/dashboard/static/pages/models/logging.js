@@ -1,4 +1,4 @@
-/** What is remembered of a model's predictions. */
+/** The prediction log of a model: how much of its predictions goes there. */
 
 import { button, busy } from "../../components/button.js";
 import { errorBox } from "../../components/errorbox.js";
@@ -12,7 +12,7 @@ import { session } from "../../core/session.js";
 export function logging(alias, signal, onChange) {
   const rate = /** @type {HTMLInputElement} */ (h("input", { class: "input", type: "number", min: 0, max: 100, step: "any", required: true }));
   const images = /** @type {HTMLInputElement} */ (h("input", { type: "checkbox" }));
-  const fields = { log_rate: labelled("Predictions that are remembered, %", rate, { hint: "Chosen at random, whatever the answer. Only what is remembered can be labelled." }) };
+  const fields = { log_rate: labelled("Predictions that are logged, %", rate, { hint: "Chosen at random, whatever the answer. Only logged predictions can be labelled." }) };
   const wrong = errorBox("Not saved");
   const saving = button("Save", () => busy(saving, save), { kind: "primary" });
   let touched = false;
@@ -43,10 +43,10 @@ export function logging(alias, signal, onChange) {
     element: h(
       "section",
       { class: "card stack-gap narrow" },
-      h("h2", {}, "What is remembered"),
-      h("p", { class: "muted" }, "Of a prediction: class, confidence, shift score and logits. Never the image, unless you ask for it."),
+      h("h2", {}, "Prediction log"),
+      h("p", { class: "muted" }, "Stored for each logged prediction: class, confidence, shift score and logits. The image only if you choose so."),
       fields.log_rate.element,
-      h("label", { class: "check" }, images, "Keep the images, too"),
+      h("label", { class: "check" }, images, "Store the images, too"),
       wrong.element,
       h("div", { class: "actions" }, saving),
     ),

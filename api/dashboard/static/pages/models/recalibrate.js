@@ -24,16 +24,16 @@ const KINDS = ["temperature", "smoothed_temperature", "top_versus_all", "ensembl
  * @param {(model: any) => void} onMoved the model uses another calibrator
  */
 export function recalibration(alias, signal, onMoved) {
-  const kind = choice("Kind of calibrator", [["", "as it is now"], ["auto", "auto: the best by cross-validation"], ...KINDS.map((each) => /** @type {[string, string]} */ ([each, words(each)]))], forget);
+  const kind = choice("Kind of calibrator", [["", "same as now"], ["auto", "auto: the best by cross-validation"], ...KINDS.map((each) => /** @type {[string, string]} */ ([each, words(each)]))], forget);
   const last = /** @type {HTMLInputElement} */ (h("input", { class: "input", type: "number", min: 1, max: 100000, value: "20000", on: { input: forget } }));
   const fields = {
-    kind: labelled("Kind", kind, { hint: "What is fitted to the logits." }),
-    last: labelled("Labels", last, { hint: "At most so many, the newest." }),
+    kind: labelled("Kind", kind, { hint: "Kind of calibrator that is fitted." }),
+    last: labelled("Labels", last, { hint: "Maximum number; the newest are used." }),
   };
   const wrong = errorBox("Not recalibrated");
   const result = facts();
   const words_ = h("p", {});
-  const trying = button("Try it: a dry run", () => busy(trying, () => run(true)));
+  const trying = button("Dry run", () => busy(trying, () => run(true)));
   const using = button("Use it", use, { kind: "primary" });
   const found = h("div", { class: "stack-gap", role: "status" }, words_, result.element);
   const may = session.may("jobs:write");
@@ -46,8 +46,8 @@ export function recalibration(alias, signal, onMoved) {
 
   async function use() {
     const yes = await confirm({
-      title: "Recalibrate this model?", danger: false, yes: "Recalibrate", no: "Leave it",
-      text: [h("p", {}, h("bdi", {}, alias), " gets the new calibrator if it is better on the labels held out."), h("p", { class: "muted" }, "Every version is kept: you can go back to this one. Evidence and open alerts begin anew.")],
+      title: "Recalibrate this model?", danger: false, yes: "Recalibrate", no: "Cancel",
+      text: [h("p", {}, h("bdi", {}, alias), " gets the new calibrator if it is better on the labels held out."), h("p", { class: "muted" }, "Every version is kept: you can go back to this one. Evidence and open alerts are reset.")],
     });
     if (yes) await busy(using, () => run(false));
   }
@@ -77,15 +77,15 @@ export function recalibration(alias, signal, onMoved) {
     using.hidden = !dry || !data.improves;
     replace(
       words_,
-      h("strong", {}, data.moved ? "It is used from now on. " : data.improves ? "It would be better. " : "It is not shown to be better: nothing was moved. "),
-      data.improves ? "The gain is above 0 with 95 % confidence, on labels that were held out." : "More labels may show a gain; each further try is one more chance of a false one.",
+      h("strong", {}, data.moved ? "It is used from now on. " : data.improves ? "It would be better. " : "It is not shown to be better: nothing was changed. "),
+      data.improves ? "The gain is above 0 with 95 % confidence, on labels that were held out." : "More labels may show a gain; each further try adds to the risk of a false one.",
     );
     const [low, high] = data.gain_interval;
     result.update([
       { name: "Kind", value: words(data.kind) },
       { name: "NLL as served", value: number(data.nll_before, 4), hint: "Mean negative log-likelihood on held-out labels, nats", note: `on ${number(data.held_out)} labels held out` },
       { name: "NLL of the new one", value: number(data.nll_after, 4), hint: "On the same labels", note: `fitted on ${number(data.fitted_on)} others` },
-      { name: "Gain", value: number(data.gain, 4), hint: "Before less after: above 0 it is better", note: `${number(low, 4)} to ${number(high, 4)}, 95 %` },
+      { name: "Gain", value: number(data.gain, 4), hint: "Before minus after: above 0 it is better", note: `${number(low, 4)} to ${number(high, 4)}, 95 %` },
     ]);
   }
 
@@ -93,10 +93,10 @@ export function recalibration(alias, signal, onMoved) {
     "section",
     { class: "card stack-gap" },
     h("h2", {}, "Recalibrate"),
-    h("p", { class: "muted" }, "Fits a calibrator on half of the labels and judges it on the other half. It makes confidences true again; answers stay what they are."),
+    h("p", { class: "muted" }, "Fits a calibrator on half of the labels and judges it on the other half. It corrects confidences; it does not make answers better."),
     may
       ? [h("div", { class: "form-line" }, fields.kind.element, fields.last.element), h("div", { class: "actions" }, trying, using), wrong.element, found]
-      : h("p", {}, "This key may look only: it lacks the scope jobs:write."),
+      : h("p", {}, "This key may only read: it lacks the scope jobs:write."),
   );
 }
 
@@ -130,7 +130,7 @@ export function versions(alias, signal, onMoved) {
       { title: "Fitted on", kind: "number", value: (each) => each.n, render: (n) => number(n) },
       { title: "NLL before", kind: "number", value: (each) => each.nll_before, render: (nll) => number(nll, 4), hint: "Nats; of a recalibration on held-out labels" },
       { title: "NLL with it", kind: "number", value: (each) => each.nll_after, render: (nll) => number(nll, 4) },
-      { title: "Made", value: (each) => each.created_at, render: (moment) => time(moment) },
+      { title: "Created", value: (each) => each.created_at, render: (moment) => time(moment) },
       {
         title: "Use", value: (each) => [each.current, each.id], csv: ([current]) => (current ? "used" : ""),
         render: ([current], each) => (current ? badge("used", "good") : may && button("Use", () => use(each), { name: `Use ${each.id}` })),
@@ -141,13 +141,13 @@ export function versions(alias, signal, onMoved) {
 
   /** @param {any} each */
   async function use(each) {
-    const yes = await confirm({ title: "Use this calibrator?", danger: false, yes: "Use it", no: "Leave it", text: [h("p", { class: "mono" }, each.id), h("p", { class: "muted" }, "Evidence and open alerts begin anew.")] });
+    const yes = await confirm({ title: "Use this calibrator?", danger: false, yes: "Use it", no: "Cancel", text: [h("p", { class: "mono" }, each.id), h("p", { class: "muted" }, "Evidence and open alerts are reset.")] });
     if (!yes) return;
     wrong.clear();
     try {
       const body = { checkpoint, ...(each.origin === "run" ? {} : { calibrator: each.id }) };
       onMoved((await request("PUT", path`/models/${alias}`, { body, signal })).data);
-      toast("Moved.");
+      toast("Changed.");
     } catch (error) {
       if (!signal.aborted) wrong.show(error);
     }

@@ -25,9 +25,9 @@ export function reliability() {
     "Reliability",
     [
       { title: "Confidence", kind: "main", value: (bin) => [bin.lower, bin.upper], render: ([low, high]) => `${percent(low, 0)} to ${percent(high, 0)}`, csvTitles: ["from", "to"], csv: (/** @type {any} */ ends) => ends },
-      { title: "Live right", kind: "number", value: (bin) => [bin.live?.accuracy ?? null, bin.live?.accuracy_interval ?? null], render: ([share, ends]) => percentInterval(share, ends?.[0], ends?.[1]), csvTitles: ["live accuracy", "low", "high"], csv: (/** @type {any} */ [share, ends]) => [share, ends?.[0], ends?.[1]] },
+      { title: "Live accuracy", kind: "number", value: (bin) => [bin.live?.accuracy ?? null, bin.live?.accuracy_interval ?? null], render: ([share, ends]) => percentInterval(share, ends?.[0], ends?.[1]), csvTitles: ["live accuracy", "low", "high"], csv: (/** @type {any} */ [share, ends]) => [share, ends?.[0], ends?.[1]] },
       { title: "Live labels", kind: "number", value: (bin) => bin.live?.count ?? 0, render: (count) => number(count) },
-      { title: "Reported right", kind: "number", value: (bin) => bin.reported?.accuracy ?? null, render: (share) => percent(share) },
+      { title: "Reported accuracy", kind: "number", value: (bin) => bin.reported?.accuracy ?? null, render: (share) => percent(share) },
       { title: "Reported images", kind: "number", value: (bin) => bin.reported?.count ?? 0, render: (count) => number(count) },
     ],
     (bin) => String(bin.lower),
@@ -67,7 +67,7 @@ function axes() {
     ]),
     s("line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
     s("text", { x: x(0.5), y: HEIGHT - 4, "text-anchor": "middle" }, "confidence, %"),
-    s("text", { x: 10, y: y(0.5), "text-anchor": "middle", transform: `rotate(-90 10 ${y(0.5)})` }, "right, %"),
+    s("text", { x: 10, y: y(0.5), "text-anchor": "middle", transform: `rotate(-90 10 ${y(0.5)})` }, "accuracy, %"),
   ];
 }
 
@@ -78,7 +78,7 @@ function curve(bins, kind) {
     points.length > 1 && s("polyline", { class: kind, points: points.map((bin) => `${x(bin.confidence)},${y(bin.accuracy)}`).join(" ") }),
     points.map((bin) =>
       s("circle", { class: kind, cx: x(bin.confidence), cy: y(bin.accuracy), r: 3.6 },
-        s("title", {}, `${kind}: right on ${percent(bin.accuracy)} at a confidence of ${percent(bin.confidence)}, ${number(bin.count)} of them`)),
+        s("title", {}, `${kind}: accuracy ${percent(bin.accuracy)} at a confidence of ${percent(bin.confidence)}, ${number(bin.count)} ${kind === "live" ? "labels" : "images"}`)),
     ),
   ];
 }

@@ -60,14 +60,14 @@ export function form(known, draft, onChange) {
     const method = has("method") ? methodParts(known, schema, draft, preset) : null;
     replace(
       element,
-      card("What", [
+      card("Job", [
         kindChoice(schema),
-        make(find("name"), { label: "Name", none: "for people" }),
+        make(find("name"), { label: "Name", none: "optional" }),
         has("alias") && find("alias") && make(find("alias"), { none: "none" }),
       ]),
       card(has("models") ? "Models" : "Model", [
         has("models") ? models(find("models")) : model(find, { path: "model", label: "Start from", checkpoints: TRAINED.includes(draft.kind) }),
-        has("start") && model(find, { path: "start", label: "Zero-shot start", none: "as the checkpoints say" }),
+        has("start") && model(find, { path: "start", label: "Zero-shot start", none: "the start of the checkpoints" }),
       ]),
       (has("preset") || method) && card("Method", [
         has("preset") && make(find("preset"), { options: known.presets.map((each) => [each.name, each.name]), none: "none" }, true),
@@ -76,7 +76,7 @@ export function form(known, draft, onChange) {
         method && h("p", { class: "help field-wide" }, method.description),
       ]),
       method && method.fields.length > 0 && more("method", `Settings of ${method.chosen}`, method.fields.map((each) => make(each))),
-      groups(all).map(([name, group]) => more(name, name === "running" ? "How it is run" : capital(words(name)), group.map((each) => make(each)))),
+      groups(all).map(([name, group]) => more(name, name === "running" ? "Resources and priority" : capital(words(name)), group.map((each) => make(each)))),
     );
     if (focus) controls.get(focus)?.input.focus();
   }

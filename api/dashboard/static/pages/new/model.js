@@ -20,7 +20,7 @@ const WORDS = { [BUNDLED]: "carot-mini, built in", [OPEN_CLIP]: "an open_clip mo
 /**
  * @param {import("./draft.js").Draft} draft @param {Part} part
  * @param {{make: (path: string, more?: any) => HTMLElement, keep: (path: string) => void, again: (id: string) => void}} form
- *   `make` shows a field, `keep` has one in the body that is not shown, `again` draws anew and
+ *   `make` shows a field, `keep` has one in the body that is not shown, `again` redraws and
  *   stays at an element
  */
 export function modelPart(draft, { path, label, none, checkpoints = false, more = {} }, { make, keep, again }) {

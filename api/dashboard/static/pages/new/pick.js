@@ -29,7 +29,7 @@ export function folder(names, files) {
   if (!kept.some(({ path }) => IMAGE.test(path))) throw new Error(`there is no image in ${what}`);
   const loose = kept.find(({ path }) => !path.includes("/") && IMAGE.test(path));
   if (loose && !kept.some(({ path }) => !path.includes("/") && TABLE.test(path))) {
-    throw new Error(`nothing says of which class ${loose.path} is: put images into folders named after their classes, and drop those, or drop a CSV file with them`);
+    throw new Error(`the class of ${loose.path} is not given: put images into folders named after their classes, and drop those, or drop a CSV file with them`);
   }
   return { name: what, body: tar(kept), type: "application/x-tar", files: kept.length };
 }
@@ -54,7 +54,7 @@ export async function dropped(transfer) {
   const isArchive = (/** @type {string} */ name) => TYPES.some(([pattern]) => pattern.test(name));
   if (files.length === 1 && !entries.some((each) => each.isDirectory) && !IMAGE.test(files[0].name)) return archive(files[0]);
   const packed = entries.find((each) => each.isFile && isArchive(each.name));
-  if (packed) throw new Error(`${packed.name} has to come alone: either one archive, or folders`);
+  if (packed) throw new Error(`${packed.name} must be dropped alone: either one archive, or folders`);
   /** @type {{path: string, file: File}[]} */
   const found = [];
   for (const entry of entries) await walk(entry, found);

@@ -35,7 +35,7 @@ export function upload(onDone, signal) {
     const mine = (going = new AbortController());
     under.hidden = false;
     meter.removeAttribute("value");
-    setText(words, "Looking at what was chosen…");
+    setText(words, "Reading the files…");
     try {
       const picked = await find();
       if (!mine.signal.aborted && !signal.aborted) await start(picked);
@@ -64,7 +64,7 @@ export function upload(onDone, signal) {
         signal: AbortSignal.any([mine.signal, signal]),
         onProgress(share) {
           meter.value = share;
-          setText(words, share < 1 ? `Sending ${size}, ${percent(share, 0)}` : "Sent; the server looks at every image…");
+          setText(words, share < 1 ? `Sending ${size}, ${percent(share, 0)}` : "Sent; the server checks every image…");
         },
       });
       onDone(made);
@@ -117,7 +117,7 @@ export function holds(dataset, samples) {
     { class: "stack-gap" },
     h("p", {}, `${counted(dataset.images, "image")} in ${counted(dataset.classes.length, "class", "classes")}${dataset.bytes ? `, ${bytes(dataset.bytes)}` : ""}: `, splits.map(([name, counts], i) => `${i ? ", " : ""}${counted(Object.values(counts).reduce((a, b) => a + b, 0), "image")} in ${name}`), "."),
     dataset.warnings.length > 0 && h("div", { class: "note-box" }, h("div", { class: "error-text" }, h("p", {}, h("strong", {}, `${counted(dataset.warnings.length, "warning")} about its images`)), h("ul", {}, dataset.warnings.map((/** @type {string} */ each) => h("li", {}, h("bdi", {}, each)))))),
-    !names.includes("calibration") && h("p", { class: "muted" }, "It has no calibration split: confidences may stay raw."),
+    !names.includes("calibration") && h("p", { class: "muted" }, "It has no calibration split: confidences may stay uncalibrated."),
     samples.length > 0 && h("ul", { class: "samples" }, samples.map((each) => h("li", {}, h("img", { src: each.picture, alt: each.class, title: `${each.class}, ${each.split}`, width: 64, height: 64, loading: "lazy" })))),
     h("details", {}, h("summary", {}, "Images per class"), h("div", { class: "table-place counts", tabindex: 0, role: "region", "aria-label": "Images per class" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), names.map((name) => h("th", { scope: "col", class: "number" }, name)))), h("tbody", {}, shown.map((/** @type {string} */ name) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name)), splits.map(([, counts]) => h("td", { class: "number" }, String(counts[name] ?? 0)))))))), more > 0 && h("p", { class: "muted" }, `and ${counted(more, "class", "classes")} more`)),
   );

@@ -5,10 +5,10 @@ import { empty } from "../../components/empty.js";
 import { table } from "../../components/table.js";
 import { NONE, figure, number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
-import { aboveChance, accuracyOf, beside, calibratorName, debiased, rowsOf, withInterval } from "./figures.js";
+import { CHANCE, aboveChance, accuracyOf, beside, calibratorName, debiased, rowsOf, withInterval } from "./figures.js";
 
-const MEAN = "OOD average";
-const OUT_OF_FOLD = "Negative log-likelihood on calibration images that were held out, by which `auto` chose, less the lowest, with its standard error";
+const MEAN = "OOD mean";
+const OUT_OF_FOLD = "Negative log-likelihood on calibration images that were held out, by which `auto` chose, minus the lowest, with its standard error";
 
 /**
  * @typedef {{kind: string, metrics: any, raw: any, served: boolean, score: any, reason: string | null}} Line
@@ -46,11 +46,11 @@ function columns(document) {
     { title: "Calibrator", kind: "main", value: (/** @type {Line} */ line) => [line.kind, line.served], render: (/** @type {any} */ [kind, served]) => [calibratorName(kind), served && [" ", badge("served", "good")]], csv: (/** @type {any} */ [kind]) => kind },
     { title: "Accuracy", kind: "number", value: (/** @type {Line} */ line) => accuracyOf(line.metrics), render: (/** @type {any} */ value) => withInterval(value), csv: pair, csvTitles: ["accuracy", "accuracy low", "accuracy high"] },
     { title: "ECE", kind: "number", value: (/** @type {Line} */ line) => [line.metrics?.ece ?? null, line.metrics?.ece_null_p95 ?? null], render: aboveChance, csv: (/** @type {any} */ [ece]) => ece },
-    { title: "By chance", kind: "number", hint: "95th percentile of the ECE of a perfectly calibrated model with these confidences", value: (/** @type {Line} */ line) => line.metrics?.ece_null_p95 ?? null, render: (/** @type {any} */ value) => percent(value, 2) },
-    { title: "Debiased error", kind: "number", hint: "Root of the squared error without the bias of ECE, with its 95 % interval", value: (/** @type {Line} */ line) => debiased(line.metrics), render: (/** @type {any} */ value) => withInterval(value, 2), csv: pair, csvTitles: ["debiased error", "debiased error low", "debiased error high"] },
-    { title: "NLL", kind: "number", hint: "Mean negative log-likelihood, in nats; `hurts` where it is above the raw one", value: (/** @type {Line} */ line) => [line.metrics?.nll ?? null, line.raw?.nll ?? null], render: beside, csv: (/** @type {any} */ [nll]) => nll },
+    { title: "Chance level", kind: "number", hint: CHANCE, value: (/** @type {Line} */ line) => line.metrics?.ece_null_p95 ?? null, render: (/** @type {any} */ value) => percent(value, 2) },
+    { title: "Debiased error", kind: "number", hint: "Root of the squared error without the bias of the ECE, with its 95 % interval", value: (/** @type {Line} */ line) => debiased(line.metrics), render: (/** @type {any} */ value) => withInterval(value, 2), csv: pair, csvTitles: ["debiased error", "debiased error low", "debiased error high"] },
+    { title: "NLL", kind: "number", hint: "Mean negative log-likelihood, in nats; `worse` where it is above the raw one", value: (/** @type {Line} */ line) => [line.metrics?.nll ?? null, line.raw?.nll ?? null], render: beside, csv: (/** @type {any} */ [nll]) => nll },
     { title: "Brier", kind: "number", hint: "Mean squared distance of the probabilities from the label, 0 to 2", value: (/** @type {Line} */ line) => line.metrics?.brier ?? null, render: (/** @type {any} */ value) => figure(value) },
-    { title: "AUROC", kind: "number", hint: "Chance that a right answer has a higher confidence than a wrong one", value: (/** @type {Line} */ line) => line.metrics?.auroc ?? null, render: (/** @type {any} */ value) => number(value, 3) },
+    { title: "AUROC", kind: "number", hint: "Probability that a right answer has a higher confidence than a wrong one", value: (/** @type {Line} */ line) => line.metrics?.auroc ?? null, render: (/** @type {any} */ value) => number(value, 3) },
     ...(auto ? [{ title: "Held out", kind: "number", hint: OUT_OF_FOLD, value: (/** @type {Line} */ line) => [line.score?.behind ?? null, line.score?.behind_standard_error ?? null], render: (/** @type {any} */ [behind, error]) => (behind === null ? NONE : `+${figure(behind, 2)} ± ${figure(error, 2)}`), csv: (/** @type {any} */ value) => value, csvTitles: ["held out, behind", "standard error"] }] : []),
     { title: "Not fitted", kind: "wide", value: (/** @type {Line} */ line) => line.reason ?? NONE },
   ];

@@ -4,6 +4,7 @@ import { badge } from "../../components/badge.js";
 import { table } from "../../components/table.js";
 import { figure, number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
+import { OOD_MEAN } from "./figures.js";
 
 /** @type {Record<string, string>} */
 const RULES = { accuracy: "the highest accuracy", nll: "the lowest negative log-likelihood", bound: "the lowest sum of the bound's two terms" };
@@ -19,9 +20,9 @@ export function candidates(document) {
       { title: "NLL", kind: "number", hint: "Mean negative log-likelihood, in nats", value: (each) => each.nll, render: (value) => figure(value) },
       { title: "Calibration error", kind: "number", hint: "Root of the squared error of the top label, debiased", value: (each) => Math.sqrt(Math.max(0, each.calibration_error)), render: (value) => percent(value, 2) },
       { title: "σ_min", kind: "number", hint: "Smallest singular value of the features' correlation", value: (each) => each.sigma_min, render: (value) => figure(value) },
-      { title: "Score", kind: "number", hint: "What the rule went by; the lowest is kept", value: (each) => each.score, render: (value) => figure(value) },
-      { title: "OOD accuracy", kind: "number", hint: "Not looked at by the rule", value: (each) => each.ood_mean?.accuracy ?? null, render: (value) => percent(value) },
-      { title: "OOD ECE", kind: "number", value: (each) => each.ood_mean?.ece ?? null, render: (value) => percent(value, 2) },
+      { title: "Score", kind: "number", hint: "What the rule minimises; the lowest is kept", value: (each) => each.score, render: (value) => figure(value) },
+      { title: "OOD accuracy", kind: "number", hint: `${OOD_MEAN}; not used by the rule`, value: (each) => each.ood_mean?.accuracy ?? null, render: (value) => percent(value) },
+      { title: "OOD ECE", kind: "number", hint: `${OOD_MEAN}; raw`, value: (each) => each.ood_mean?.ece ?? null, render: (value) => percent(value, 2) },
     ],
     (each) => each.name,
   );
@@ -29,7 +30,7 @@ export function candidates(document) {
   return h(
     "div",
     { class: "stack-gap" },
-    h("p", { class: "muted" }, `Of ${number(document.candidates.length)} the run kept the one with ${rule ?? "the best score"}, on images of the selection split.`),
+    h("p", { class: "muted" }, `Of ${number(document.candidates.length)} candidates the run kept the one with ${rule ?? "the best score"}, on images of the selection split.`),
     list.element,
   );
 }

@@ -32,7 +32,7 @@ function detail(report, what, draw, signal) {
     } catch (error) {
       if (signal.aborted || mine !== turn) return;
       replace(place, error instanceof Problem && error.status === 409
-        ? empty("This report kept no logits, so there is nothing to look into.", "Evaluate its checkpoint anew to have them.")
+        ? empty("This report kept no logits, so single answers cannot be shown.", "Evaluate its checkpoint again to get them.")
         : errorCard("Not shown", error, { retry: load }));
     } finally {
       if (mine === turn) place.removeAttribute("aria-busy");
@@ -63,7 +63,7 @@ function drawClasses(answer) {
       { title: "Images", kind: "number", value: (each) => each.images, render: (value) => number(value) },
       { title: "Accuracy", kind: "number", hint: "With Wilson's 95 % interval", value: (each) => [each.accuracy, each.accuracy_interval?.[0] ?? null, each.accuracy_interval?.[1] ?? null], render: (value) => withInterval(value), csv: (value) => value, csvTitles: ["accuracy", "accuracy low", "accuracy high"] },
       { title: "Mean confidence", kind: "number", value: (each) => each.mean_confidence, render: (value) => percent(value) },
-      { title: "ECE", kind: "number", hint: "Above 0 by chance alone, the more so the fewer images there are", value: (each) => each.ece, render: (value) => percent(value, 2) },
+      { title: "ECE", kind: "number", hint: "Above 0 even for a calibrated model, and the more so the fewer images there are", value: (each) => each.ece, render: (value) => percent(value, 2) },
       { title: "Most often taken for", value: (each) => (each.confused_with ? [each.confused_with, each.confused] : null), render: (value) => (value ? [h("bdi", {}, value[0]), ` (${number(value[1])})`] : NONE), csv: (value) => value ?? ["", ""], csvTitles: ["taken for", "how often"] },
     ],
     (each) => each.name,
@@ -74,7 +74,7 @@ function drawClasses(answer) {
 
 /** @param {any} answer */
 function drawMistakes(answer) {
-  if (answer.data.length === 0) return empty("No mistakes here.", `All ${counted(answer.images, "image")} were recognised.`);
+  if (answer.data.length === 0) return empty("No mistakes here.", `All ${counted(answer.images, "image")} were classified correctly.`);
   const columns = ["key", "label", "prediction", "confidence", "raw_confidence", "label_confidence"].map((name) => ({ title: name.replaceAll("_", " "), value: (/** @type {any} */ each) => each[name] }));
   return h(
     "div",
@@ -94,7 +94,7 @@ function mistake(each) {
       "div",
       { class: "mistake-text" },
       h("p", {}, h("strong", {}, h("bdi", {}, each.prediction)), ` ${percent(each.confidence)}`),
-      h("p", { class: "muted" }, "is ", h("bdi", { class: "strong" }, each.label), `, given ${percent(each.label_confidence)}`),
+      h("p", { class: "muted" }, "correct: ", h("bdi", { class: "strong" }, each.label), ` ${percent(each.label_confidence)}`),
       each.raw_confidence !== each.confidence && h("p", { class: "muted" }, `raw ${percent(each.raw_confidence)}`),
       h("p", { class: "mono muted mistake-key", title: each.key }, h("bdi", {}, each.key)),
     ),

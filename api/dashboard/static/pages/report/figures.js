@@ -4,6 +4,15 @@ import { badge } from "../../components/badge.js";
 import { NONE, figure, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
 
+/** What the chance level of an ECE is. */
+export const CHANCE = "95th percentile of the ECE that a perfectly calibrated model with the same confidences shows on as many images. An ECE below it is no evidence of miscalibration";
+
+/** Where one column has the chance level beside raw and calibrated figures. */
+export const CHANCE_SERVED = `Of the confidences that are served: ${CHANCE}`;
+
+/** What figures over several data sets are a mean of. */
+export const OOD_MEAN = "Unweighted mean over the shifted data sets";
+
 /** What a report calls a calibrator, in words. @param {string} kind */
 export const calibratorName = (kind) => kind.replaceAll("_", " ");
 
@@ -47,7 +56,7 @@ export function withInterval([share, low, high], digits = 1) {
 }
 
 /**
- * An ECE beside what chance alone would show.
+ * An ECE, and whether it is above its chance level.
  * @param {[number | null, number | null]} value
  */
 export function aboveChance([ece, chance]) {
@@ -56,8 +65,8 @@ export function aboveChance([ece, chance]) {
   const said = ece > chance;
   return h(
     "span",
-    { class: said ? "over" : null, title: said ? "More than chance shows on as many images" : "No more than chance shows on as many images: no sign of miscalibration" },
-    percent(ece, 2), said && h("span", { class: "visually-hidden" }, " more than chance"),
+    { class: said ? "over" : null, title: said ? "Above the chance level: evidence of miscalibration" : "Not above the chance level: no evidence of miscalibration" },
+    percent(ece, 2), said && h("span", { class: "visually-hidden" }, " above the chance level"),
   );
 }
 
@@ -65,5 +74,5 @@ export function aboveChance([ece, chance]) {
 export function beside([nll, raw]) {
   if (nll === null) return NONE;
   const worse = raw !== null && nll > raw;
-  return [figure(nll), worse && [" ", badge("hurts", "warn")]];
+  return [figure(nll), worse && [" ", badge("worse", "warn")]];
 }

@@ -14,7 +14,7 @@ const HEIGHT = 320;
 /** @param {any} document @param {AbortSignal} signal */
 export function reliability(document, signal) {
   const rows = rowsOf(document).filter((row) => row.reliability_raw?.length > 0);
-  if (rows.length === 0) return empty("This report has no reliability diagrams.", "Evaluate its checkpoint anew to have them.");
+  if (rows.length === 0) return empty("This report has no reliability diagrams.", "Evaluate its checkpoint again to get them.");
   const charts = rows.map((row) => ({
     drawn: chart(row.name, {
       x: "confidence", y: "accuracy", file: `reliability-${row.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-")}`,
@@ -26,7 +26,7 @@ export function reliability(document, signal) {
   return h(
     "div",
     { class: "stack-gap" },
-    h("p", { class: "muted" }, "On the dashed line confidence is what it says. Whiskers are Wilson's 95 % intervals; bars below count the images of each bin."),
+    h("p", { class: "muted" }, "On the dashed line accuracy equals confidence. Whiskers are Wilson's 95 % intervals; bars below count the images of each bin."),
     h("div", { class: "curves" }, charts.map((each) => each.drawn.element)),
   );
 }
@@ -34,7 +34,7 @@ export function reliability(document, signal) {
 /** @param {any} row */
 function note(row) {
   const calibrated = row.calibrated ? `, ${percent(row.calibrated.ece, 2)} calibrated` : "";
-  return `${number(row.images)} images; ECE ${percent(row.raw.ece, 2)} raw${calibrated}, ${percent((row.calibrated ?? row.raw).ece_null_p95, 2)} by chance`;
+  return `${number(row.images)} images; ECE ${percent(row.raw.ece, 2)} raw${calibrated}; chance level ${percent((row.calibrated ?? row.raw).ece_null_p95, 2)}`;
 }
 
 const LAYOUT = { hovermode: "closest", barmode: "group" };

@@ -6,10 +6,9 @@ import { whenSeen } from "../../components/lazy.js";
 import { table } from "../../components/table.js";
 import { NONE, counted, figure, number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
-import { aboveChance, accuracyOf, beside, calibratorName, datasetName, debiased, rowsOf, served, withInterval } from "./figures.js";
+import { CHANCE_SERVED, OOD_MEAN, aboveChance, accuracyOf, beside, calibratorName, datasetName, debiased, rowsOf, served, withInterval } from "./figures.js";
 
-const CHANCE = "95th percentile of the ECE that a perfectly calibrated model with these confidences shows on as many images. Below it ECE says nothing";
-const DEBIASED = "Root of the squared calibration error without the bias of ECE, after the served calibrator, with its 95 % interval";
+const DEBIASED = "Root of the squared calibration error without the bias of the ECE, after the served calibrator, with its 95 % interval";
 
 /** @typedef {{name: string, row: any, mean: any, start: any}} Line */
 
@@ -22,8 +21,8 @@ export function summaryFacts(document, start) {
   element.update([
     { name: "ID accuracy", value: inside ? percent(inside.raw.accuracy) : NONE, note: inside?.raw.accuracy_interval ? `${percent(inside.raw.accuracy_interval[0])} to ${percent(inside.raw.accuracy_interval[1])}` : "", hint: "On the data set's own test images, with Wilson's 95 % interval" },
     { name: "ID ECE as served", value: inside ? percent(served(inside).ece, 2) : NONE, note: inside?.calibrated ? `${percent(inside.raw.ece, 2)} before calibration` : "not calibrated", hint: "Expected calibration error over the whole set, 15 bins" },
-    { name: "OOD accuracy", value: percent(mean?.accuracy), note: mean?.datasets ? `mean of ${counted(mean.datasets, "data set")}` : "", hint: "Unweighted mean over the shifted data sets" },
-    { name: "OOD ECE as served", value: percent(mean?.calibrated_ece ?? mean?.ece, 2), note: mean?.calibrated_ece != null ? `${percent(mean.ece, 2)} before calibration` : "" },
+    { name: "OOD accuracy", value: percent(mean?.accuracy), note: mean?.datasets ? `mean of ${counted(mean.datasets, "data set")}` : "", hint: OOD_MEAN },
+    { name: "OOD ECE as served", hint: OOD_MEAN, value: percent(mean?.calibrated_ece ?? mean?.ece, 2), note: mean?.calibrated_ece != null ? `${percent(mean.ece, 2)} before calibration` : "" },
     { name: "Calibrator", value: document.calibrator?.kind ? calibratorName(document.calibrator.kind) : "none", note: document.calibration?.images ? `fitted on ${counted(document.calibration.images, "image")}` : "" },
     { name: "Zero-shot start", value: before ? percent(before.raw.accuracy) : NONE, note: before ? "ID accuracy before fine-tuning" : "not measured", hint: "The model that this one started from, where a report of it was found" },
   ]);
@@ -35,14 +34,14 @@ export function mainTable(document, start) {
   const startRows = new Map(start ? rowsOf(start.document).map((row) => [row.name, row]) : []);
   /** @type {Line[]} */
   const lines = rowsOf(document).map((row) => ({ name: row.name, row, mean: null, start: startRows.get(row.name)?.raw ?? null }));
-  if (document.ood_mean) lines.push({ name: "OOD average", row: null, mean: document.ood_mean, start: start?.document.ood_mean ?? null });
+  if (document.ood_mean) lines.push({ name: "OOD mean", row: null, mean: document.ood_mean, start: start?.document.ood_mean ?? null });
   const raw = (/** @type {Line} */ line) => line.row?.raw ?? line.mean;
   const calibrated = (/** @type {Line} */ line, /** @type {string} */ name) => (line.row ? line.row.calibrated?.[name] : line.mean[`calibrated_${name}`]) ?? null;
   const pair = (/** @type {[any, any, any]} */ [share, low, high]) => [share, low, high];
   const made = table(
     "Accuracy and calibration",
     [
-      { title: "Data set", kind: "main", value: (line) => line.name, render: (_, line) => (line.row ? datasetName(line.row) : h("strong", {}, "OOD average")) },
+      { title: "Data set", kind: "main", value: (line) => line.name, render: (_, line) => (line.row ? datasetName(line.row) : h("span", { title: OOD_MEAN }, h("strong", {}, "OOD mean"), line.mean.datasets && h("span", { class: "muted" }, ` of ${counted(line.mean.datasets, "data set")}`))) },
       { title: "Images", kind: "number", value: (line) => line.row?.images ?? null, render: (images) => number(images) },
       { title: "Accuracy", kind: "number", hint: "With Wilson's 95 % interval", value: (line) => accuracyOf(raw(line)), render: (value) => withInterval(value), csv: pair, csvTitles: ["accuracy", "accuracy low", "accuracy high"] },
       ...(start ? [
@@ -51,10 +50,10 @@ export function mainTable(document, start) {
       ] : []),
       { title: "ECE raw", kind: "number", value: (line) => [raw(line).ece ?? null, line.row?.raw.ece_null_p95 ?? null], render: aboveChance, csv: ([ece]) => ece },
       { title: "ECE calibrated", kind: "number", hint: "After the calibrator that is served", value: (line) => [calibrated(line, "ece"), line.row?.calibrated?.ece_null_p95 ?? null], render: aboveChance, csv: ([ece]) => ece },
-      { title: "By chance", kind: "number", hint: CHANCE, value: (line) => (line.row ? served(line.row).ece_null_p95 ?? null : null), render: (value) => percent(value, 2) },
+      { title: "Chance level", kind: "number", hint: CHANCE_SERVED, value: (line) => (line.row ? served(line.row).ece_null_p95 ?? null : null), render: (value) => percent(value, 2) },
       { title: "Debiased error", kind: "number", hint: DEBIASED, value: (line) => (line.row ? debiased(served(line.row)) : [null, null, null]), render: (value) => withInterval(value, 2), csv: pair, csvTitles: ["debiased error", "debiased error low", "debiased error high"] },
       { title: "NLL raw", kind: "number", hint: "Mean negative log-likelihood, in nats", value: (line) => raw(line).nll ?? null, render: (value) => figure(value) },
-      { title: "NLL calibrated", kind: "number", hint: "Above the raw one the calibrator makes the data less likely", value: (line) => [calibrated(line, "nll"), raw(line).nll ?? null], render: beside, csv: ([nll]) => nll },
+      { title: "NLL calibrated", kind: "number", hint: "`worse` where it is above the raw one", value: (line) => [calibrated(line, "nll"), raw(line).nll ?? null], render: beside, csv: ([nll]) => nll },
     ],
     (line) => line.name,
   );

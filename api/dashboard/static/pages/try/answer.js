@@ -9,10 +9,10 @@ const WIDTH = 200;
 
 /** @type {Record<string, string>} */
 const REASONS = {
-  low_confidence: "its confidence is below what is proved to be wrong rarely enough",
+  low_confidence: "its confidence is below the threshold that guarantees this risk",
   shifted: "the image lies far from those that the model was calibrated on",
   uncalibrated_label_set: "no calibration image has these classes",
-  no_shift_score: "the checkpoint has no shift score, so nobody vouches for the image",
+  no_shift_score: "the checkpoint has no shift score, so shift cannot be checked",
 };
 
 export function answer() {
@@ -43,7 +43,7 @@ export function answer() {
       replace(
         facts,
         fact("Prediction set", sets),
-        fact("Evidence", one.evidence ? one.evidence.text : one.missing.evidence?.message),
+        fact("Calibration evidence", one.evidence ? one.evidence.text : one.missing.evidence?.message),
         fact("Shift score", shift(one, body.limits)),
         body.limits.risk && fact("Risk", `at most ${percent(body.limits.risk.max_risk ?? null, 0)} wrong above a raw confidence of ${percent(body.limits.risk.threshold)}`),
       );
@@ -59,7 +59,7 @@ const fact = (name, value) => h("div", { class: "try-fact" }, h("dt", {}, name),
 function said(one) {
   const top = one.top[0];
   const tone = one.abstain === true ? "warn" : one.abstain === false ? "good" : "plain";
-  const text = one.abstain === true ? "abstain" : one.abstain === false ? "nothing speaks against it" : "not vouched for";
+  const text = one.abstain === true ? "abstain" : one.abstain === false ? "no reason to abstain" : "reliability unknown";
   return h(
     "div",
     { class: "said" },

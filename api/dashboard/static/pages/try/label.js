@@ -1,4 +1,4 @@
-/** The truth about an answer, from somebody who knows it. */
+/** The right class of an image, from somebody who knows it. */
 
 import { button, busy } from "../../components/button.js";
 import { errorBox } from "../../components/errorbox.js";
@@ -10,14 +10,14 @@ import { h, replace } from "../../core/h.js";
 export function labelForm(signal) {
   const names = h("datalist", { id: "try-classes" });
   const input = /** @type {HTMLInputElement} */ (h("input", { class: "input", list: "try-classes", maxlength: 1000, autocomplete: "off" }));
-  const field = labelled("What it really shows", input, { hint: "Labels say whether confidences hold; give them to wrong and right answers alike." });
+  const field = labelled("What it really shows", input, { hint: "Labels show whether confidences are calibrated; add them for wrong and right answers alike." });
   const wrong = errorBox("The label was not stored");
   const done = h("p", { class: "label-done", role: "status" });
-  const giving = button("Give the label", () => busy(giving, () => give(false)));
+  const giving = button("Save label", () => busy(giving, () => give(false)));
   const replacing = button("Replace it", () => busy(replacing, () => give(true)), { kind: "danger" });
   const why = h("p", { class: "muted" });
   const form = h("form", { class: "stack-gap", on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); busy(giving, () => give(false)); } } }, names, field.element, wrong.element, h("div", { class: "actions" }, giving, replacing), done);
-  const element = h("section", { class: "card stack-gap" }, h("h2", {}, "Tell the truth"), why, form);
+  const element = h("section", { class: "card stack-gap" }, h("h2", {}, "Add label"), why, form);
   /** @type {string | null} */
   let id = null;
 
@@ -26,7 +26,7 @@ export function labelForm(signal) {
     wrong.clear();
     replace(done);
     if (input.value.trim() === "") {
-      field.fail("choose the class that it is");
+      field.fail("choose the right class");
       input.focus();
       return;
     }
@@ -50,7 +50,7 @@ export function labelForm(signal) {
       form.hidden = id === null;
       why.hidden = id !== null;
       replacing.hidden = true;
-      replace(why, asModel ? "This answer was not remembered: the model keeps only a share of them." : "Answers of a checkpoint are not remembered. Ask a model to give labels.");
+      replace(why, asModel ? "This prediction was not logged: the model logs only a share of them." : "Predictions of a checkpoint are not logged. Choose a model to add labels.");
       wrong.clear();
       field.fail(null);
       replace(done);

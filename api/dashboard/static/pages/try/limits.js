@@ -17,7 +17,7 @@ export async function most(signal) {
  * @param {File[]} files @param {Most} most
  */
 export function refusal(files, { images, body_bytes }) {
-  if (files.length === 0) return "there was no image among what was given";
+  if (files.length === 0) return "there is no image among these files";
   if (files.length > images) return `${number(files.length)} images are too many: one request takes ${counted(images, "image")} at most`;
   const size = files.reduce((sum, file) => sum + file.size + PART_BYTES, 0);
   if (size > body_bytes) return `${counted(files.length, "image")} of ${bytes(size)} are too large: one request takes ${bytes(body_bytes)} at most`;

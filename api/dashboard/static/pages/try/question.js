@@ -21,7 +21,7 @@ export function question(query, signal, { onImages, onTarget, onLimits }) {
   const shown = h("output", {}, percent(COVERAGE / 100, 0));
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  let moved = false; // until then the server keeps to what its calibration images can promise
+  let moved = false; // until then the server keeps to what its calibration images can guarantee
   const coverage = /** @type {HTMLInputElement} */ (
     h("input", {
       type: "range", class: "slider", min: 50, max: 99, step: 1, value: String(COVERAGE),
@@ -37,9 +37,9 @@ export function question(query, signal, { onImages, onTarget, onLimits }) {
   );
   signal.addEventListener("abort", () => clearTimeout(timer));
   const fields = {
-    model: labelled("Model or checkpoint", target, { hint: "Answers of a model are remembered and can get a label; those of a checkpoint are not." }),
-    coverage: labelled("Coverage of prediction sets", coverage, { aside: shown, hint: "How often sets are to hold the right class." }),
-    max_risk: labelled("Abstain so that at most so many answers are wrong", risk, { hint: "Among the answers that are not abstained from, proved on calibration images." }),
+    model: labelled("Model or checkpoint", target, { hint: "Predictions of a model are logged and can be labelled; those of a checkpoint are not logged." }),
+    coverage: labelled("Coverage of prediction sets", coverage, { aside: shown, hint: "How often sets contain the right class." }),
+    max_risk: labelled("Abstain so that at most this share of answers is wrong", risk, { hint: "Share among the answers that are not abstained from, guaranteed by the calibration images." }),
   };
   const file = /** @type {HTMLInputElement} */ (
     h("input", { type: "file", accept: "image/*", multiple: true, class: "visually-hidden", "aria-label": "Image files", tabindex: -1, on: { change: chosen } })

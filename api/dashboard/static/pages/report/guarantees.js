@@ -7,12 +7,12 @@ import { NONE, number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
 import { datasetName, rowsOf, withInterval } from "./figures.js";
 
-const NOTHING = "They need a calibration split; reports stored long ago lack them as well.";
+const NOTHING = "It needs a calibration split; older reports lack it too.";
 
 /** @typedef {{id: string, row: any, found: any}} Line */
 
 /** @param {any} document */
-export function promises(document) {
+export function guarantees(document) {
   const rows = rowsOf(document);
   return h("div", { class: "sections" }, sets(rows), risks(rows), shifts(rows));
 }
@@ -35,12 +35,12 @@ function sets(rows) {
     [
       dataset,
       { title: "Method", value: (line) => line.found.method },
-      { title: "Asked", kind: "number", value: (line) => line.found.asked, render: (value) => percent(value, 1) },
-      { title: "Covered", kind: "number", hint: "Share of sets that hold the right class, with Wilson's 95 % interval", value: (line) => triple(line.found.measured?.coverage, line.found.measured?.coverage_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["covered", "covered low", "covered high"] },
-      { title: "", value: (line) => verdict(line.found), render: (text) => (text ? badge(text, text === "short" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
+      { title: "Target", kind: "number", value: (line) => line.found.asked, render: (value) => percent(value, 1) },
+      { title: "Coverage", kind: "number", hint: "Share of sets that contain the right class, with Wilson's 95 % interval", value: (line) => triple(line.found.measured?.coverage, line.found.measured?.coverage_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["covered", "covered low", "covered high"] },
+      { title: "", value: (line) => verdict(line.found), render: (text) => (text ? badge(text, text === "below target" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
       { title: "Classes in a set", kind: "number", hint: "Mean, with a normal 95 % interval", value: (line) => triple(line.found.measured?.mean_size, line.found.measured?.mean_size_interval), render: sizes, csv: same, csvTitles: ["mean size", "mean size low", "mean size high"] },
       { title: "Largest", kind: "number", value: (line) => line.found.measured?.largest ?? null, render: (value) => number(value) },
-      { title: "Why none", kind: "wide", value: (line) => line.found.reason ?? NONE },
+      { title: "Reason if none", kind: "wide", value: (line) => line.found.reason ?? NONE },
     ],
     (line) => line.id,
   );
@@ -50,13 +50,13 @@ function sets(rows) {
     list.update(lines.filter((line) => !select.value || line.found.method === select.value));
   }
   show();
-  return part("Prediction sets", "They hold the right class as often as asked, on images like the calibration images. Under shift nothing is promised: this is what is left.", lines.length > 0 && list.element, h("label", { class: "field-inline" }, "Method", select));
+  return part("Prediction sets", "On images like the calibration images they contain the right class at least as often as the target says. Under shift there is no guarantee: this is what was measured.", lines.length > 0 && list.element, h("label", { class: "field-inline" }, "Method", select));
 }
 
 /** @param {any} found */
 function verdict({ measured, asked }) {
   if (!measured?.coverage_interval) return "";
-  return measured.coverage_interval[1] < asked ? "short" : "holds";
+  return measured.coverage_interval[1] < asked ? "below target" : "met";
 }
 
 /** @param {[number | null, number | null, number | null]} value */
@@ -72,17 +72,17 @@ function risks(rows) {
     "Risks",
     [
       dataset,
-      { title: "Risk asked", kind: "number", value: (line) => line.found.max_risk, render: (value) => percent(value, 1) },
-      { title: "Confidence from", kind: "number", hint: "Raw; answers that reach it are accepted", value: (line) => line.found.threshold ?? null, render: (value) => percent(value, 1) },
+      { title: "Target risk", kind: "number", value: (line) => line.found.max_risk, render: (value) => percent(value, 1) },
+      { title: "Threshold", kind: "number", hint: "Raw confidence; answers that reach it are accepted", value: (line) => line.found.threshold ?? null, render: (value) => percent(value, 1) },
       { title: "Accepted", kind: "number", value: (line) => line.found.accepted_share ?? null, render: (value) => percent(value, 1) },
-      { title: "Wrong among them", kind: "number", hint: "With Wilson's 95 % interval", value: (line) => triple(line.found.risk, line.found.risk_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["risk", "risk low", "risk high"] },
-      { title: "", value: (line) => (line.found.risk_interval ? (line.found.risk_interval[0] > line.found.max_risk ? "broken" : "kept") : ""), render: (text) => (text ? badge(text, text === "broken" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
-      { title: "Why none", kind: "wide", value: (line) => line.found.reason ?? NONE },
+      { title: "Wrong among accepted", kind: "number", hint: "With Wilson's 95 % interval", value: (line) => triple(line.found.risk, line.found.risk_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["risk", "risk low", "risk high"] },
+      { title: "", value: (line) => (line.found.risk_interval ? (line.found.risk_interval[0] > line.found.max_risk ? "exceeded" : "met") : ""), render: (text) => (text ? badge(text, text === "exceeded" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
+      { title: "Reason if none", kind: "wide", value: (line) => line.found.reason ?? NONE },
     ],
     (line) => line.id,
   );
   list.update(lines);
-  return part("Risk", "From this confidence on the share of wrong answers is proved to stay below the risk, with 95 % probability, for images like the calibration images.", lines.length > 0 && list.element);
+  return part("Risk", "From the threshold on the share of wrong answers is guaranteed to stay below the target risk, with 95 % probability, for images like the calibration images.", lines.length > 0 && list.element);
 }
 
 /** @param {any[]} rows */
@@ -92,8 +92,8 @@ function shifts(rows) {
     "Shift score",
     [
       dataset,
-      { title: "AUROC", kind: "number", hint: "Chance that an image lies farther away than one in distribution; 0.5 is no difference", value: (line) => line.found.auroc, render: (value) => number(value, 3) },
-      { title: "Beyond 0.99", kind: "number", hint: "Share of images farther away than 99 % of the calibration images; one in a hundred is to be expected", value: (line) => line.found.beyond, render: (value) => percent(value, 1) },
+      { title: "AUROC", kind: "number", hint: "Probability that an image lies farther away than one in distribution; 0.5 is no difference", value: (line) => line.found.auroc, render: (value) => number(value, 3) },
+      { title: "Beyond 0.99", kind: "number", hint: "Share of images farther away than 99 % of the calibration images; 1 % is expected without shift", value: (line) => line.found.beyond, render: (value) => percent(value, 1) },
       { title: "Median score", kind: "number", hint: "Share of calibration images that lie nearer", value: (line) => line.found.median_percentile, render: (value) => number(value, 2) },
     ],
     (line) => line.id,
