@@ -168,7 +168,7 @@ class Marks:
             return
         model = self._model()
         if self.tuning:
-            found: dict[str, Any] = {"validation": vars(self.sets.judge(model, self.head()))}
+            found: dict[str, Any] = {"validation": vars(self.sets.evaluated(model, self.head()))}
         else:
             found = self.sets.measure(model, self.head())
         self.found.append({"step": done, "share": done / total, **found})

@@ -59,7 +59,7 @@ class Suite:
         self.test = self._split("test")
         self.shifted: dict[str, Images] = {shift: self._shifted(shift) for shift in SHIFTS}
 
-    def judge(self, model: ClipModel, head_CD: Tensor) -> Judgement:
+    def evaluated(self, model: ClipModel, head_CD: Tensor) -> Judgement:
         """What in-distribution validation says of a classifier: all that tuning may look at."""
         logits_NC, features_ND = run(model, head_CD, self.validation)
         return Judgement.of(logits_NC, self.validation.labels_N, features_ND)
@@ -83,7 +83,7 @@ class Suite:
             "sets": sets,
             "sigma_min": terms.sigma_min,
             "calibration_error": terms.calibration_error,
-            "validation": vars(self.judge(model, head_CD)),
+            "validation": vars(self.evaluated(model, head_CD)),
             "reliability": {
                 "id": bars(logits_NC, self.test.labels_N),
                 "ood": bars(ood_logits, ood_labels),

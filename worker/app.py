@@ -91,7 +91,7 @@ def serve(settings: Settings) -> None:
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         # Whichever job is first in line, and then the next: messages may be lost or late.
-        log.info("rung", job_id=job_id)
+        log.info("notified", job_id=job_id)
         supervisor.run()
 
     def notify(job_id: str, queue: str) -> None:
@@ -100,7 +100,7 @@ def serve(settings: Settings) -> None:
                 TASK, args=[job_id], queue=broker_queue(queue), ignore_result=True, retry=False
             )
         except Exception as error:  # noqa: BLE001 - any broker error; the sweeper sends again
-            log.warning("ring_failed", job_id=job_id, error=str(error))
+            log.warning("notification_failed", job_id=job_id, error=str(error))
 
     def on_shutdown(**_: Any) -> None:
         stopping.set()

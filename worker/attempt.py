@@ -103,7 +103,7 @@ class Attempt:
         if materials.snapshot_lost is not None:
             self._warn(
                 "snapshot_lost",
-                f"starting anew, as the snapshot cannot be used: {materials.snapshot_lost}",
+                f"starting again, as the snapshot cannot be used: {materials.snapshot_lost}",
             )
         kills = oom_kills()
         trainer = TrainerProcess(

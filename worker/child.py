@@ -49,7 +49,7 @@ class LineReporter:
             self._out.flush()
 
 
-class AsideReporter:
+class FollowerReporter:
     """Of a process among several: writes its failure to a file.
 
     Args:
@@ -91,7 +91,7 @@ def main(folder: Path) -> int:
     reporter: Reporter = lines
     if "RANK" in os.environ:
         rank = int(os.environ["RANK"])
-        reporter = AsideReporter(Path(layout.failure_name(rank)), lines, first=rank == 0)
+        reporter = FollowerReporter(Path(layout.failure_name(rank)), lines, first=rank == 0)
     try:
         _execute(reporter, stop)
     except Interrupted:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from api.access.callers import ModelsReader
 from api.comparisons.comparison import compare_reports
 from api.comparisons.schemas import Comparison
-from api.reports.outputs import Measured, measured, newest_report, remembered
+from api.reports.outputs import Measured, cached_answer, measured, newest_report
 from api.reports.schemas import ConfidenceName
 from api.reports.state import ReportsDep, ReportsState
 from api.web.identifiers import known_shape
@@ -45,7 +45,7 @@ async def compare(
     """
     found = await to_thread.run_sync(_named, state, caller.project, checkpoint, report)
     key = ("comparison", tuple(each.report_id for each in found), confidence)
-    return await remembered(state, key, lambda: compare_reports(state, found, confidence))
+    return await cached_answer(state, key, lambda: compare_reports(state, found, confidence))
 
 
 def _named(

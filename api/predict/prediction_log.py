@@ -101,11 +101,11 @@ class PredictionLog:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._logged = Counter(
-            "carot_predictions_logged", "Predictions remembered for labels", registry=registry
+            "carot_predictions_logged", "Predictions logged, to be labelled", registry=registry
         )
         self._lost = Counter(
             "carot_predictions_not_logged",
-            "Predictions that should have been remembered and were not",
+            "Predictions that should have been logged and were not",
             ["reason"],
             registry=registry,
         )
@@ -139,7 +139,9 @@ class PredictionLog:
             self._bytes += size
             self._taken += len(waiting)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="prediction-log", daemon=True
+                )
                 self._thread.start()
             if idle or len(self._queue) >= min(BATCH, self._capacity // 2):
                 self._changed.notify_all()

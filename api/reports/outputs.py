@@ -159,7 +159,7 @@ def calibrated(report: Measured, kept: Outputs) -> Tensor | None:
     return calibrator.log_probabilities(from_numpy(kept.logits_NK))
 
 
-async def remembered(state: ReportsState, key: Hashable, make: Callable[[], Answer]) -> Answer:
+async def cached_answer(state: ReportsState, key: Hashable, make: Callable[[], Answer]) -> Answer:
     """An answer about kept logits; what is known already waits for nothing that is under way."""
     with state.lock:
         found = state.answers.get(key)

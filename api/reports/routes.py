@@ -13,7 +13,7 @@ from api.datasets.listings import place_of
 from api.datasets.pictures import picture, shift_of
 from api.datasets.schemas import PICTURE, Key, Side
 from api.reports.details import MOST_MISTAKES, classes_of, mistakes_of
-from api.reports.outputs import Answer, Measured, measured, remembered
+from api.reports.outputs import Answer, Measured, cached_answer, measured
 from api.reports.schemas import ClassesView, MistakesView, ReportHeader, ReportView
 from api.reports.state import ReportsDep, ReportsState
 from api.web.identifiers import known_shape
@@ -111,7 +111,7 @@ async def _detail(
     report = await to_thread.run_sync(measured, state, project, wanted)
     index = report.index(dataset)
     key = (make.__name__, report.report_id, index)
-    return await remembered(state, key, lambda: make(state, report, index))
+    return await cached_answer(state, key, lambda: make(state, report, index))
 
 
 def _picture(

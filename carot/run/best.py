@@ -17,7 +17,7 @@ from carot.evaluation.evaluate import Outputs
 from carot.evaluation.reports import Candidate
 from carot.evaluation.selection import Judgement, score
 from carot.events import CandidateMeasured, Reporter
-from carot.run.judge import Judge
+from carot.run.evaluated import EvaluatedModel
 from carot.specs import Rule
 from carot.training.methods import Method, Outcome
 
@@ -29,7 +29,7 @@ class BestSoFar:
 
     Args:
         count: how many candidates; the last step is one of them.
-        judge: a classifier out of what a run would end with.
+        evaluated: a classifier out of what a run would end with.
         measure: its outputs on the selection split.
     """
 
@@ -39,19 +39,19 @@ class BestSoFar:
         rule: Rule,
         count: int,
         *,
-        judge: Callable[[Outcome], Judge],
-        measure: Callable[[Judge], Outputs],
+        evaluated: Callable[[Outcome], EvaluatedModel],
+        measure: Callable[[EvaluatedModel], Outputs],
         reporter: Reporter,
     ) -> None:
         self.rule = rule
         self._method = method
         self._count = count
-        self._judge = judge
+        self._judge = evaluated
         self._measure = measure
         self._reporter = reporter
         outcome = method.outcome()
         self._trained_head = outcome.head_CD is not None
-        self._kept = _Kept(outcome, judge(outcome).head_CD, count)
+        self._kept = _Kept(outcome, evaluated(outcome).head_CD, count)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"best": self._kept}
@@ -62,14 +62,14 @@ class BestSoFar:
         if done not in marks or self._kept.has(marks.index(done)):
             return
         outcome = self._method.outcome()
-        judge = self._judge(outcome)
-        outputs = self._measure(judge)
+        evaluated = self._judge(outcome)
+        outputs = self._measure(evaluated)
         found = Judgement.of(outputs.logits_NC, outputs.labels_N, outputs.features_ND)
         value = score(self.rule, found)
         self._kept.note(marks.index(done), done, found, value)
         # Of equals the later one: it has trained longer.
         if self._kept.chosen() == marks.index(done):
-            self._kept.take(outcome, judge.head_CD)
+            self._kept.take(outcome, evaluated.head_CD)
         self._method.model.module.train()
         self._reporter.report(
             CandidateMeasured(

@@ -24,7 +24,7 @@ from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
 from carot.events import Code, Warning
 from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
 from carot.run.context import Context
-from carot.run.judge import Judge
+from carot.run.evaluated import EvaluatedModel
 from carot.specs import CALIBRATORS, OWN_DOMAIN, CalibrationSpec
 
 FALLBACK = "temperature"
@@ -51,8 +51,10 @@ class Fits:
         self.reasons |= other.reasons
 
 
-def calibrate(context: Context, judge: Judge, only: str | None = None) -> Judge:
-    """Fit what the spec asks for; the judge as it was, with a warning, if there is nothing to fit.
+def calibrate(
+    context: Context, evaluated: EvaluatedModel, only: str | None = None
+) -> EvaluatedModel:
+    """Fit what the spec asks for; the model as it was, with a warning, if there is nothing to fit.
 
     Args:
         only: the one kind to fit, without the rest: for a model that is compared and not kept.
@@ -61,12 +63,16 @@ def calibrate(context: Context, judge: Judge, only: str | None = None) -> Judge:
     if len(source) == 0:
         message = f"{context.spec.dataset} has no calibration split: confidences stay raw"
         _warn(context, "no_calibration_split", message)
-        return judge
-    spec, outputs = context.spec.calibration, context.outputs(judge, source, "calibration")
-    samples = Samples(context, judge, outputs)
+        return evaluated
+    spec, outputs = context.spec.calibration, context.outputs(evaluated, source, "calibration")
+    samples = Samples(context, evaluated, outputs)
     if only is not None:
         fitted = _fit(samples, (only,)).fitted.get(only)
-        return judge if fitted is None else judge.calibrated(Calibration(fitted, {only: fitted}))
+        return (
+            evaluated
+            if fitted is None
+            else evaluated.calibrated(Calibration(fitted, {only: fitted}))
+        )
     fits = _fit(samples, spec.kinds, auto=spec.calibrator == "auto")
     asked = spec.calibrator if fits.choice is None else fits.choice.calibrator.kind
     if asked not in fits.fitted and FALLBACK not in fits.fitted:
@@ -75,27 +81,27 @@ def calibrate(context: Context, judge: Judge, only: str | None = None) -> Judge:
     if served is None:
         message = f"{fits.reasons[FALLBACK]}: confidences stay raw"
         _warn(context, "calibrator_not_fitted", message, [asked])
-        return judge
+        return evaluated
     summary = _summary(spec, samples, fits, served)
     _warn_of_calibrators(context, spec, summary, fits)
     evidence = fit_calibration_evidence(
-        outputs.logits_NC, outputs.labels_N, classes=judge.card.classes
+        outputs.logits_NC, outputs.labels_N, classes=evaluated.card.classes
     )
     calibration = Calibration(served, fits.fitted, evidence, _shift_score(context, outputs))
-    return judge.calibrated(calibration, summary)
+    return evaluated.calibrated(calibration, summary)
 
 
-def calibrate_checkpoint(context: Context, judge: Judge) -> Judge:
+def calibrate_checkpoint(context: Context, evaluated: EvaluatedModel) -> EvaluatedModel:
     """The same for one that may have been calibrated before, which counts."""
-    if judge.calibration is None or context.spec.calibration.refit:
-        return calibrate(context, judge)
-    if judge.calibration.evidence is None:
+    if evaluated.calibration is None or context.spec.calibration.refit:
+        return calibrate(context, evaluated)
+    if evaluated.calibration.evidence is None:
         message = (
             "the checkpoint does not say what its calibration images showed: there are no "
-            "prediction sets and no risks; calibration.refit fits it anew"
+            "prediction sets and no risks; calibration.refit fits it again"
         )
         context.reporter.report(Warning(code="no_grounds", message=message))
-    return judge
+    return evaluated
 
 
 def _fit(samples: Samples, kinds: Iterable[str], *, auto: bool = False) -> Fits:

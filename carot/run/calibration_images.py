@@ -17,7 +17,7 @@ from carot.errors import CalibrationError
 from carot.evaluation.evaluate import Outputs
 from carot.evaluation.rows import open_domains, open_evaluation
 from carot.run.context import Context
-from carot.run.judge import Judge
+from carot.run.evaluated import EvaluatedModel
 from carot.specs import OWN_DOMAIN, EvaluationDataset
 
 DOMAINS = "domain_temperature"
@@ -27,12 +27,12 @@ PERTURBED = "perturbed_temperature"
 class Samples:
     """What each kind is fitted on; images beyond the calibration split are run when asked for."""
 
-    def __init__(self, context: Context, judge: Judge, outputs: Outputs) -> None:
-        self.context, self.judge, self.outputs = context, judge, outputs
+    def __init__(self, context: Context, evaluated: EvaluatedModel, outputs: Outputs) -> None:
+        self.context, self.evaluated, self.outputs = context, evaluated, outputs
         self.plain = Sample(outputs.logits_NC, outputs.labels_N)
         self.origin: Origin = {
-            "logit_scale": judge.card.logit_scale,
-            "classes": judge.card.classes,
+            "logit_scale": evaluated.card.logit_scale,
+            "classes": evaluated.card.classes,
         }
         self._perturbed: Sample | None = None
 
@@ -66,19 +66,19 @@ class Samples:
                 shift=each.shift,
                 severity=each.severity,
             )
-            opened = open_evaluation(row, self.judge.card.classes, field="calibration")
-            found = self.context.outputs(self.judge, opened.source, name)
+            opened = open_evaluation(row, self.evaluated.card.classes, field="calibration")
+            found = self.context.outputs(self.evaluated, opened.source, name)
             if found.keys != self.outputs.keys:
                 raise CalibrationError(f"{name}: not the same images can be read as without")
             yield found.logits_NC
 
     def _with_domains(self) -> Sample:
-        others = open_domains(self.context.spec.calibration, self.judge.card.classes)
+        others = open_domains(self.context.spec.calibration, self.evaluated.card.classes)
         if not others:
             raise CalibrationError("no domains are named (calibration.domains)", field="domains")
         parts = [(OWN_DOMAIN, self.outputs)]
         for name, opened in others:
-            parts.append((name, self.context.outputs(self.judge, opened.source, name)))
+            parts.append((name, self.context.outputs(self.evaluated, opened.source, name)))
         return Sample(
             torch.cat([each.logits_NC for _, each in parts]),
             torch.cat([each.labels_N for _, each in parts]),

@@ -20,7 +20,7 @@ from carot.evaluation.reports import Candidate, DatasetReport, Report, build_rep
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
 from carot.events import CheckpointSaved, EvaluationDone, PhaseStarted, Reporter, ReportSaved
 from carot.models.checkpoints import save_checkpoint
-from carot.run.judge import Judge, brought
+from carot.run.evaluated import EvaluatedModel, brought
 from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.training.trainer import FitResult
 
@@ -46,12 +46,12 @@ class Finished:
     """What a kind of run has to say at its end.
 
     Attributes:
-        judge: the classifier that the report is about.
+        evaluated: the classifier that the report is about.
         measured: its rows.
         checkpoint: where it was saved, if the run made it.
     """
 
-    judge: Judge
+    evaluated: EvaluatedModel
     measured: Sequence[DatasetReport]
     checkpoint: Path | None = None
     fit: FitResult | None = None
@@ -99,11 +99,11 @@ class Context:
             )
         return source
 
-    def outputs(self, judge: Judge, source: ImageSource, name: str) -> Outputs:
+    def outputs(self, evaluated: EvaluatedModel, source: ImageSource, name: str) -> Outputs:
         """Logits, labels and features of every image of `source`."""
         return run_model(
-            judge.model,
-            judge.head_CD,
+            evaluated.model,
+            evaluated.head_CD,
             source,
             name=name,
             batch_size=self.spec.evaluation.batch_size,
@@ -111,17 +111,19 @@ class Context:
             should_stop=self.should_stop,
         )
 
-    def measure(self, judge: Judge, rows: Rows, *, keep: bool = True) -> list[DatasetReport]:
+    def measure(
+        self, evaluated: EvaluatedModel, rows: Rows, *, keep: bool = True
+    ) -> list[DatasetReport]:
         """Every row of a report; with `keep` its logits stay in the run's folder."""
         self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
         measured: list[DatasetReport] = []
         distances: list[Tensor] = []
-        score = None if judge.calibration is None else judge.calibration.shift_score
+        score = None if evaluated.calibration is None else evaluated.calibration.shift_score
         for index, (row, opened) in enumerate(rows):
-            outputs = self.outputs(judge, opened.source, row.name)
+            outputs = self.outputs(evaluated, opened.source, row.name)
             if keep:
                 served_NK = calibrated_outputs(
-                    row, outputs.logits_NC, judge.calibration, opened.label_space
+                    row, outputs.logits_NC, evaluated.calibration, opened.label_space
                 )
                 self._keep_logits(index, outputs, opened, served_NK)
             measured.append(
@@ -130,7 +132,7 @@ class Context:
                     outputs.logits_NC,
                     outputs.labels_N,
                     outputs.features_ND,
-                    calibration=judge.calibration,
+                    calibration=evaluated.calibration,
                     skipped=outputs.skipped,
                     space=opened.label_space,
                     asked=self.spec.calibration,
@@ -148,25 +150,27 @@ class Context:
             )
         return measured if score is None else with_shift(measured, distances, score)
 
-    def save(self, judge: Judge) -> Path:
+    def save(self, evaluated: EvaluatedModel) -> Path:
         """Write the checkpoint."""
         self.reporter.report(PhaseStarted(phase="saving"))
         path = self.folder / CHECKPOINT_NAME
-        save_checkpoint(path, judge.model, judge.head_CD, judge.card, judge.calibration)
+        save_checkpoint(
+            path, evaluated.model, evaluated.head_CD, evaluated.card, evaluated.calibration
+        )
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 
     def write(self, finished: Finished) -> RunResult:
         """Write the report."""
-        judge = finished.judge
+        evaluated = finished.evaluated
         report = build_report(
             self.spec,
             finished.measured,
-            classes=judge.card.classes,
-            method=judge.card.method,
-            architecture=judge.card.architecture,
-            calibration=judge.calibration,
-            summary=judge.summary or brought(judge),
+            classes=evaluated.card.classes,
+            method=evaluated.card.method,
+            architecture=evaluated.card.architecture,
+            calibration=evaluated.calibration,
+            summary=evaluated.summary or brought(evaluated),
             rule=finished.rule,
             candidates=finished.candidates,
         )

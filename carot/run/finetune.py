@@ -19,8 +19,8 @@ from carot.run.best import BestSoFar
 from carot.run.calibrate import calibrate
 from carot.run.captions import captions_for
 from carot.run.context import Context, Finished
+from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
-from carot.run.judge import Judge, judge_of
 from carot.specs import FinetuneSpec, ModelSpec
 from carot.training.methods import Method, Outcome, build_method
 from carot.training.normalisation import synchronise_statistics
@@ -54,18 +54,18 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         split = _selection_split(context, spec, method)
         best = _best(context, spec, method, captions, classes, split)
         fitted = _fit(context, spec, training, best)
-    judge = _judge(spec, model, captions, classes, method.outcome())
+    evaluated = _judge(spec, model, captions, classes, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
-        judge = _judge(spec, model, captions, classes, best.outcome())
+        evaluated = _judge(spec, model, captions, classes, best.outcome())
         candidates = best.candidates()
     elif split is not None:
-        judge, candidates = between_start_and_end(context, spec, judge, split)
-    judge = calibrate(context, judge)
-    checkpoint = context.save(judge)
-    measured = context.measure(judge, rows)
+        evaluated, candidates = between_start_and_end(context, spec, evaluated, split)
+    evaluated = calibrate(context, evaluated)
+    checkpoint = context.save(evaluated)
+    measured = context.measure(evaluated, rows)
     rule = spec.selection.rule if candidates else None
-    return Finished(judge, measured, checkpoint, fitted, rule, candidates)
+    return Finished(evaluated, measured, checkpoint, fitted, rule, candidates)
 
 
 def train_along(context: Context, spec: FinetuneSpec) -> None:
@@ -145,14 +145,14 @@ def _best(
     if split is None or selection.rule == "last" or selection.over != "training":
         return None
 
-    def judge(outcome: Outcome) -> Judge:
+    def evaluated(outcome: Outcome) -> EvaluatedModel:
         return _judge(spec, method.model, captions, classes, outcome)
 
     return BestSoFar(
         method,
         selection.rule,
         selection.candidates,
-        judge=judge,
+        evaluated=evaluated,
         measure=lambda each: context.outputs(each, split, selection.split),
         reporter=context.reporter,
     )
@@ -164,8 +164,8 @@ def _judge(
     captions: Captions,
     classes: tuple[str, ...],
     outcome: Outcome,
-) -> Judge:
-    return judge_of(
+) -> EvaluatedModel:
+    return evaluated_model(
         model.with_module(outcome.module),
         captions,
         classes,

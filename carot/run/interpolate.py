@@ -16,7 +16,7 @@ from carot.models.clip import load_model
 from carot.models.prompts import Captions
 from carot.run.calibrate import calibrate
 from carot.run.context import Context, Finished
-from carot.run.judge import Judge, judge_of, load_judge, load_start
+from carot.run.evaluated import EvaluatedModel, evaluated_model, load_evaluated, load_start
 from carot.run.segment import Segment, candidate, closest_to_start
 from carot.run.weights import weights_of
 from carot.specs import FinetuneSpec, InterpolateSpec
@@ -27,7 +27,7 @@ NAME = "wise_ft"
 def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
     """Measure every α; the one that the rule prefers becomes the checkpoint."""
     context.reporter.report(PhaseStarted(phase="preparing"))
-    tuned = load_judge(spec.model, context.classes(), "model")
+    tuned = load_evaluated(spec.model, context.classes(), "model")
     start = load_start(spec.start, tuned)
     rows = context.open_rows(tuned.card.classes)
     split = context.open_split(spec.split, "split")
@@ -39,8 +39,8 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
     candidates: list[Candidate] = []
     finished = Finished(kept, (), checkpoint, rule=spec.rule)
     for index, alpha in enumerate(spec.alphas):
-        judge = kept if index == best else _compared(context, segment.at(alpha, NAME), kept)
-        measured = context.measure(judge, rows, keep=index == best)
+        evaluated = kept if index == best else _compared(context, segment.at(alpha, NAME), kept)
+        measured = context.measure(evaluated, rows, keep=index == best)
         if index == best:
             finished = replace(finished, measured=measured)
         candidates.append(
@@ -56,23 +56,23 @@ def interpolate(context: Context, spec: InterpolateSpec) -> Finished:
     return replace(finished, candidates=candidates)
 
 
-def _compared(context: Context, judge: Judge, kept: Judge) -> Judge:
+def _compared(context: Context, evaluated: EvaluatedModel, kept: EvaluatedModel) -> EvaluatedModel:
     """An α that is not kept, with a calibrator of the kind that serves the one that is."""
     if kept.calibration is None:
-        return judge
-    return calibrate(context, judge, only=kept.calibration.calibrator.kind)
+        return evaluated
+    return calibrate(context, evaluated, only=kept.calibration.calibrator.kind)
 
 
 def between_start_and_end(
-    context: Context, spec: FinetuneSpec, tuned: Judge, split: ImageSource
-) -> tuple[Judge, list[Candidate]]:
+    context: Context, spec: FinetuneSpec, tuned: EvaluatedModel, split: ImageSource
+) -> tuple[EvaluatedModel, list[Candidate]]:
     """What a training run keeps when it chooses among α = 1/n … 1; only judged, not measured."""
     selection = spec.selection
     assert selection.rule != "last"
     # Loaded again rather than held through the run.
     model = load_model(spec.model, pick_device())
     captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
-    start = judge_of(model, captions, tuned.card.classes, "zero_shot", None, None)
+    start = evaluated_model(model, captions, tuned.card.classes, "zero_shot", None, None)
     segment = Segment(tuned, weights_of(start), weights_of(tuned))
     alphas = [(i + 1) / selection.candidates for i in range(selection.candidates)]
     judged = [segment.judged(context, alpha, split, selection.split) for alpha in alphas]

@@ -7,8 +7,8 @@ from carot.events import PhaseStarted
 from carot.models.merging import model_stock, uniform_soup
 from carot.run.calibrate import calibrate
 from carot.run.context import Context, Finished
-from carot.run.judge import load_judge, load_start
-from carot.run.weights import judge_with, weights_of
+from carot.run.evaluated import load_evaluated, load_start
+from carot.run.weights import evaluated_with, weights_of
 from carot.specs import MergeSpec, ModelStock
 
 
@@ -16,9 +16,11 @@ def merge(context: Context, spec: MergeSpec) -> Finished:
     """Average the weights, then calibrate, save and measure the result."""
     context.reporter.report(PhaseStarted(phase="preparing"))
     classes = context.classes()
-    judges = [load_judge(model, classes, f"models.{i}") for i, model in enumerate(spec.models)]
-    first = judges[0]
-    for index, each in enumerate(judges):
+    evaluated_models = [
+        load_evaluated(model, classes, f"models.{i}") for i, model in enumerate(spec.models)
+    ]
+    first = evaluated_models[0]
+    for index, each in enumerate(evaluated_models):
         if each.model.model_cfg != first.model.model_cfg or each.card.head != first.card.head:
             raise SpecError(
                 "its architecture or kind of head is not that of the first; only checkpoints of "
@@ -26,11 +28,11 @@ def merge(context: Context, spec: MergeSpec) -> Finished:
                 field=f"models.{index}",
             )
     rows = context.open_rows(classes)
-    weights = [weights_of(judge) for judge in judges]
+    weights = [weights_of(evaluated) for evaluated in evaluated_models]
     if isinstance(spec.method, ModelStock):
         merged = model_stock(weights_of(load_start(spec.start, first)), weights)
     else:
         merged = uniform_soup(weights)
-    judge = calibrate(context, judge_with(first, merged, spec.method.name))
-    checkpoint = context.save(judge)
-    return Finished(judge, context.measure(judge, rows), checkpoint)
+    evaluated = calibrate(context, evaluated_with(first, merged, spec.method.name))
+    checkpoint = context.save(evaluated)
+    return Finished(evaluated, context.measure(evaluated, rows), checkpoint)

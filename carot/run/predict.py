@@ -16,7 +16,7 @@ from carot.data.resolve import open_prediction
 from carot.errors import DataError, Interrupted, SpecError
 from carot.events import PhaseStarted, PredictionsSaved, Reporter
 from carot.models.classifier import Classifier
-from carot.run.judge import is_checkpoint
+from carot.run.evaluated import is_checkpoint
 from carot.run.prediction_file import written
 from carot.run.prediction_rows import schema_of, scored_batches
 from carot.run.scoring import METADATA, Scoring

@@ -13,8 +13,8 @@ from carot.evaluation.reports import Candidate
 from carot.evaluation.selection import Judgement, score
 from carot.models.merging import interpolate as between
 from carot.run.context import Context
-from carot.run.judge import Judge
-from carot.run.weights import judge_with
+from carot.run.evaluated import EvaluatedModel
+from carot.run.weights import evaluated_with
 from carot.specs import Rule
 
 
@@ -27,13 +27,13 @@ class Segment:
         first, last: the weights at α = 0 and 1, as `carot.run.weights` has them.
     """
 
-    tuned: Judge
+    tuned: EvaluatedModel
     first: Mapping[str, Tensor]
     last: Mapping[str, Tensor]
 
-    def at(self, alpha: float, method: str) -> Judge:
+    def at(self, alpha: float, method: str) -> EvaluatedModel:
         """The classifier at α, without a calibrator."""
-        return judge_with(self.tuned, between(self.first, self.last, alpha), method)
+        return evaluated_with(self.tuned, between(self.first, self.last, alpha), method)
 
     def judged(self, context: Context, alpha: float, split: ImageSource, name: str) -> Judgement:
         """What the classifier at α shows on the selection split."""

@@ -7,7 +7,7 @@ from carot.evaluation.selection import Judgement, score
 from carot.events import PhaseStarted
 from carot.run.calibrate import calibrate_checkpoint
 from carot.run.context import Context, Finished
-from carot.run.judge import load_judge
+from carot.run.evaluated import load_evaluated
 from carot.specs import ModelSpec, SelectSpec
 
 
@@ -19,12 +19,12 @@ def select(context: Context, spec: SelectSpec) -> Finished:
     rows = context.open_rows(classes)
     found: list[Judgement] = []
     for index, model in enumerate(spec.models):
-        judge = load_judge(model, classes, f"models.{index}")
-        outputs = context.outputs(judge, split, spec.split)
+        evaluated = load_evaluated(model, classes, f"models.{index}")
+        outputs = context.outputs(evaluated, split, spec.split)
         found.append(Judgement.of(outputs.logits_NC, outputs.labels_N, outputs.features_ND))
     best = min(range(len(found)), key=lambda i: score(spec.rule, found[i]))
-    judge = load_judge(spec.models[best], classes, f"models.{best}")
-    judge = calibrate_checkpoint(context, judge)
+    evaluated = load_evaluated(spec.models[best], classes, f"models.{best}")
+    evaluated = calibrate_checkpoint(context, evaluated)
     candidates = [
         Candidate.of(
             _name(model, index),
@@ -35,8 +35,8 @@ def select(context: Context, spec: SelectSpec) -> Finished:
         )
         for index, (model, judged) in enumerate(zip(spec.models, found, strict=True))
     ]
-    measured = context.measure(judge, rows)
-    return Finished(judge, measured, rule=spec.rule, candidates=candidates)
+    measured = context.measure(evaluated, rows)
+    return Finished(evaluated, measured, rule=spec.rule, candidates=candidates)
 
 
 def _name(model: ModelSpec, index: int) -> str:

@@ -7,19 +7,24 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from carot.run.judge import Judge
+from carot.run.evaluated import EvaluatedModel
 
 HEAD = "head"
 
 
-def weights_of(judge: Judge) -> dict[str, Tensor]:
+def weights_of(evaluated: EvaluatedModel) -> dict[str, Tensor]:
     """Every tensor of the towers by name, and the class weights under `head`."""
-    return {**judge.model.module.state_dict(), HEAD: judge.head_CD.to(judge.model.device)}
+    return {
+        **evaluated.model.module.state_dict(),
+        HEAD: evaluated.head_CD.to(evaluated.model.device),
+    }
 
 
-def judge_with(judge: Judge, weights: Mapping[str, Tensor], method: str) -> Judge:
+def evaluated_with(
+    evaluated: EvaluatedModel, weights: Mapping[str, Tensor], method: str
+) -> EvaluatedModel:
     """The same classifier with other weights; a head that the text tower makes is made again."""
-    module = copy.deepcopy(judge.model.module)
+    module = copy.deepcopy(evaluated.model.module)
     module.load_state_dict({name: value for name, value in weights.items() if name != HEAD})
-    trained = judge.card.head == "trained"
-    return judge.with_weights(module, weights[HEAD] if trained else None, method)
+    trained = evaluated.card.head == "trained"
+    return evaluated.with_weights(module, weights[HEAD] if trained else None, method)

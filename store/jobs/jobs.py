@@ -236,7 +236,7 @@ def retry_job(session: Session, project: str, job_id: str) -> Job:
         IllegalTransition: the job has not ended, or it has succeeded.
     """
     job = get_job(session, project, job_id, lock=True)
-    anew = {
+    again = {
         "retries": Job.retries + 1,
         "attempts": 0,
         "seconds_spent": 0.0,
@@ -245,7 +245,7 @@ def retry_job(session: Session, project: str, job_id: str) -> Job:
         "notified_at": database_now(),
     }
     why = f"only a failed or cancelled job can be tried again; this one is {job.state}"
-    return _first_of(session, job, {Transition.RETRY: anew}, why)
+    return _first_of(session, job, {Transition.RETRY: again}, why)
 
 
 def set_priority(session: Session, project: str, job_id: str, priority: int) -> Job:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from store.database import database_now
 from store.errors import NotFound
 from store.ids import new_id
-from store.models.evidence import begin_anew
+from store.models.evidence import begin_again
 from store.pages import Page, fetch_page
 from store.tables import AliasChange, Checkpoint, ModelAlias
 
@@ -80,7 +80,7 @@ def set_alias(
         .on_conflict_do_update(index_elements=["project_id", "name"], set_=values)
     )
     if before is None or tuple(before) != (checkpoint_id, calibrator_id):
-        begin_anew(session, project, name)
+        begin_again(session, project, name)
     session.add(_change(project, name, checkpoint_id, calibrator_id))
     session.flush()
     return session.get_one(ModelAlias, (project, name), populate_existing=True)
@@ -148,7 +148,7 @@ def delete_alias(session: Session, project: str, name: str) -> None:
     gone = delete(ModelAlias).where(*mine).returning(ModelAlias.name)
     if session.scalar(gone) is None:
         raise NotFound("model", name)
-    begin_anew(session, project, name)
+    begin_again(session, project, name)
     session.add(_change(project, name, None, None))
     session.flush()
 

@@ -116,7 +116,7 @@ def read_confidences(session: Session, who: Served, last: int) -> list[float]:
     return list(session.scalars(query.order_by(Prediction.id.desc()).limit(last)))
 
 
-def begin_anew(session: Session, project: str, alias: str) -> None:
+def begin_again(session: Session, project: str, alias: str) -> None:
     """Start the test again: the target of the alias has changed, or it was deleted."""
     resolve_alerts(session, project, alias)
     session.execute(delete(Evidence).where(Evidence.project_id == project, Evidence.alias == alias))

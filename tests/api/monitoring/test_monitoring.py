@@ -120,10 +120,10 @@ def test_from_a_prediction_to_another_calibrator(service: Service) -> None:
     assert top["confidence"] < old["confidence"]
     assert top["raw_confidence"] == old["raw_confidence"]
 
-    anew = look(service)
-    assert anew["calibrator_id"] == done["calibrator_id"]
-    assert (anew["alert"], anew["test"]["rejected"], anew["test"]["labels"]) == (None, False, 0)
-    assert anew["window"]["predictions"] == 1
+    again = look(service)
+    assert again["calibrator_id"] == done["calibrator_id"]
+    assert (again["alert"], again["test"]["rejected"], again["test"]["labels"]) == (None, False, 0)
+    assert again["window"]["predictions"] == 1
     [past] = client.get("/models/digits/alerts").json()["data"]
     assert past["resolved_at"] is not None
     assert value(client, "carot_calibration_alert", **DIGITS) is None

@@ -311,9 +311,9 @@ def test_an_old_checkpoint_can_be_fitted_anew(
     assert (row.sets, row.risks, row.shift_score) == ((), (), None)
     assert kinds(old.report) == ["temperature"]
     assert old.report.calibration.asked is None
-    anew, listener = evaluated(trained.checkpoint, images, tmp_path / "anew", {"refit": True})
+    again, listener = evaluated(trained.checkpoint, images, tmp_path / "anew", {"refit": True})
     assert "no_grounds" not in warnings(listener)
-    assert anew.report.datasets == trained.report.datasets
+    assert again.report.datasets == trained.report.datasets
 
 
 def test_the_alphas_that_are_not_kept_are_served_alike(

@@ -185,10 +185,10 @@ def test_what_is_remembered_and_what_is_read_add_up(
     for turn in range(6):
         held = claimed(database, new_job(database))
         end(database, held, ("succeeded", "failed", "lost")[turn % 3])
-        remembered, anew = read(database, ledger), read(database)
+        remembered, again = read(database, ledger), read(database)
         assert (remembered.ended, remembered.exits) == recount(database)
-        assert remembered.ended == anew.ended
-        for key, durations in anew.durations.items():
+        assert remembered.ended == again.ended
+        for key, durations in again.durations.items():
             assert remembered.durations[key].counts == durations.counts
             assert remembered.durations[key].seconds == pytest.approx(durations.seconds)
 

@@ -24,7 +24,7 @@ from carot.specs import ModelSpec
 
 
 @dataclass(frozen=True)
-class Judge:
+class EvaluatedModel:
     """A classifier under examination. C classes, D embedding width.
 
     Attributes:
@@ -39,11 +39,13 @@ class Judge:
 
     def calibrated(
         self, calibration: Calibration, summary: CalibrationSummary | None = None
-    ) -> Judge:
+    ) -> EvaluatedModel:
         """The same, calibrated."""
         return replace(self, calibration=calibration, summary=summary)
 
-    def with_weights(self, module: nn.Module, head_CD: Tensor | None, method: str) -> Judge:
+    def with_weights(
+        self, module: nn.Module, head_CD: Tensor | None, method: str
+    ) -> EvaluatedModel:
         """Other weights under the same classes and captions, without a calibration.
 
         Args:
@@ -51,17 +53,17 @@ class Judge:
         """
         model = self.model.with_module(module)
         captions = Captions(model, self.card.caption_names, self.card.templates)
-        return judge_of(model, captions, self.card.classes, method, head_CD, self.card.start)
+        return evaluated_model(model, captions, self.card.classes, method, head_CD, self.card.start)
 
 
-def judge_of(
+def evaluated_model(
     model: ClipModel,
     captions: Captions,
     classes: tuple[str, ...],
     method: str,
     trained_CD: Tensor | None,
     start: ModelSpec | None,
-) -> Judge:
+) -> EvaluatedModel:
     """A classifier with a trained head, or with the one that its text tower makes."""
     scale = float(model.logit_scale.detach().exp())
     head_CD = scale * zero_shot_head(model, captions) if trained_CD is None else trained_CD
@@ -75,7 +77,7 @@ def judge_of(
         head="text" if trained_CD is None else "trained",
         start=start,
     )
-    return Judge(model, head_CD, card, None)
+    return EvaluatedModel(model, head_CD, card, None)
 
 
 def is_checkpoint(spec: ModelSpec) -> bool:
@@ -83,7 +85,7 @@ def is_checkpoint(spec: ModelSpec) -> bool:
     return spec.folder is not None and (Path(spec.folder) / CLASSIFIER_NAME).exists()
 
 
-def load_judge(spec: ModelSpec, classes: tuple[str, ...], field: str) -> Judge:
+def load_evaluated(spec: ModelSpec, classes: tuple[str, ...], field: str) -> EvaluatedModel:
     """The classifier of a checkpoint folder.
 
     Raises:
@@ -102,10 +104,10 @@ def load_judge(spec: ModelSpec, classes: tuple[str, ...], field: str) -> Judge:
             field="dataset",
         )
     model = load_model(spec, pick_device())
-    return Judge(model, load_head(folder, card), card, load_calibration(folder))
+    return EvaluatedModel(model, load_head(folder, card), card, load_calibration(folder))
 
 
-def load_start(given: ModelSpec | None, tuned: Judge) -> Judge:
+def load_start(given: ModelSpec | None, tuned: EvaluatedModel) -> EvaluatedModel:
     """What a checkpoint started from, as a classifier of the checkpoint's classes.
 
     Args:
@@ -127,14 +129,14 @@ def load_start(given: ModelSpec | None, tuned: Judge) -> Judge:
     if is_checkpoint(spec):
         card = load_card(Path(spec.folder or ""))
         if card.head == "trained" and card.classes == tuned.card.classes:
-            return Judge(model, load_head(Path(spec.folder or ""), card), card, None)
+            return EvaluatedModel(model, load_head(Path(spec.folder or ""), card), card, None)
     captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
-    return judge_of(model, captions, tuned.card.classes, "zero_shot", None, None)
+    return evaluated_model(model, captions, tuned.card.classes, "zero_shot", None, None)
 
 
-def brought(judge: Judge) -> CalibrationSummary | None:
+def brought(evaluated: EvaluatedModel) -> CalibrationSummary | None:
     """What a report says of the calibration that a checkpoint came with."""
-    calibration = judge.calibration
+    calibration = evaluated.calibration
     if calibration is None:
         return None
     served, evidence = calibration.calibrator, calibration.evidence
