@@ -47,8 +47,8 @@ from api.reports.state import ReportsState
 from api.settings import ApiSettings
 from api.web import problems
 from api.web.addresses import Allowed
-from api.web.measures import RequestMeasures
 from api.web.middleware import BodyLimit, RequestContext
+from api.web.prometheus import RequestMeasures
 from api.web.uploads import clean_scratch
 from api.web.version import version
 from api.webhooks.sender import Sender

@@ -29,8 +29,8 @@ from api.inference.decoders import Decoders
 from api.inference.normalisation import Normalisation
 from api.inference.predictor import array_of
 from benchmarks.provenance import RESULTS, write_results
+from carot.data.decoding.decoder_client import DecodeLimits
 from carot.data.decoding.images import decode_image
-from carot.data.decoding.parent import DecodeLimits
 from carot.data.decoding.resampling import Fit
 
 CASES = (

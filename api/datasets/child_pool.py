@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from carot.data.decoding.child import Child
+from carot.data.decoding.child_process import Child
 
 C = TypeVar("C", bound=Child)
 T = TypeVar("T")

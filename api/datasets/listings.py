@@ -16,7 +16,8 @@ from api.datasets.bundled import DIGITS
 from api.datasets.image_list import ImageList
 from api.datasets.state import DatasetsState
 from api.datasets.unpacked import Bundle
-from carot.data.formats.folder import open_csv, open_folder
+from carot.data.formats.csv_table import open_csv
+from carot.data.formats.folder import open_folder
 from carot.data.source import ImageSource
 from carot.errors import CarotError
 from store.datasets.datasets import get_dataset

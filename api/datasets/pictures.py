@@ -10,8 +10,8 @@ from api.datasets.image_list import shown
 from api.datasets.listings import Place, listing
 from api.datasets.state import DatasetsState
 from api.web.problems import Problem
-from carot.data.decoding.parent import DecoderFailure
-from carot.data.decoding.thumbnails import Shift
+from carot.data.decoding.decoder_client import DecoderFailure
+from carot.data.decoding.thumbnailer_client import Shift
 
 FOREVER = "private, max-age=31536000, immutable"
 A_WHILE = "private, max-age=300"

@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.schemas import Name, Time, View
-from carot.data.decoding.thumbnails import LARGEST_SIDE
+from carot.data.decoding.thumbnailer_client import LARGEST_SIDE
 
 Key = Annotated[str, Query(min_length=1, max_length=4000, description="The image's name.")]
 Side = Annotated[

@@ -14,7 +14,7 @@ from api.context import Context, SubjectState
 from api.datasets.image_list import ImageList
 from api.datasets.thumbnails import Thumbnailers
 from api.datasets.unpacked import Unpacked
-from carot.data.decoding.parent import DecodeLimits
+from carot.data.decoding.decoder_client import DecodeLimits
 
 LISTS = 8
 """Lists of the images of a split that are cached; one of a million takes some 300 MB."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from PIL import Image
 
 from api.datasets.child_pool import Children
-from carot.data.decoding.parent import DecodeLimits
-from carot.data.decoding.thumbnails import Shift, Thumbnailer
+from carot.data.decoding.decoder_client import DecodeLimits
+from carot.data.decoding.thumbnailer_client import Shift, Thumbnailer
 
 LOSSLESS_PIXELS = 128 * 128
 """Pictures with no more than this are PNGs: small ones are looked at pixel by pixel."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Generic, TypeVar
 
-from api.inference.owner import Busy, ModelOwner
+from api.inference.model_thread import Busy, ModelOwner
 
 T = TypeVar("T")
 R = TypeVar("R")

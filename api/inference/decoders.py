@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from carot.data.decoding.parent import DecodeLimits, Decoder, Pixels
+from carot.data.decoding.decoder_client import DecodeLimits, Decoder, Pixels
 from carot.data.decoding.resampling import Fit
 
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from api.inference.batcher import Batcher, DeadlinePassed, Ticket
 from api.inference.decoders import Decoders
-from api.inference.owner import Busy, ModelOwner
+from api.inference.model_thread import Busy, ModelOwner
 from api.inference.residents import Model, Resident, Residents
 from api.inference.swaps import Swaps, Target
-from carot.data.decoding.parent import DecodeLimits, DecoderFailure, Pixels
+from carot.data.decoding.decoder_client import DecodeLimits, DecoderFailure, Pixels
 from carot.data.decoding.resampling import Fit
 from carot.errors import UnreadableImage
 

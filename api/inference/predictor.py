@@ -19,7 +19,7 @@ from PIL import Image
 from api.inference.normalisation import Normalisation
 from api.inference.tower import Tower
 from carot.answers.answering import Answering
-from carot.data.decoding.parent import Pixels
+from carot.data.decoding.decoder_client import Pixels
 from carot.data.decoding.resampling import Fit
 from carot.models.classifier import Classifier
 

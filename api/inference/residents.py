@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from api.inference.batcher import Batcher
-from api.inference.owner import Busy, ModelOwner
+from api.inference.model_thread import Busy, ModelOwner
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from api.web.schemas import Alias, Name, Time, View
+from api.models.schemas import Alias
+from api.web.schemas import Name, Time, View
 from carot.specs import (
     AnySpec,
     EvaluateSpec,

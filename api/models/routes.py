@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from api.access.callers import Asking, JobsWriter, ModelsReader
 from api.context import ContextDep
-from api.models.schemas import AliasChangeView, AliasRequest, AliasView, LoggingRequest
+from api.models.schemas import Alias, AliasChangeView, AliasRequest, AliasView, LoggingRequest
 from api.models.targets import ModelTarget
 from api.web.identifiers import known_shape
 from api.web.problems import invalid
-from api.web.schemas import Alias, Cursor, Limit, Page
+from api.web.schemas import Cursor, Limit, Page
 from store.database import Database
 from store.errors import Gone, NotFound
 from store.models import aliases as store

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.schemas import Time, View
+
+Alias = Annotated[
+    str,
+    Field(
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="A name that requests use; it can be moved to another checkpoint.",
+        examples=["digits-production"],
+    ),
+]
 
 
 class CheckpointView(View):

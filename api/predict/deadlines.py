@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request
 from prometheus_client import Counter
 
 from api.inference.batcher import DeadlinePassed
-from api.inference.owner import Busy
+from api.inference.model_thread import Busy
 from api.web.problems import Problem
 
 T = TypeVar("T")

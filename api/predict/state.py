@@ -11,10 +11,10 @@ from api.context import Context, SubjectState
 from api.inference.defaults import best_batch, best_wait, models_share
 from api.inference.engine import Engine
 from api.models.state import ModelsState
-from api.predict.measures import PredictionMeasures
 from api.predict.prediction_log import PredictionLog
+from api.predict.prometheus import PredictionMeasures
 from api.settings import ApiSettings
-from carot.data.decoding.parent import DecodeLimits
+from carot.data.decoding.decoder_client import DecodeLimits
 
 
 class PredictionsState(SubjectState):

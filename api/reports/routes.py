@@ -12,7 +12,7 @@ from api.access.callers import ModelsReader
 from api.datasets.listings import place_of
 from api.datasets.pictures import picture, shift_of
 from api.datasets.schemas import PICTURE, Key, Side
-from api.reports.details import MOST_MISTAKES, classes_of, mistakes_of
+from api.reports.classes_and_mistakes import MOST_MISTAKES, classes_of, mistakes_of
 from api.reports.outputs import Answer, Measured, cached_answer, measured
 from api.reports.schemas import ClassesView, MistakesView, ReportHeader, ReportView
 from api.reports.state import ReportsDep, ReportsState

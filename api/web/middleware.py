@@ -12,8 +12,8 @@ from anyio import fail_after
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.web.measures import RequestMeasures
 from api.web.problems import Problem, problem_of, response_of
+from api.web.prometheus import RequestMeasures
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 log = structlog.get_logger("api.access")

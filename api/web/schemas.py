@@ -26,15 +26,6 @@ Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
 
 # Text that any database stores and any terminal shows.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Alias = Annotated[
-    str,
-    Field(
-        max_length=100,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="A name that requests use; it can be moved to another checkpoint.",
-        examples=["digits-production"],
-    ),
-]
 PLAIN = r"^[^\x00-\x1f\x7f]*$"
 Limit = Annotated[int, Query(ge=1, le=200, description="Most items in the answer.")]
 Cursor = Annotated[

@@ -15,7 +15,8 @@ from PIL import Image
 
 from carot.data import digits
 from carot.data.formats import imagenet
-from carot.data.formats.folder import open_csv, open_folder
+from carot.data.formats.csv_table import open_csv
+from carot.data.formats.folder import open_folder
 from carot.data.formats.objectnet import open_objectnet
 from carot.data.formats.parquet import open_parquet
 from carot.data.formats.shards import open_shards

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from carot.data.formats.csv_table import read_csv
 from carot.data.formats.files import corruption_folders, expand
-from carot.data.formats.folder import read_csv
 from carot.data.formats.shards import CLASS_NAMES
 from carot.errors import DataError
 from carot.specs.base import PATH_SCHEMES, UNLABELLED

@@ -32,11 +32,11 @@ TORCHLESS = (
     "carot.data.shifts.shifts",
     "carot.data.formats.archive_process",
     "carot.data.formats.archives",
-    "carot.data.decoding.decoder",
-    "carot.data.decoding.parent",
+    "carot.data.decoding.decoder_process",
+    "carot.data.decoding.decoder_client",
     "carot.data.decoding.resampling",
-    "carot.data.decoding.thumbnailer",
-    "carot.data.decoding.thumbnails",
+    "carot.data.decoding.thumbnailer_process",
+    "carot.data.decoding.thumbnailer_client",
 )
 
 

@@ -21,7 +21,7 @@ from api.context import Context
 from api.inference.engine import Engine
 from api.predict.state import PredictionsState
 from api.settings import ApiSettings
-from carot.data.decoding.parent import DecodeLimits
+from carot.data.decoding.decoder_client import DecodeLimits
 from store.database import Database
 from store.tables import Base
 from tests.api.helpers import picture

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from carot.data.formats.class_folders import ListedSource, list_images, subfolders, unpacked
 from carot.data.formats.files import CORRUPTION_GROUPS, corruption_folders
-from carot.data.formats.listed import ListedSource, list_images, subfolders, unpacked
 from carot.data.formats.wordnet import WORDNET_ID, imagenet_ids, imagenet_index
 from carot.data.splits import split_of
 from carot.errors import DataError

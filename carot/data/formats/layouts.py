@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from carot.data.decoding.images import SUFFIXES
-from carot.data.formats.folder import LABEL_COLUMNS, PATH_COLUMNS
+from carot.data.formats.csv_table import LABEL_COLUMNS, PATH_COLUMNS
 from carot.data.formats.members import Members
 from carot.data.splits import SPLITS
 from carot.errors import DataError

@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from carot.data.formats.listed import ListedSource, list_images, unpacked
+from carot.data.formats.class_folders import ListedSource, list_images, unpacked
 from carot.data.formats.wordnet import imagenet_ids
 from carot.errors import DataError, UnreadableImage
 

@@ -18,7 +18,7 @@ from PIL import Image
 from carot.data.byte_cache import ByteCache
 from carot.data.decoding.images import decode_image
 from carot.data.formats.files import DataFile, find_files
-from carot.data.formats.tables import Row, RowGroup, read_table
+from carot.data.formats.parquet_tables import Row, RowGroup, read_table
 from carot.data.partition import Arranged, arrange
 from carot.data.source import Blocks, ImageSource
 from carot.errors import DataError, UnreadableImage

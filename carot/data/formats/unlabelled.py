@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from carot.data.decoding.images import SUFFIXES
-from carot.data.formats.listed import ListedSource
+from carot.data.formats.class_folders import ListedSource
 from carot.errors import DataError
 
 UNKNOWN = -1

@@ -24,7 +24,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
-from carot.data.decoding.parent import Pixels
+from carot.data.decoding.decoder_client import Pixels
 from carot.data.digits import handwritten_digits
 from store.models.aliases import set_alias
 from store.tables import DEFAULT_PROJECT, Checkpoint, Report

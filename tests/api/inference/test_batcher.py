@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from api.inference.batcher import Batcher, DeadlinePassed, Ticket
-from api.inference.owner import Busy, ModelOwner
+from api.inference.model_thread import Busy, ModelOwner
 
 LONG = 60.0
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api.inference.decoders import Decoders
-from carot.data.decoding.parent import DecodeLimits, Pixels
+from carot.data.decoding.decoder_client import DecodeLimits, Pixels
 from carot.errors import UnreadableImage
 from tests.api.predict.test_predict import png
 

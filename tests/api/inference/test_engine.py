@@ -20,9 +20,9 @@ from PIL import Image
 
 from api.inference.batcher import DeadlinePassed
 from api.inference.engine import Encoded, Engine, Scored
-from api.inference.owner import Busy
+from api.inference.model_thread import Busy
 from carot.answers.answering import Answering
-from carot.data.decoding.parent import DecodeLimits, DecoderFailure, Pixels
+from carot.data.decoding.decoder_client import DecodeLimits, DecoderFailure, Pixels
 from carot.errors import CheckpointError, UnreadableImage
 
 

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from api.inference.engine import Engine
-from api.predict import model_measures as served_module
-from api.predict.measures import PredictionMeasures
+from api.predict import prometheus_by_model as served_module
+from api.predict.prometheus import PredictionMeasures
 from store.jobs.claims import claim, lose_attempt
 from store.jobs.exits import Exit, ExitReason
 from store.tables import DEFAULT_PROJECT

@@ -25,7 +25,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
-from carot.data.decoding.parent import Pixels
+from carot.data.decoding.decoder_client import Pixels
 from carot.errors import CheckpointError
 from store.tables import Checkpoint
 from tests.api.helpers import Start, context_of, state_of

@@ -15,7 +15,7 @@ from PIL import Image
 
 from api.inference.cache import CheckpointCache, _stay
 from api.inference.predictor import TorchPredictor
-from carot.data.decoding.parent import Pixels
+from carot.data.decoding.decoder_client import Pixels
 from carot.models.checkpoints import ClassifierCard, save_checkpoint
 from carot.models.classifier import Classifier
 from carot.models.clip import load_model

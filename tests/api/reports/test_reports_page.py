@@ -10,7 +10,7 @@ from api.comparisons.comparison import LEVEL
 from api.comparisons.routes import FEWEST, MOST
 from api.settings import ApiSettings
 from carot.calibration.metrics.differences import RESAMPLES
-from carot.data.decoding.thumbnails import LARGEST_SIDE
+from carot.data.decoding.thumbnailer_client import LARGEST_SIDE
 from tests.paths import DOCS
 
 PAGE = (DOCS / "reports.md").read_text(encoding="utf-8")

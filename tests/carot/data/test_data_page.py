@@ -10,10 +10,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from carot.data.decoding.images import FORMATS, MAX_PIXELS
-from carot.data.formats.folder import open_csv
+from carot.data.formats.csv_table import open_csv
 from carot.data.formats.parquet import CACHE_BYTES, open_parquet
+from carot.data.formats.parquet_tables import IMAGE_COLUMNS, LABEL_COLUMNS, MAX_ROW_GROUP_BYTES
 from carot.data.formats.shards import CLASS_NAMES, open_shards
-from carot.data.formats.tables import IMAGE_COLUMNS, LABEL_COLUMNS, MAX_ROW_GROUP_BYTES
 from carot.data.splits import SHARES
 from carot.specs import AnySpec, RunSpec
 from carot.specs.base import PATH_SCHEMES

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
+from carot.data.decoding.decoder_client import DecodeLimits, Decoder, DecoderFailure, Pixels
 from carot.data.decoding.images import decode_image
-from carot.data.decoding.parent import DecodeLimits, Decoder, DecoderFailure, Pixels
 from carot.data.decoding.resampling import Fit
 from carot.errors import UnreadableImage
 
@@ -237,7 +237,7 @@ def test_a_child_has_neither_secrets_nor_files_nor_torch(
 def test_a_child_ends_with_whoever_started_it(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
-        "from carot.data.decoding.parent import DecodeLimits, Decoder\n"
+        "from carot.data.decoding.decoder_client import DecodeLimits, Decoder\n"
         "import asyncio; d = Decoder(DecodeLimits()); loop = asyncio.Runner()\n"
         "loop.run(d.start()); print(d.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carot.data.decoding.parent import DecodeLimits
-from carot.data.decoding.thumbnails import Shift, Thumbnailer
+from carot.data.decoding.decoder_client import DecodeLimits
+from carot.data.decoding.thumbnailer_client import Shift, Thumbnailer
 from carot.errors import UnreadableImage
 from carot.evaluation.rows import open_evaluation
 from carot.specs import EvaluationDataset

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from carot.data.formats.folder import open_csv, open_folder
+from carot.data.formats.csv_table import open_csv
+from carot.data.formats.folder import open_folder
 from carot.data.splits import SHARES, SPLITS, split_of
 from carot.errors import DataError
 from tests.carot.tiny import write_images

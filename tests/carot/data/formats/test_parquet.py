@@ -15,7 +15,7 @@ import pytest
 from carot.data.decoding.images import decode_image
 from carot.data.formats.folder import open_folder
 from carot.data.formats.parquet import ParquetSource, open_parquet, row_groups
-from carot.data.formats.tables import MAX_ROW_GROUP_BYTES
+from carot.data.formats.parquet_tables import MAX_ROW_GROUP_BYTES
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.source import ImageSource
 from carot.data.splits import SPLITS, split_of
@@ -227,7 +227,7 @@ def test_a_row_group_too_large_to_be_read_at_once(
 ) -> None:
     path = write_parquet(tmp_path / "train.parquet", [picture] * 9, [0, 1, 0] * 3)
     assert MAX_ROW_GROUP_BYTES == 1 << 30
-    monkeypatch.setattr("carot.data.formats.tables.MAX_ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("carot.data.formats.parquet_tables.MAX_ROW_GROUP_BYTES", 10_000)
     with pytest.raises(DataError, match="row_group_size"):
         open_parquet(path, "train")
 

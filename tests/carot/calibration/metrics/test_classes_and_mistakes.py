@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from carot.calibration.calibrators.calibrator import from_json
-from carot.calibration.metrics.details import class_details, worst_mistakes
+from carot.calibration.metrics.classes_and_mistakes import class_details, worst_mistakes
 from carot.calibration.metrics.metrics import compute_metrics
 from carot.errors import CalibrationError
 from tests.carot.calibration.drawn_logits import drawn

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from api.predict.model_measures import Served
-from api.web.measures import SECONDS
+from api.predict.prometheus_by_model import Served
+from api.web.prometheus import SECONDS
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 REFUSALS = ("unreadable", "too_large", "not_finite", "busy", "deadline", "gone")

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from PIL import Image
 
-from carot.data.decoding.child import (
+from carot.data.decoding.child_process import (
     GRACE_SECONDS,
     START_SECONDS,
     Child,
@@ -19,8 +19,8 @@ from carot.data.decoding.child import (
     ends_it,
     takes_too_long,
 )
-from carot.data.decoding.decoder import ANSWER, READY
-from carot.data.decoding.thumbnailer import MODULE, packed
+from carot.data.decoding.decoder_process import ANSWER, READY
+from carot.data.decoding.thumbnailer_process import MODULE, packed
 from carot.errors import UnreadableImage
 
 __all__ = ["LARGEST_SIDE", "Shift", "Thumbnailer"]

@@ -1,7 +1,8 @@
-"""`python -m carot.data.decoding.thumbnailer PARENT MEMORY`: small pictures, from a socket.
+"""`python -m carot.data.decoding.thumbnailer_process PARENT MEMORY`: small pictures, from a socket.
 
-As `carot.data.decoding.decoder`, with another request: the image is shifted as evaluation shifts
-it, at its full size, before it is scaled down. The other side is `carot.data.decoding.thumbnails`.
+As `carot.data.decoding.decoder_process`, with another request: the image is shifted as evaluation
+shifts it, at its full size, before it is scaled down. The other side is
+`carot.data.decoding.thumbnailer_client`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ import warnings
 from PIL import Image
 
 from carot.data.decoding.confinement import confine
-from carot.data.decoding.decoder import ANSWER, MAX_REASON, PIXELS, READY, UNREADABLE, received
+from carot.data.decoding.decoder_process import (
+    ANSWER,
+    MAX_REASON,
+    PIXELS,
+    READY,
+    UNREADABLE,
+    received,
+)
 from carot.data.decoding.images import TOO_MUCH_MEMORY, decode_image, load_formats
 from carot.data.shifts.corruptions import CORRUPTIONS, corrupt_image
 from carot.data.shifts.shifts import distort_printed, shift_image
 from carot.errors import DataError, UnreadableImage
 
-MODULE = "carot.data.decoding.thumbnailer"
+MODULE = "carot.data.decoding.thumbnailer_process"
 REQUEST = struct.Struct("!IHBHH")
 """Bytes of the image; longest side of the answer in pixels; severity; bytes of the shift's name,
 0 for none, and of the image's. Names follow, then the image."""

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from PIL import Image
 
-from carot.data.decoding.child import (
+from carot.data.decoding.child_process import (
     GRACE_SECONDS,
     START_SECONDS,
     Child,
@@ -22,7 +22,7 @@ from carot.data.decoding.child import (
     ends_it,
     takes_too_long,
 )
-from carot.data.decoding.decoder import ANSWER, READY, packed
+from carot.data.decoding.decoder_process import ANSWER, READY, packed
 from carot.data.decoding.resampling import Fit
 from carot.errors import UnreadableImage
 
@@ -51,7 +51,7 @@ class Pixels(NamedTuple):
 class Decoder(Child):
     """One child, for one image at a time, and for the event loop in which it is first used."""
 
-    module: ClassVar[str] = "carot.data.decoding.decoder"
+    module: ClassVar[str] = "carot.data.decoding.decoder_process"
 
     def __init__(self, limits: DecodeLimits) -> None:
         super().__init__(limits)

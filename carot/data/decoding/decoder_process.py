@@ -1,8 +1,8 @@
-"""`python -m carot.data.decoding.decoder PARENT MEMORY`: decodes images that come through a socket.
+"""`python -m carot.data.decoding.decoder_process PARENT MEMORY`: decodes images from a socket.
 
 Loads Pillow and nothing larger. Standard input is one end of a socket pair: on each request, the
 encoded bytes of an image behind `REQUEST`, it answers with pixels or with a reason, behind
-`ANSWER`. The end of the socket ends it. The other side is `carot.data.decoding.parent`.
+`ANSWER`. The end of the socket ends it. The other side is `carot.data.decoding.decoder_client`.
 """
 
 from __future__ import annotations

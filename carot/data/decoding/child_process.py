@@ -1,7 +1,7 @@
 """A confined process that decodes what it is sent: started, asked, ended.
 
-What goes through its socket is the business of `carot.data.decoding.parent`, where an event loop
-waits for it, and of `carot.data.decoding.thumbnails`, where a thread does.
+What goes through its socket is the business of `carot.data.decoding.decoder_client`, where an event
+loop waits for it, and of `carot.data.decoding.thumbnailer_client`, where a thread does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from carot.data.decoding.confinement import command, environment
-from carot.data.decoding.decoder import ANSWER, MAX_REASON, PIXELS
+from carot.data.decoding.decoder_process import ANSWER, MAX_REASON, PIXELS
 from carot.data.decoding.images import MAX_PIXELS
 
 START_SECONDS = 60.0

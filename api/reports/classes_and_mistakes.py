@@ -16,7 +16,7 @@ from carot.calibration.metrics.intervals import wilson_interval
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from carot.calibration.metrics.details import ClassDetail, Mistake
+    from carot.calibration.metrics.classes_and_mistakes import ClassDetail, Mistake
 
 MOST_MISTAKES = 200
 
@@ -38,7 +38,7 @@ def classes_of(state: ReportsState, report: Measured, index: int) -> ClassesView
     Raises:
         Problem: 409, no logits are stored.
     """
-    from carot.calibration.metrics.details import class_details
+    from carot.calibration.metrics.classes_and_mistakes import class_details
 
     served = _served(state, report, index)
     found = class_details(served.log_NK, served.labels_N)
@@ -57,7 +57,7 @@ def mistakes_of(state: ReportsState, report: Measured, index: int) -> MistakesVi
     Raises:
         Problem: 409, no logits are stored.
     """
-    from carot.calibration.metrics.details import worst_mistakes
+    from carot.calibration.metrics.classes_and_mistakes import worst_mistakes
 
     served = _served(state, report, index)
     count, found = worst_mistakes(served.log_NK, served.raw_NK, served.labels_N, MOST_MISTAKES)
