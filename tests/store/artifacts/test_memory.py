@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.artifacts import ACTS, in_a_process
 
-MEBIBYTES = 96
+MEBIBYTES = 64
 ALLOWED = 48.0
 """MiB: several pieces of 4 MiB on their way at once, in server, client and database driver."""
 
