@@ -4,11 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
-JOBS ?= 2
+# One more than the cores of a small machine, since many tests wait.
+JOBS ?= 3
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export PYTHON
+# The tests start hundreds of interpreters: each would compile the whole service anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
 	screenshots format pins audit clean
@@ -26,8 +29,7 @@ install: $(VENV)/installed-test ## the environment with what the tests need
 
 test: $(VENV)/installed-test ## every check: lint, types, imports, unit, services, acceptance
 	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory test-unit
-	@$(MAKE) --no-print-directory test-services
+	$(PYTEST) -q -n $(JOBS) -m "not acceptance" $(ARGS)  # unit and services at once
 	@$(MAKE) --no-print-directory test-acceptance
 	@echo "all checks passed"
 

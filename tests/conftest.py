@@ -61,13 +61,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file of acceptance tests in one process, since it shares one deployment."""
-    for item in items:
-        if item.get_closest_marker("acceptance"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 def pytest_collection_finish() -> None:
     """What was imported is not looked through again at each collection of garbage."""
     gc.collect()
