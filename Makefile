@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PYTEST := $(BIN)/python -m pytest
 # One more than the cores of a small machine, since many tests wait.
 JOBS ?= 3
+# Neighbours in a file stay together, since they may share what is made once for it.
+APART = $(PYTEST) -q -n $(JOBS) --dist worksteal --ignore tests/acceptance
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -29,15 +31,15 @@ install: $(VENV)/installed-test ## the environment with what the tests need
 
 test: $(VENV)/installed-test ## every check: lint, types, imports, unit, services, acceptance
 	@$(MAKE) --no-print-directory check
-	$(PYTEST) -q -n $(JOBS) -m "not acceptance" $(ARGS)  # unit and services at once
+	$(APART) -m "not acceptance" $(ARGS)  # unit and services at once
 	@$(MAKE) --no-print-directory test-acceptance
 	@echo "all checks passed"
 
 test-unit: $(VENV)/installed-test ## tests that need no server and no patience
-	$(PYTEST) -q -n $(JOBS) -m "not services and not slow and not acceptance" $(ARGS)
+	$(APART) -m "not services and not slow and not acceptance" $(ARGS)
 
 test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, and slow ones
-	$(PYTEST) -q -n $(JOBS) -m "(services or slow) and not acceptance" $(ARGS)
+	$(APART) -m "(services or slow) and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
 	$(PYTEST) -q -n $(JOBS) --dist loadfile -m acceptance $(ARGS)  # one deployment a file
