@@ -4,11 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
-JOBS ?= 2
+# One more than the cores of a small machine, since many tests wait.
+JOBS ?= 3
+# Neighbours in a file stay together, since they may share what is made once for it.
+APART = $(PYTEST) -q -n $(JOBS) --dist worksteal --ignore tests/acceptance
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export PYTHON
+# The tests start hundreds of interpreters: each would compile the whole service anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
 	screenshots settings format pins audit clean
@@ -26,16 +31,15 @@ install: $(VENV)/installed-test ## the environment with what the tests need
 
 test: $(VENV)/installed-test ## every check: lint, types, imports, unit, services, acceptance
 	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory test-unit
-	@$(MAKE) --no-print-directory test-services
+	$(APART) -m "not acceptance" $(ARGS)  # unit and services at once
 	@$(MAKE) --no-print-directory test-acceptance
 	@echo "all checks passed"
 
 test-unit: $(VENV)/installed-test ## tests that need no server and no patience
-	$(PYTEST) -q -n $(JOBS) -m "not services and not slow and not acceptance" $(ARGS)
+	$(APART) -m "not services and not slow and not acceptance" $(ARGS)
 
 test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, and slow ones
-	$(PYTEST) -q -n $(JOBS) -m "(services or slow) and not acceptance" $(ARGS)
+	$(APART) -m "(services or slow) and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
 	$(PYTEST) -q -n $(JOBS) --dist loadfile -m acceptance $(ARGS)  # one deployment a file

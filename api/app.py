@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 
@@ -60,7 +60,7 @@ from store.database import Database
 from store.settings import Settings
 from store.sweeper import Sweeper
 
-ROUTERS = (
+SUBJECTS = (
     api.predict.routes.router,  # first, since routes are tried in this order
     api.protocol_v2.routes.router,
     api.datasets.routes.router,
@@ -82,6 +82,10 @@ ROUTERS = (
     api.operations.routes.router,
     api.dashboard.routes.router,
 )
+ROUTES = APIRouter()
+"""Made once: they are the same whatever the settings are, and making them takes long."""
+for _router in SUBJECTS:
+    ROUTES.include_router(_router)
 MULTIPART_ROOM = 1 << 16
 STRANGERS_BYTES = 1 << 12
 """What those who have shown no key yet may send, to sign in."""
@@ -108,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        routes=ROUTES.routes,
         lifespan=_lifespan,
         middleware=_middleware(context, measures, authentication),
         separate_input_output_schemas=True,
@@ -117,8 +122,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.access = access
     _add_subjects(app, context)
     problems.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
     authentication.open_routes = OpenRoutes(app)
     openapi.install(app)
     return app

@@ -58,12 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_results(options.json, {"mebibytes": size, "back_ends": found})
 
 
-def in_a_process(kind: str, size: int) -> dict[str, dict[str, float]]:
-    """What `measured` gives, from a process that does nothing else."""
+def in_a_process(
+    kind: str, size: int, database_url: str | None = None
+) -> dict[str, dict[str, float]]:
+    """What `measured` gives, from a process that does nothing else.
+
+    Args:
+        database_url: of an empty Postgres; without one a server of its own is started for it.
+    """
     command = [sys.executable, str(Path(__file__)), "--measure", kind, "--mebibytes", str(size)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:
-        if kind == "postgres":
+        if database_url is not None:
+            environment["CAROT_DATABASE_URL"] = database_url
+        if kind == "postgres" and database_url is None:
             from tests.databases import PostgresServer
             from tests.services import ensure, stop_all
 

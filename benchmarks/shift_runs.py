@@ -100,7 +100,7 @@ class Run:
     def _training(self) -> TrainingSpec:
         return TrainingSpec(
             epochs=self.epochs,
-            batch_size=BATCH_SIZE if self.images is None else self.images // 4,
+            batch_size=BATCH_SIZE if self.images is None else self.images // 2,
             learning_rate=self.learning_rate,
             warmup_fraction=WARMUP,
             snapshot_every=10**9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -58,6 +59,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             PostgresServer(url, folder).forget()
         stop_all(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is not looked through again at each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -151,11 +158,13 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> PostgresServer:
+def postgres_server() -> Iterator[PostgresServer]:
     """The server that gives fresh databases. Mark the test `services`."""
     from tests.databases import PostgresServer
 
-    return PostgresServer(server_url("postgres"), Path(os.environ[FOLDER]))
+    server = PostgresServer(server_url("postgres"), Path(os.environ[FOLDER]))
+    yield server
+    server.close()
 
 
 @pytest.fixture

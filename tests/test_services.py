@@ -39,6 +39,9 @@ def data_folder(url: str) -> Path:
         return Path(row[0])
 
 
+OID = "SELECT oid FROM pg_database WHERE datname = current_database()"
+
+
 @pytest.mark.services
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
 def test_a_server_outlives_nobody_even_when_its_session_is_killed(
@@ -84,6 +87,54 @@ def test_a_fresh_database_is_empty_and_dropped_afterwards(
             assert connection.execute("SELECT to_regclass('mine')").fetchone() == (None,)
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(url)
+
+
+@pytest.mark.services
+def test_a_database_that_is_used_again_is_as_it_was(postgres_server: PostgresServer) -> None:
+    with postgres_server.fresh() as url, psycopg.connect(url) as connection:
+        names = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+        tables = [name for (name,) in connection.execute(names).fetchall()]
+        first = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in tables}
+        oid = connection.execute(OID).fetchone()
+    assert list(first["projects"]) == [first["projects"][0]]
+    with postgres_server.fresh() as again:
+        left = psycopg.connect(again, autocommit=True)
+        assert left.execute(OID).fetchone() == oid
+        left.execute("INSERT INTO projects VALUES ('other', 'other', now())")
+        left.execute("UPDATE projects SET created_at = now()")
+        left.execute("UPDATE alembic_version SET version_num = 'x'")
+    # Whoever is left from before finds nothing under the old name.
+    with left, pytest.raises(psycopg.OperationalError):
+        left.execute("SELECT 1")
+    for gone in (url, again):
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(gone)
+    with postgres_server.fresh() as third, psycopg.connect(third) as connection:
+        assert connection.execute(OID).fetchone() == oid
+        for name in tables:
+            assert connection.execute(f'SELECT * FROM "{name}"').fetchall() == first[name]
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE mine (x int)",
+        "ALTER TABLE jobs ADD COLUMN mine int",
+        "ALTER TABLE jobs ALTER COLUMN name SET DEFAULT 'x'",
+        "ALTER TABLE blob_chunks ALTER COLUMN data SET STORAGE EXTENDED",
+        "CREATE INDEX mine ON jobs (name)",
+        "ALTER TABLE jobs ADD CONSTRAINT mine CHECK (name <> 'x')",
+    ],
+)
+def test_a_database_with_another_schema_is_not_used_again(
+    postgres_server: PostgresServer, change: str
+) -> None:
+    with postgres_server.fresh() as url, psycopg.connect(url) as connection:
+        oid = connection.execute(OID).fetchone()
+        connection.execute(change)
+    with postgres_server.fresh() as other, psycopg.connect(other) as connection:
+        assert connection.execute(OID).fetchone() != oid
 
 
 def test_the_newest_version_with_all_programs_is_taken(

@@ -124,7 +124,7 @@ def test_a_quick_run_writes_everything_and_does_nothing_twice(
         assert row["title"] in text
     assert (page.parent / "img" / "shift_reliability.svg").exists()
     # A second call finds all runs done.
-    shift.main(arguments)
+    shift.main([*arguments, "--workers", "1"])
     assert "/" not in capsys.readouterr().out.split("ID accuracy")[0]
     again = json.loads(out.read_text(encoding="utf-8"))
     assert again["rows"] == document["rows"]

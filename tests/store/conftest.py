@@ -27,7 +27,6 @@ KILLED = Exit(ExitReason.SIGNAL, "signal 9", signal=9)
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.upgrade()
     yield database
     database.close()
 

@@ -190,7 +190,6 @@ def workshop(
         cancel_grace_seconds=20,
     )
     database = Database(database_url)
-    database.upgrade()
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     shop = Workshop(settings, database, open_store(settings, database), scripts)

@@ -98,6 +98,8 @@ def test_a_checkpoint_that_is_gone_fails_the_job(workshop: Workshop) -> None:
     assert (job.state, job.error["code"]) == (JobState.FAILED, "not_found")
 
 
+# The child sees a folder, never the database.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.timeout(300)
 def test_the_real_child_runs_it(workshop: Workshop) -> None:
     """From the spec in the database to the rows in the file, with the trainer that is used."""

@@ -137,6 +137,8 @@ def test_a_suite_that_this_worker_lacks(workshop: Workshop, root: Path) -> None:
     assert job.error["code"] == "spec_error"
 
 
+# The child sees a folder, never the database.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_whole_run_of_a_suite(workshop: Workshop, root: Path) -> None:
     build_family(root / "family")
     document = {
