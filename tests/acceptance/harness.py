@@ -97,10 +97,11 @@ class Deployment:
             "CAROT_HOST": "127.0.0.1",
             "CAROT_PORT": str(self.port),
             # Quick to notice that a worker is gone.
-            "CAROT_LEASE_SECONDS": "8",
+            "CAROT_LEASE_SECONDS": "6",
             "CAROT_HEARTBEAT_SECONDS": "1",
             "CAROT_SWEEP_SECONDS": "0.5",
             "CAROT_RING_SECONDS": "5",
+            "CAROT_MAX_ATTEMPTS": "3",
             "CAROT_LOG_LEVEL": "WARNING",
             **environment,
         }
@@ -219,6 +220,13 @@ def write_digits(path: Path, *, spoil: Callable[[bytes], bytes] | None = None) -
                         content = spoil(content)
                     archive.writestr(f"{split}/{name}/{number}.png", content)
     return path
+
+
+def digits_folder(folder: Path, *, spoil: Callable[[bytes], bytes] | None = None) -> Path:
+    """The same as folders."""
+    with zipfile.ZipFile(write_digits(folder.with_suffix(".zip"), spoil=spoil)) as archive:
+        archive.extractall(folder)
+    return folder
 
 
 def free_port() -> int:

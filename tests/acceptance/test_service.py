@@ -9,6 +9,8 @@ import os
 import signal
 import tarfile
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +18,24 @@ import httpx
 import pytest
 
 from cli.client import Client, Document, ServiceError
-from store.artifacts import open_store
-from store.artifacts.bundles import pack
-from store.artifacts.rows import commit, store_pending
+from store.artifacts import ArtifactStore, open_store
 from store.database import Database
-from store.datasets.datasets import create_dataset
 from store.settings import Settings
-from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import (
     CLASSES,
     EACH,
     Deployment,
     Process,
     digit_png,
+    digits_folder,
     plain_environment,
     training,
     write_digits,
 )
+from tests.acceptance.stored import store_dataset, store_model
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.services, pytest.mark.timeout(300)]
+TINY_STEPS = 360
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_job_on_unreadable_images_fails_with_their_names(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     # No upload gets this far, so the bytes are stored past the API, as if they had rotted.
-    dataset = _store_unreadable(deployment, tmp_path / "images")
+    dataset = _store_unreadable(deployment, tmp_path)
     failed = deployment.await_end(deployment.client.post("/jobs", training(dataset)))
     assert failed["state"] == "failed"
     assert failed["attempts"] == 1, "what fails for a reason is not tried again"
@@ -209,29 +210,6 @@ def test_running_job_is_cancelled(deployment: Deployment, dataset: Document) -> 
     assert deployment.client.get("/checkpoints", job_id=job["id"])["data"] == []
 
 
-def _submit_and_await_snapshot(deployment: Deployment, dataset: Document) -> Document:
-    """A running job of 80 steps that has stored its first snapshot."""
-    body = training(dataset["id"], epochs=40, snapshot_every=20)
-    job = deployment.client.post("/jobs", body)
-    return deployment.await_job(job, lambda now: bool(_snapshots(deployment, now)))
-
-
-def _snapshots(deployment: Deployment, job: Document) -> list[int]:
-    events = deployment.client.get(f"/jobs/{job['id']}/events", limit=1000)["data"]
-    return [each["data"]["step"] for each in events if each["type"] == "snapshot_saved"]
-
-
-def _assert_went_on(deployment: Deployment, job: Document) -> None:
-    """It succeeded at the second attempt, from the snapshot of the first."""
-    ended = deployment.await_end(job)
-    assert ended["state"] == "succeeded", ended["error"]
-    assert ended["attempts"] == 2
-    snapshots = _snapshots(deployment, job)
-    assert snapshots == sorted(set(snapshots)), "it began anew"
-    loss = deployment.client.get(f"/jobs/{job['id']}/metrics", names="loss")["data"][0]
-    assert loss["steps"] == list(range(1, 81))
-
-
 def test_two_processes_train_what_one_does(
     deployment: Deployment, dataset: Document, job: Document
 ) -> None:
@@ -247,20 +225,33 @@ def test_two_processes_train_what_one_does(
     assert together["values"] == pytest.approx(alone["values"], rel=1e-3)
 
 
-def test_killed_trainer_costs_an_attempt(deployment: Deployment, dataset: Document) -> None:
-    job = _submit_and_await_snapshot(deployment, dataset)
+def _snapshots(deployment: Deployment, job: Document) -> list[int]:
+    events = deployment.client.get(f"/jobs/{job['id']}/events", limit=1000)["data"]
+    return [each["data"]["step"] for each in events if each["type"] == "snapshot_saved"]
+
+
+def test_killed_trainer_and_killed_worker_cost_an_attempt_each(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """The job goes on from its last snapshot, the second time at another worker."""
+    job = deployment.client.post("/jobs", _tiny(deployment, tmp_path))
+    deployment.await_job(job, lambda now: bool(_snapshots(deployment, now)))
     os.kill(deployment.trainer(), signal.SIGKILL)
-    _assert_went_on(deployment, job)
-
-
-def test_killed_worker_loses_its_job_to_another(deployment: Deployment, dataset: Document) -> None:
-    job = _submit_and_await_snapshot(deployment, dataset)
+    deployment.await_job(job, lambda now: now["attempts"] == 2)
+    before = len(_snapshots(deployment, job))
+    deployment.await_job(job, lambda now: len(_snapshots(deployment, now)) > before)
     trainer = deployment.trainer()
     worker = deployment.processes.pop("worker")
     os.kill(worker.pid, signal.SIGKILL)
     worker.finish(10)
     deployment.start("worker", "worker")
-    _assert_went_on(deployment, job)
+    ended = deployment.await_end(job)
+    assert ended["state"] == "succeeded", ended["error"]
+    assert ended["attempts"] == 3
+    snapshots = _snapshots(deployment, job)
+    assert snapshots == sorted(set(snapshots)), "it began anew"
+    loss = deployment.client.get(f"/jobs/{job['id']}/metrics", names="loss")["data"][0]
+    assert loss["steps"] == list(range(1, TINY_STEPS + 1))
     assert not Path(f"/proc/{trainer}").exists()
 
 
@@ -289,34 +280,32 @@ def test_embedded_service_runs_a_job_and_stops_cleanly(tmp_path: Path) -> None:
     assert status == 0, service.tail()
 
 
+@contextmanager
+def _storing(deployment: Deployment, folder: Path) -> Iterator[tuple[Database, ArtifactStore]]:
+    """The database and the artifacts of the deployment, past its API."""
+    settings = Settings(
+        database_url=deployment.environment["CAROT_DATABASE_URL"], data_dir=folder / "past-the-api"
+    )
+    with closing(Database(settings.database_url)) as database:
+        yield database, open_store(settings, database)
+
+
 def _store_unreadable(deployment: Deployment, folder: Path) -> str:
     """A stored data set whose training images are all torn; its id."""
-    for split, each in EACH.items():
-        for name in CLASSES:
-            (folder / split / name).mkdir(parents=True)
-            for number in range(each):
-                content = digit_png(name, number, split)
-                torn = content[:60] if split == "train" else content
-                (folder / split / name / f"{number}.png").write_bytes(torn)
-    settings = Settings(
-        database_url=deployment.environment["CAROT_DATABASE_URL"], data_dir=folder / ".data"
-    )
-    database = Database(settings.database_url)
-    try:
-        artifacts = open_store(settings, database)
-        stored = store_pending(database, artifacts, pack(folder), "dataset")
-        with database.session() as session:
-            row = create_dataset(
-                session,
-                DEFAULT_PROJECT,
-                name="torn",
-                source={"source": "upload"},
-                classes=sorted(CLASSES),
-                splits={s: dict.fromkeys(CLASSES, n) for s, n in EACH.items()},
-                images=len(CLASSES) * sum(EACH.values()),
-                bytes=stored.blob.size,
-                artifact=commit(session, artifacts, stored),
-            )
-            return row.id
-    finally:
-        database.close()
+    torn = digits_folder(folder / "torn", spoil=lambda content: content[:60])
+    with _storing(deployment, folder) as (database, artifacts):
+        return store_dataset(database, artifacts, torn, CLASSES, EACH)
+
+
+def _tiny(deployment: Deployment, folder: Path) -> Document:
+    """A job on a tiny model and tiny images: many short steps, and snapshots that are small."""
+    from tests.carot.tiny import save_tiny, write_images
+
+    classes, each = ("bright", "dark"), {"train": 12, "calibration": 6, "test": 6}
+    for split, count in each.items():
+        write_images(folder / "images" / split, classes, count)
+    with _storing(deployment, folder) as (database, artifacts):
+        model = store_model(database, artifacts, save_tiny(folder / "model"), classes)
+        dataset = store_dataset(database, artifacts, folder / "images", classes, each)
+    wanted = training(dataset, epochs=TINY_STEPS // 2, batch_size=12, snapshot_every=60)
+    return wanted | {"model": {"checkpoint": model}}

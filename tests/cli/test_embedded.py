@@ -71,34 +71,21 @@ def gone(data_dir: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.timeout(300)
+def test_started_twice_killed_started_again_and_stopped(tmp_path: Path) -> None:
     with running(tmp_path) as (process, told):
-        assert httpx.get(told["url"] + "/health/ready", timeout=PATIENCE).status_code == 200
-        assert len(processes(tmp_path)) >= 2
-        process.send_signal(number)
-        assert process.wait(PATIENCE) == 0
-    assert gone(tmp_path)
-
-
-def test_a_second_service_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, told):
         second = subprocess.run(
             command(tmp_path), cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert second.returncode == 1
         assert told["url"] in second.stderr.replace("\n", "")
         assert httpx.get(told["url"] + "/health/live", timeout=PATIENCE).status_code == 200
-
-
-@pytest.mark.timeout(300)
-def test_a_killed_service_leaves_nothing_that_blocks_the_next(tmp_path: Path) -> None:
-    with running(tmp_path) as (process, _):
         os.kill(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
         assert gone(tmp_path)
-    with running(tmp_path) as (_, told):
+    with running(tmp_path) as (process, told):
         assert httpx.get(told["url"] + "/health/ready", timeout=PATIENCE).status_code == 200
+        stop(process, tmp_path, signal.SIGINT)
 
 
 def test_with_a_key_it_listens_for_other_machines(tmp_path: Path) -> None:
@@ -107,6 +94,15 @@ def test_with_a_key_it_listens_for_other_machines(tmp_path: Path) -> None:
         [*make, "--data-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     key = {"Authorization": f"Bearer {done.stdout.strip()}"}
-    with running(tmp_path, "--host", "0.0.0.0") as (_, told):
+    with running(tmp_path, "--host", "0.0.0.0") as (process, told):
         assert httpx.get(told["url"] + "/jobs", timeout=PATIENCE).status_code == 401
         assert httpx.get(told["url"] + "/jobs", headers=key, timeout=PATIENCE).status_code == 200
+        stop(process, tmp_path, signal.SIGTERM)
+
+
+def stop(process: subprocess.Popen[str], data_dir: Path, number: signal.Signals) -> None:
+    """A signal ends everything cleanly."""
+    assert len(processes(data_dir)) >= 2
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 0
+    assert gone(data_dir)

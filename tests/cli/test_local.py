@@ -1,4 +1,4 @@
-"""`carot train`, `carot evaluate` and `carot predict --folder`, without a service."""
+"""`carot train`, `carot evaluate`, `carot run` and `carot predict --folder`, without a service."""
 
 from __future__ import annotations
 
@@ -9,79 +9,100 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from carot.data.digits import handwritten_digits
+from tests.acceptance.harness import CLASSES, EACH, digit_png, digits_folder
 from tests.cli.test_commands import carot
 
-SPEC = """
-kind: finetune
-model: {architecture: carot-mini}
-dataset: "builtin:digits"
-method: {name: carot}
-training: {epochs: 1, batch_size: 256, learning_rate: 5e-4, snapshot_every: 1}
-evaluation:
-  datasets: [{name: clean, dataset: "builtin:digits", in_distribution: true}]
-"""
+# Nine steps an epoch, 45 in all: long enough to be stopped in the middle.
+TRAINING = {"epochs": 5, "batch_size": 4, "learning_rate": 1e-4, "snapshot_every": 10}
 
 
-@pytest.mark.acceptance
-@pytest.mark.timeout(300)
-def test_a_run_is_stopped_goes_on_and_is_put_to_use(tmp_path: Path) -> None:
-    spec, run = tmp_path / "spec.yaml", tmp_path / "run"
-    spec.write_text(SPEC)
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run on a few digits."""
+    folder = tmp_path_factory.mktemp("local")
+    document = {
+        "kind": "finetune",
+        "model": {"architecture": "carot-mini"},
+        "dataset": f"folder:{digits_folder(folder / 'digits')}",
+        "method": {"name": "carot"},
+        "training": TRAINING,
+    }
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(spec: Path) -> Path:
+    """That run, stopped by Ctrl-C and taken up again."""
+    run = spec.parent / "run"
     command = [sys.executable, "-m", "cli", "train", str(spec), "--out", str(run)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (run / "snapshot").exists():
             assert process.poll() is None
-            time.sleep(0.05)
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "goes on from there" in errors
     assert not (run / "checkpoint").exists()
-
     done = carot("train", str(spec), "--out", str(run), "--json", timeout=200)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)["report"]
-    assert report["method"] == "carot"
-    again = carot("evaluate", str(evaluation(tmp_path, run)), "--out", str(tmp_path / "e"),
-                  "--json", timeout=200)  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["report"]["datasets"] == report["datasets"]
-
-    image = tmp_path / "digit.png"
-    source = handwritten_digits("test")
-    source.image(0).save(image)
-    shown = carot("predict", str(image), "--folder", str(run / "checkpoint"), "--json", timeout=200)
-    assert shown.returncode == 0, shown.stderr
-    [answer] = json.loads(shown.stdout)["predictions"]
-    assert answer["top"][0]["label"] == source.classes[source.labels[0]]
+    (spec.parent / "told.json").write_text(done.stdout)
+    return run
 
 
 @pytest.mark.acceptance
-def test_a_training_spec_says_enough_for_an_evaluation(tmp_path: Path) -> None:
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC + "preset: carot\nalias: unused\n")
-    done = carot("evaluate", str(spec), "--out", str(tmp_path / "run"), "--json", timeout=200)
+@pytest.mark.timeout(300)
+def test_a_run_is_stopped_goes_on_and_is_evaluated(spec: Path, run: Path, tmp_path: Path) -> None:
+    """A training spec says enough for an evaluation."""
+    report = json.loads((spec.parent / "told.json").read_text())["report"]
+    assert report["method"] == "carot"
+    document = yaml.safe_load(spec.read_text())
+    document |= {"model": {"folder": str(run / "checkpoint")}, "preset": "carot", "alias": "unused"}
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(document))
+    done = carot("evaluate", str(again), "--out", str(tmp_path / "e"), "--json", timeout=200)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["checkpoint"], answer["report"]["kind"]) == (None, "evaluate")
-    assert [row["name"] for row in answer["report"]["datasets"]] == ["clean"]
+    assert answer["report"]["datasets"] == report["datasets"]
 
 
-def evaluation(folder: Path, run: Path) -> Path:
-    path = folder / "evaluate.json"
+@pytest.mark.acceptance
+@pytest.mark.timeout(300)
+def test_its_checkpoint_answers(run: Path, tmp_path: Path) -> None:
+    image = tmp_path / "digit.png"
+    image.write_bytes(digit_png("zero"))
+    shown = carot("predict", str(image), "--folder", str(run / "checkpoint"), "--json", timeout=200)
+    assert shown.returncode == 0, shown.stderr
+    [answer] = json.loads(shown.stdout)["predictions"]
+    assert answer["top"][0]["label"] == "zero"
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(300)
+def test_its_checkpoint_answers_about_a_data_set(spec: Path, run: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "predict.yaml"
     document = {
-        "kind": "evaluate",
+        "kind": "predict",
         "model": {"folder": str(run / "checkpoint")},
-        "dataset": "builtin:digits",
-        "evaluation": {
-            "datasets": [{"name": "clean", "dataset": "builtin:digits", "in_distribution": True}]
-        },
+        "dataset": yaml.safe_load(spec.read_text())["dataset"],
+        "split": "test",
     }
-    path.write_text(json.dumps(document))
-    return path
+    asked.write_text(yaml.safe_dump(document))
+    shown = carot("run", str(asked), "--out", str(tmp_path / "p"), "--json", timeout=200)
+    assert shown.returncode == 0, shown.stderr
+    answer = json.loads(shown.stdout)
+    rows = pq.read_table(answer["predictions"]).to_pylist()
+    assert len(rows) == answer["summary"]["images"] == len(CLASSES) * EACH["test"]
+    assert answer["summary"]["right"] == sum(row["correct"] for row in rows)
+    told = carot("run", str(asked), "--out", str(tmp_path / "p"), timeout=200)
+    assert f"{answer['summary']['accuracy']:.1%}" in told.stdout
 
 
 @pytest.mark.parametrize(

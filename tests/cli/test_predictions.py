@@ -1,4 +1,4 @@
-"""`carot jobs predictions`, and `carot run` with a `predict` spec."""
+"""`carot jobs predictions`; test_local.py has `carot run` with a `predict` spec."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from cli.client import Client, ServiceError
 from tests.cli.test_commands import carot
@@ -72,32 +70,3 @@ def test_the_command(tmp_path: Path) -> None:
     assert target.read_bytes() == CONTENT
     assert refused.returncode == 1
     assert "no predictions" in refused.stderr
-
-
-@pytest.mark.acceptance
-@pytest.mark.timeout(300)
-def test_a_run_without_a_service(tmp_path: Path) -> None:
-    spec = tmp_path / "spec.yaml"
-    trained = {
-        "kind": "finetune",
-        "model": {"architecture": "carot-mini"},
-        "dataset": "builtin:digits",
-        "method": {"name": "zero_shot"},
-    }
-    spec.write_text(yaml.safe_dump(trained))
-    assert carot("train", str(spec), "--out", str(tmp_path / "run"), timeout=200).returncode == 0
-    asked = {
-        "kind": "predict",
-        "model": {"folder": str(tmp_path / "run" / "checkpoint")},
-        "dataset": "builtin:digits",
-        "split": "test",
-    }
-    spec.write_text(yaml.safe_dump(asked))
-    shown = carot("run", str(spec), "--out", str(tmp_path / "p"), "--json", timeout=200)
-    assert shown.returncode == 0, shown.stderr
-    answer = json.loads(shown.stdout)
-    rows = pq.read_table(answer["predictions"]).to_pylist()
-    assert len(rows) == answer["summary"]["images"] > 100
-    assert answer["summary"]["right"] == sum(row["correct"] for row in rows)
-    told = carot("run", str(spec), "--out", str(tmp_path / "p"), timeout=200)
-    assert f"{answer['summary']['accuracy']:.1%}" in told.stdout

@@ -13,15 +13,15 @@ import pytest
 
 from carot.events import EVENT
 from store.jobs.states import JobState
+from tests.acceptance.harness import CLASSES, EACH, digits_folder
+from tests.acceptance.stored import store_dataset
 from tests.worker.conftest import SPEC, Workshop, is_alive
 from worker.supervisor import Supervisor
 
 # Every test starts a process that loads torch, and one of them trains.
 pytestmark = pytest.mark.acceptance
 
-TRAINING = {"epochs": 2, "batch_size": 512, "learning_rate": 5e-4}
-EVALUATION = {"datasets": [{"name": "clean", "dataset": "builtin:digits", "in_distribution": True}]}
-SMALL: dict[str, Any] = {"training": TRAINING, "evaluation": EVALUATION}
+TRAINING = {"epochs": 10, "batch_size": 4, "learning_rate": 1e-4}
 
 
 def child(folder: Path, spec: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
@@ -99,12 +99,16 @@ def test_an_orphan_does_not_even_begin(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_real_run_stopped_in_the_middle_goes_on_and_ends_well(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    job_id = workshop.job(**SMALL | {"training": TRAINING | {"snapshot_every": 1}})
+    folder = digits_folder(tmp_path / "digits")
+    dataset = store_dataset(workshop.database, workshop.artifacts, folder, CLASSES, EACH)
+    job_id = workshop.job(dataset=dataset, training=TRAINING)
     supervisor = Supervisor(
-        workshop.settings.model_copy(update={"cancel_grace_seconds": 120}),
+        workshop.settings.model_copy(
+            update={"cancel_grace_seconds": 120, "heartbeat_seconds": 0.2}
+        ),
         workshop.database,
         workshop.artifacts,
         worker="tester",
@@ -123,4 +127,5 @@ def test_a_real_run_stopped_in_the_middle_goes_on_and_ends_well(
     job = workshop.look(job_id)
     assert job.state == JobState.SUCCEEDED, workshop.events(job_id)[-1].message
     warnings = [row.message for row in workshop.events(job_id) if row.type == "warning"]
-    assert warnings == []
+    # So few images determine no temperature; nothing else is to be said.
+    assert [each for each in warnings if "calibration images do not" not in each] == []

@@ -47,33 +47,45 @@ class Order:
 
 @dataclass
 class Batch:
-    """Jobs on their way; submitted by a thread, since the API may be down meanwhile.
+    """Jobs on their way; submitted by threads, since the API may be down meanwhile.
 
     Attributes:
+        prefix: of the names of its jobs.
+        rng: decides what each job is.
         orders: in the order they are submitted.
         refusals: answers that no client should get, by a healthy or a failing service.
     """
 
     world: World
-    orders: list[Order]
-    moments: list[float]
+    prefix: str
+    rng: random.Random
+    orders: list[Order] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
         """Jobs accepted so far."""
         return [order.id for order in self.orders if order.id is not None]
 
-    def start(self) -> None:
-        """Begin to submit."""
-        self._thread = threading.Thread(target=self._submit, name="batch", daemon=True)
-        self._thread.start()
+    def start(self, count: int, pace: float = 0.0) -> None:
+        """Begin to submit more jobs: the first few at once, then one every `pace` seconds."""
+        orders, moments, moment = [], [], 0.0
+        for i in range(count):
+            number = len(self.orders) + i
+            name = f"{self.prefix}-{number}"
+            orders.append(_order(self.world, name, MIX[number % len(MIX)], self.rng))
+            if pace and i >= AT_ONCE:
+                moment += self.rng.expovariate(1 / pace)
+            moments.append(moment)
+        self.orders += orders
+        thread = threading.Thread(target=self._submit, args=(orders, moments), daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def is_over(self) -> bool:
         """Whether everything was submitted and every job has ended."""
-        assert self._thread is not None
-        if self._thread.is_alive():
+        if any(thread.is_alive() for thread in self._threads):
             return False
         jobs = self.world.jobs()
         return all(jobs[job_id].state in TERMINAL for job_id in self.ids)
@@ -90,10 +102,10 @@ class Batch:
                 found += 1
         return found
 
-    def _submit(self) -> None:
+    def _submit(self, orders: list[Order], moments: list[float]) -> None:
         began = time.monotonic()
         cancels: list[tuple[float, Order]] = []
-        waiting = list(zip(self.moments, self.orders, strict=True))
+        waiting = list(zip(moments, orders, strict=True))
         with Client(self.world.client.url, timeout=10) as client:
             while waiting or cancels:
                 now = time.monotonic() - began
@@ -132,16 +144,6 @@ class Batch:
                     self.refusals.append(f"{error}")
                     return None
                 time.sleep(0.2)
-
-
-def compose(world: World, count: int, rng: random.Random, prefix: str, pace: float) -> Batch:
-    """A batch of `count` jobs; after the first few one every `pace` seconds on average."""
-    orders = [_order(world, f"{prefix}-{i}", MIX[i % len(MIX)], rng) for i in range(count)]
-    moments, moment = [], 0.0
-    for i in range(count):
-        moment += rng.expovariate(1 / pace) if i >= AT_ONCE else 0.0
-        moments.append(moment)
-    return Batch(world, orders, moments)
 
 
 def _order(world: World, name: str, what: str, rng: random.Random) -> Order:

@@ -237,13 +237,27 @@ class TwoSweepers(Fault):
 
 
 class Everything(Fault):
-    """All of them, one after the other in random order."""
+    """All of them, one after the other in random order.
+
+    Attributes:
+        struck: names of those that have struck, in that order.
+    """
 
     name = "all of them"
     often = 16
 
     def __init__(self) -> None:
+        self.struck: list[str] = []
         self._left: list[Fault] = []
+
+    @staticmethod
+    def kinds(world: World) -> list[Fault]:
+        """One of each that strikes by itself in this world."""
+        kinds = (
+            KilledTrainer, KilledWorker, KilledApi, Frozen, EmptyRedis, RestartedPostgres,
+            LostMessages, FullDisk,
+        )  # fmt: skip
+        return [kind() for kind in kinds if world.kind in kind.worlds]
 
     def begin(self, world: World) -> None:
         TwoSweepers().begin(world)
@@ -253,15 +267,11 @@ class Everything(Fault):
 
     def strike(self, world: World, rng: random.Random) -> Strike | None:
         if not self._left:
-            kinds = (
-                KilledTrainer, KilledWorker, KilledApi, Frozen, EmptyRedis, RestartedPostgres,
-                LostMessages, FullDisk,
-            )  # fmt: skip
-            self._left = [kind() for kind in kinds if world.kind in kind.worlds]
+            self._left = self.kinds(world)
             rng.shuffle(self._left)
         strike = self._left[-1].strike(world, rng)
         if strike is not None:
-            self._left.pop()
+            self.struck.append(self._left.pop().name)
         return strike
 
 

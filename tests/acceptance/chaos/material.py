@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 from cli.client import Document
 from tests.services import ROOT
 
+CLASSES = ("bright", "dark")
 SPLITS = {"train": 12, "validation": 4, "calibration": 6, "test": 6}
 STEPS = 80
 # Long enough for faults in the midst of training: one to two seconds, four snapshots.

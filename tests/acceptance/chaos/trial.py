@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.client import Document
-from tests.acceptance.chaos.batch import NO_SPACE, Batch, compose
+from tests.acceptance.chaos.batch import NO_SPACE, Batch
 from tests.acceptance.chaos.faults import (
     Everything,
     Fault,
@@ -26,6 +26,8 @@ from tests.acceptance.chaos.world import FEW_ATTEMPTS, World
 PATIENCE = 60.0
 SECONDS_PER_JOB = {"deployed": 3.2, "embedded": 5.5}
 """About what a batch takes for each of its jobs, on two cores."""
+MORE_JOBS = 2
+"""At once, when a batch is over before the strikes are: one of them may be cancelled early."""
 REFUSED = "job_taken_away"
 """What the log of a worker says that found itself replaced."""
 
@@ -66,11 +68,20 @@ class Row:
         return asdict(self)
 
 
-def run(world: World, fault: Fault, *, seed: int, jobs: int, times: int | None = None) -> Row:
+def run(
+    world: World,
+    fault: Fault,
+    *,
+    seed: int,
+    jobs: int,
+    times: int | None = None,
+    insist: bool = False,
+) -> Row:
     """Let `fault` strike while a batch runs, then check everything.
 
     Args:
         times: strikes at most; by default as many as the fault wants in so many jobs.
+        insist: on all of these strikes, with more jobs where the batch is over before.
     """
     # The same moments and targets for the same seed, fault and world, as far as the moments of the
     # processes allow.
@@ -79,14 +90,15 @@ def run(world: World, fault: Fault, *, seed: int, jobs: int, times: int | None =
     wanted = 0 if isinstance(fault, Nothing) else wanted
     pace = SECONDS_PER_JOB[world.kind]
     prefix = f"{fault.name} {seed}".replace(" ", "-")
-    batch = compose(world, jobs, rng, prefix, pace)
+    batch = Batch(world, prefix, rng)
     refused, no_space = _refusals(world), world.count_events("no space")
     recoveries = Recoveries()
     began = time.monotonic()
     fault.begin(world)
     try:
-        batch.start()
-        struck = _strike(world, fault, batch, recoveries, rng, wanted, pace * jobs)
+        batch.start(jobs, pace)
+        more = MORE_JOBS if insist else 0
+        struck = _strike(world, fault, batch, recoveries, rng, wanted, pace * jobs, more)
         _await(world, batch, fault)
     finally:
         fault.end(world)
@@ -97,7 +109,7 @@ def run(world: World, fault: Fault, *, seed: int, jobs: int, times: int | None =
     found = world.jobs()
     wrong += scratch_is_clean(_scratch(world), lambda name: False)
     return Row(
-        fault=fault.name, world=world.kind, seed=seed, times=struck, jobs=jobs,
+        fault=fault.name, world=world.kind, seed=seed, times=struck, jobs=len(batch.orders),
         lost=len(lost), duplicated=len(twice),
         recover_seconds=statistics.fmean(recoveries.seconds) if recoveries.seconds else None,
         seconds=seconds, attempts=sum(found[i].fence for i in batch.ids),
@@ -133,13 +145,18 @@ def _strike(
     rng: random.Random,
     wanted: int,
     expected_seconds: float,
+    more: int,
 ) -> int:
-    """Strike at random moments until there were enough, or the batch is over; how often."""
+    """Strike at random moments until there were enough, or nothing more is to run; how often."""
     struck = strikes = 0
     # A strike takes about as long as the gap before it.
     gap = expected_seconds / (wanted + 1) / 2 if wanted else 0.0
     due = time.monotonic() + rng.uniform(0.5, 0.5 + gap)
-    while strikes < wanted and not batch.is_over():
+    while strikes < wanted:
+        if batch.is_over():
+            if not more:
+                break
+            batch.start(more)
         world.check()
         if time.monotonic() >= due and (strike := fault.strike(world, rng)) is not None:
             recoveries.watch(strike, PATIENCE)

@@ -15,21 +15,16 @@ from sqlalchemy.exc import OperationalError
 
 from cli.client import Client
 from store.artifacts import ArtifactStore, open_store
-from store.artifacts.bundles import pack
-from store.artifacts.rows import commit, store_pending
 from store.database import Database
-from store.datasets.datasets import create_dataset
-from store.jobs.claims import claim, succeed
-from store.jobs.jobs import create_job
-from store.models.checkpoints import create_checkpoint
 from store.settings import Settings
-from store.tables import DEFAULT_PROJECT, Job, JobEvent
+from store.tables import Job, JobEvent
 from tests.acceptance.chaos import audit
 from tests.acceptance.chaos.mailbox import Mailbox
-from tests.acceptance.chaos.material import SPLITS
+from tests.acceptance.chaos.material import CLASSES, SPLITS
 from tests.acceptance.chaos.proxy import Proxy, awaited
 from tests.acceptance.chaos.servers import OwnServer
 from tests.acceptance.harness import Deployment, Process, free_port
+from tests.acceptance.stored import store_dataset, store_model
 from tests.services import ROOT
 
 LEASE_SECONDS = 4.0
@@ -174,37 +169,9 @@ class World(Deployment):
 
     def _store_material(self) -> None:
         """What no request can bring: a model of ours, and images that no upload gets past."""
-        from carot.specs import FinetuneSpec
-
-        tiny = store_pending(
-            self.database, self.artifacts, pack(self.material / "models" / "tiny"), "checkpoint"
-        )
-        torn = store_pending(
-            self.database, self.artifacts, pack(self.material / "datasets" / "torn"), "dataset"
-        )
-        given = {"model": {"architecture": "carot-mini"}, "dataset": "builtin:digits"}
-        spec = FinetuneSpec.model_validate(given)
-        with self.database.session() as session:
-            job = create_job(session, spec, project=DEFAULT_PROJECT, name="the model")
-            held = claim(session, job.id, "material", 60)
-            assert held is not None
-            commit(session, self.artifacts, tiny)
-            self.model = create_checkpoint(
-                session, held, artifact_id=tiny.artifact_id, architecture="tiny", method="none",
-                classes=["bright", "dark"], templates=["{}"], calibrator=None, metrics={},
-            ).id  # fmt: skip
-            succeed(session, held, checkpoint_id=self.model)
-            classes = ["bright", "dark"]
-            self.torn = create_dataset(
-                session,
-                DEFAULT_PROJECT,
-                name="torn",
-                source={"source": "upload"},
-                classes=classes,
-                splits={s: dict.fromkeys(classes, n) for s, n in SPLITS.items()},
-                images=2 * sum(SPLITS.values()), bytes=torn.blob.size,
-                artifact=commit(session, self.artifacts, torn),
-            ).id  # fmt: skip
+        models, datasets = self.material / "models", self.material / "datasets"
+        self.model = store_model(self.database, self.artifacts, models / "tiny", CLASSES)
+        self.torn = store_dataset(self.database, self.artifacts, datasets / "torn", CLASSES, SPLITS)
 
 
 class Deployed(World):

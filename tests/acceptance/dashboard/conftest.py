@@ -20,6 +20,7 @@ from playwright.sync_api import (
 )
 
 from tests.acceptance.dashboard.site import Site, running
+from tests.acceptance.harness import free_port
 from tests.programs import VARIABLES, Unavailable, find_programs
 
 FLAGS = [
@@ -62,7 +63,6 @@ class Window:
     """
 
     def __init__(self, context: BrowserContext, host: str) -> None:
-        context.set_default_timeout(TIMEOUT_MS)
         self.page = context.new_page()
         self.faults: list[str] = []
         self.elsewhere: list[str] = []
@@ -88,27 +88,59 @@ class Window:
             self.elsewhere.append(url)
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """One for all sites of a file, so that the browser keeps what it has loaded."""
+    return free_port()
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, port: int, _sqlite_template: Path) -> Iterator[Site]:
     """A server without keys and without jobs."""
-    with running(tmp_path) as served:
+    with running(tmp_path, template=_sqlite_template, port=port) as served:
         yield served
+
+
+def new_context(browser: Browser) -> BrowserContext:
+    """A browser that has been nowhere yet."""
+    made = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    made.set_default_timeout(TIMEOUT_MS)
+    return made
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all tests of a file; each finds it empty but for what came from the server."""
+    made = new_context(browser)
+    yield made
+    made.close()
 
 
 @contextmanager
 def new_window(browser: Browser, url: str) -> Iterator[Window]:
     """A window at a server; at the end nothing bad has happened in it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    context = new_context(browser)
     made = Window(context, urlsplit(url).netloc)
     yield made
     context.close()
     made.check()
 
 
+FORGET = "() => { localStorage.clear(); sessionStorage.clear(); }"
+
+
 @pytest.fixture
-def window(browser: Browser, site: Site) -> Iterator[Window]:
-    with new_window(browser, site.url) as made:
-        yield made
+def window(context: BrowserContext, site: Site) -> Iterator[Window]:
+    """A window at the site, in a browser that remembers nobody; nothing bad happens in it."""
+    made = Window(context, urlsplit(site.url).netloc)
+    yield made
+    if made.page.url.startswith(site.url):
+        made.page.evaluate(FORGET)
+    for page in context.pages:
+        page.close()
+    context.clear_cookies()
+    context.clear_permissions()
+    made.check()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -24,18 +25,27 @@ START_SECONDS = 30.0
 
 
 class Site:
-    """A server that can be taken away and given back, on the same port and data."""
+    """A server that can be taken away and given back, on the same port and data.
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    Args:
+        template: a database at the newest revision to start from.
+    """
+
+    def __init__(
+        self, folder: Path, template: Path | None = None, port: int | None = None, **settings: Any
+    ) -> None:
         self._folder = folder
         self._settings = settings
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = f"sqlite:///{folder / 'carot.db'}"
+        if template is not None:
+            shutil.copy(template, folder / "carot.db")
         self.database = Database(self.database_url)
-        self.database.upgrade()
+        if template is None:
+            self.database.upgrade()
 
     def start(self) -> None:
         """Serve, and wait until it answers."""

@@ -14,6 +14,7 @@ from tests.acceptance.dashboard.fill import everything
 from tests.acceptance.dashboard.reports import add_fine_tuned
 from tests.acceptance.dashboard.serving import models, own_digits, payload, workers
 from tests.acceptance.dashboard.site import Site
+from tests.acceptance.dashboard.steady import DRAWN
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -21,16 +22,27 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(enc
 SERIOUS = ("serious", "critical")
 
 
+LOOKS = {  # dark, width, height; a page is opened in the first
+    "phone": (False, 390, 844),
+    "screen": (False, 1280, 800),
+    "dark": (True, 1280, 800),
+}
+LOOK = """async (serious) => {
+    const found = await axe.run(document, { resultTypes: ["violations"] });
+    const bad = found.violations.filter((each) => serious.includes(each.impact));
+    // Only what is wrong leaves the browser: all that is right is megabytes.
+    return [found.passes.length, bad.map((each) => `${each.id}: ${each.help}: ` +
+        each.nodes.slice(0, 3).map((node) => node.html.slice(0, 150)).join(" | "))];
+}"""
+
+
 def faults(page: Page) -> list[str]:
     """What axe-core finds serious, with the elements in question."""
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run(document)")
-    assert len(found["passes"]) > 5, "it looked at something"
-    return [
-        f"{each['id']}: {each['help']}: {[node['html'][:150] for node in each['nodes'][:3]]}"
-        for each in found["violations"]
-        if each["impact"] in SERIOUS
-    ]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    passes, found = page.evaluate(LOOK, SERIOUS)
+    assert passes > 5, "it looked at something"
+    return [str(each) for each in found]
 
 
 def still(page: Page) -> None:
@@ -97,30 +109,31 @@ READY = {
 """What a page shows once it is complete."""
 
 
-@pytest.mark.parametrize(("colours", "phone"), [("light", False), ("dark", False), ("light", True)])
-def test_pages_have_no_serious_fault(site: Site, window: Window, colours: str, phone: bool) -> None:
+def test_pages_have_no_serious_fault(site: Site, window: Window) -> None:
     page, ids = window.page, everything(site.database) | models(site)
     ids["dataset"] = own_digits(site)
     workers(site)
     made, other = (add_fine_tuned(site.database, site.artifacts, name) for name in ("a", "b"))
     both = f"checkpoint={made['checkpoint']}&checkpoint={other['checkpoint']}"
     ids |= {"report": made["report"], "both": both}
-    page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
     still(page)
-    if phone:
-        page.set_viewport_size({"width": 390, "height": 844})
     for name, address in PAGES.items():
         page.goto("about:blank")  # within one document the page before would still be there
-        page.goto(f"{site.url}/{address(ids)}")
-        expect(page.locator("main:visible h1")).to_be_visible()
-        ready = page.locator(READY.get(name, "main:visible h1")).first
-        expect(ready).to_be_visible()
-        if name == "try":
-            page.get_by_label("Image file").set_input_files([payload()])
-            expect(page.locator(".said")).to_be_visible()
-        assert faults(page) == [], name
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, f"{name} is wider than the window"
+        for look, (dark, width, height) in LOOKS.items():
+            page.emulate_media(color_scheme="dark" if dark else "light")
+            page.set_viewport_size({"width": width, "height": height})
+            if page.url == "about:blank":
+                page.goto(f"{site.url}/{address(ids)}")
+            expect(page.locator("main:visible h1")).to_be_visible()
+            expect(page.locator(READY.get(name, "main:visible h1")).first).to_be_visible()
+            if name == "try":
+                if page.locator(".said").count() == 0:
+                    page.get_by_label("Image file").set_input_files([payload()])
+                expect(page.locator(".said")).to_be_visible()
+            page.evaluate(DRAWN)
+            assert faults(page) == [], f"{name}, {look}"
+            # Charts are drawn anew, once they know how wide they are.
+            page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_signing_in_and_asking_have_no_serious_fault(site: Site, window: Window) -> None:
