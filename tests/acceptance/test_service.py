@@ -35,7 +35,7 @@ from tests.acceptance.harness import (
 from tests.acceptance.stored import store_dataset, store_model
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.services, pytest.mark.timeout(300)]
-TINY_STEPS = 360
+TINY_STEPS = 480
 
 
 @pytest.fixture(scope="module")
