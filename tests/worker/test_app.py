@@ -24,7 +24,7 @@ from tests.worker.conftest import SPEC
 
 PATIENCE_SECONDS = 90.0
 LONG = FinetuneSpec.model_validate(
-    SPEC | {"training": {"epochs": 10_000, "snapshot_every": 20, "batch_size": 4}}
+    SPEC | {"training": {"epochs": 10_000, "snapshot_every": 200, "batch_size": 4}}
 )
 
 

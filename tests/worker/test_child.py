@@ -15,15 +15,12 @@ import pytest
 
 from carot.events import EVENT
 from store.jobs.states import JobState
-from tests.acceptance.harness import CLASSES, EACH, digits_folder
-from tests.acceptance.stored import store_dataset
+from tests.acceptance.stored import store_tiny
 from tests.worker.conftest import SPEC, Workshop, is_alive
 from worker.supervisor import Supervisor
 
-# Every test starts a process that loads torch, and one of them trains.
+# Real trainer processes; one of them trains.
 pytestmark = pytest.mark.acceptance
-
-TRAINING = {"epochs": 10, "batch_size": 4, "learning_rate": 1e-4}
 
 
 def child(folder: Path, spec: dict[str, Any], **environment: str) -> subprocess.Popen[bytes]:
@@ -103,9 +100,9 @@ def test_a_real_run_stopped_in_the_middle_goes_on_and_ends_well(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    folder = digits_folder(tmp_path / "digits")
-    dataset = store_dataset(workshop.database, workshop.artifacts, folder, CLASSES, EACH)
-    job_id = workshop.job(dataset=dataset, training=TRAINING)
+    tiny = store_tiny(workshop.database, workshop.artifacts, tmp_path)
+    training = {"epochs": 150, "batch_size": 12, "learning_rate": 1e-3}
+    job_id = workshop.job(**tiny, training=training)
     supervisor = Supervisor(
         workshop.settings.model_copy(
             update={"cancel_grace_seconds": 120, "heartbeat_seconds": 0.2}
