@@ -175,7 +175,8 @@ class Deployment:
 
 def plain_environment() -> dict[str, str]:
     """The environment of the tests without settings of the service."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("CAROT_", "PYTEST_", "COV_"))}
+    others = ("CAROT_", "PYTEST_", "COV_", "PYTHONDONTWRITEBYTECODE")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     changes = {"PATH": path, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
     # The models are tiny: more threads than this only wait for each other.

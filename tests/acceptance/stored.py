@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from carot.specs import FinetuneSpec
 from store.artifacts import ArtifactStore
@@ -58,3 +59,15 @@ def store_model(
         ).id  # fmt: skip
         succeed(session, held, checkpoint_id=model)
         return model
+
+
+def store_tiny(database: Database, artifacts: ArtifactStore, folder: Path) -> dict[str, Any]:
+    """A tiny model, and 24 tiny images to train it on; the two fields of a spec that name them."""
+    from tests.carot.tiny import save_tiny, write_images
+
+    classes, splits = ("bright", "dark"), {"train": 12, "calibration": 6, "test": 6}
+    for split, each in splits.items():
+        write_images(folder / "images" / split, classes, each)
+    model = store_model(database, artifacts, save_tiny(folder / "model"), classes)
+    dataset = store_dataset(database, artifacts, folder / "images", classes, splits)
+    return {"model": {"checkpoint": model}, "dataset": dataset}

@@ -16,8 +16,8 @@ import yaml
 from tests.acceptance.harness import CLASSES, EACH, digit_png, digits_folder
 from tests.cli.test_commands import carot
 
-# Nine steps an epoch, 45 in all: long enough to be stopped in the middle.
-TRAINING = {"epochs": 5, "batch_size": 4, "learning_rate": 1e-4, "snapshot_every": 10}
+# Nine steps an epoch, 72 in all: long enough to be stopped in the middle.
+TRAINING = {"epochs": 8, "batch_size": 4, "learning_rate": 1e-4, "snapshot_every": 10}
 
 
 @pytest.fixture(scope="module")

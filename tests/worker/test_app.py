@@ -24,7 +24,7 @@ from tests.worker.conftest import SPEC
 
 PATIENCE_SECONDS = 90.0
 LONG = FinetuneSpec.model_validate(
-    SPEC | {"training": {"epochs": 10_000, "snapshot_every": 20, "batch_size": 4}}
+    SPEC | {"training": {"epochs": 10_000, "snapshot_every": 200, "batch_size": 4}}
 )
 
 
@@ -141,7 +141,6 @@ def test_shut_down_killed_and_cancelled(service: Service) -> None:
 
         service.worker()
         service.until(lambda: service.look(job_id).attempts == 2)
-        service.until_step(job_id, step + 1)
     with service.database.session() as session:
         cancel_job(session, DEFAULT_PROJECT, job_id)
     service.until(lambda: service.look(job_id).state == JobState.CANCELLED)

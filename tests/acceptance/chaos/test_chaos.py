@@ -12,7 +12,7 @@ from tests.acceptance.chaos.faults import Everything
 from tests.acceptance.chaos.trial import Row, exhaust, run
 from tests.acceptance.chaos.world import FEW_ATTEMPTS, Deployed, Embedded, World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.services, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.services, pytest.mark.timeout(900)]
 SEED = 1
 
 

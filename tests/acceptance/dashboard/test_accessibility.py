@@ -16,7 +16,7 @@ from tests.acceptance.dashboard.serving import models, own_digits, payload, work
 from tests.acceptance.dashboard.site import Site
 from tests.acceptance.dashboard.steady import DRAWN
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 SERIOUS = ("serious", "critical")
