@@ -95,7 +95,7 @@ class Guarantees:
             why = OTHER_CLASSES if own_classes else NO_IMAGES
             for name in ("coverage", "max_risk"):
                 if getattr(asked, name) is not None:
-                    raise CalibrationError(f"cannot be promised: {why.message}", field=name)
+                    raise CalibrationError(f"cannot be guaranteed: {why.message}", field=name)
             limits = Limits(
                 coverage=None,
                 set_method=asked.set_method,

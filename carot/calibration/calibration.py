@@ -17,7 +17,7 @@ class Calibration:
     Attributes:
         calibrator: the one that is served.
         fitted: every calibrator that was fitted, by kind; that one is among them.
-        grounds, shift_score: None in checkpoints from before there were any.
+        evidence, shift_score: None in checkpoints from before there were any.
     """
 
     calibrator: AnyCalibrator

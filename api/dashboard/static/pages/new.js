@@ -82,7 +82,7 @@ export async function open({ query, signal }) {
   }
 
   const queue = /** @type {HTMLButtonElement} */ (h("button", { type: "submit", class: "button primary" }, "Queue the job"));
-  const anew = button("Clear", () => {
+  const clear = button("Clear", () => {
     drafts.delete(from ?? "");
     if (from) go(link("new"));
     else window.dispatchEvent(new Event("hashchange"));
@@ -98,7 +98,7 @@ export async function open({ query, signal }) {
       dataset.element,
       parts.element,
       wrong.element,
-      h("div", { class: "actions submit" }, queue, anew),
+      h("div", { class: "actions submit" }, queue, clear),
       said.element,
     ),
   };

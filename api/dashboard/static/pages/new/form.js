@@ -36,11 +36,11 @@ export function form(known, draft, onChange) {
   let shown = [];
   const opened = new Set();
 
-  /** @param {Field} field @param {any} [more] @param {boolean} [anew] whether other fields depend on it */
-  function make(field, more = {}, anew = false) {
+  /** @param {Field} field @param {any} [more] @param {boolean} [redraw] whether other fields depend on it */
+  function make(field, more = {}, redraw = false) {
     const made = control(field, draft.text(field.path), (text) => {
       draft.set(field.path, text);
-      if (anew) draw(field.path);
+      if (redraw) draw(field.path);
       onChange();
     }, more);
     controls.set(field.path, made);
