@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,9 +16,24 @@ import yaml
 
 from tests.acceptance.harness import CLASSES, EACH, digit_png, digits_folder
 from tests.cli.test_commands import carot
+from tests.paths import ROOT
 
 # Nine steps an epoch, 72 in all: long enough to be stopped in the middle.
 TRAINING = {"epochs": 8, "batch_size": 4, "learning_rate": 1e-4, "snapshot_every": 10}
+
+
+ONE_AFTER_ANOTHER = """
+import json, sys
+from cli.main import main
+for words in json.load(sys.stdin):
+    sys.argv = ["carot", *words]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+    print(chr(0x1e), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,53 +72,63 @@ def run(spec: Path) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def told(spec: Path, run: Path) -> list[str]:
+    """What commands print that put its checkpoint to use, in one process that loads torch once."""
+    folder = spec.parent
+    checkpoint = {"folder": str(run / "checkpoint")}
+    document = yaml.safe_load(spec.read_text())
+    again = document | {"model": checkpoint, "preset": "carot", "alias": "unused"}
+    (folder / "again.yaml").write_text(yaml.safe_dump(again))
+    asked = {"kind": "predict", "model": checkpoint, "split": "test"}
+    (folder / "asked.yaml").write_text(yaml.safe_dump(asked | {"dataset": document["dataset"]}))
+    (folder / "digit.png").write_bytes(digit_png("zero"))
+    commands = [
+        "evaluate again.yaml --out e --json",
+        "predict digit.png --folder run/checkpoint --json",
+        "run asked.yaml --out p --json",
+        "run asked.yaml --out p",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_ANOTHER],
+        input=json.dumps([command.split() for command in commands]),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\x1e")[:-1]
+
+
 @pytest.mark.acceptance
 @pytest.mark.timeout(300)
-def test_a_run_is_stopped_goes_on_and_is_evaluated(spec: Path, run: Path, tmp_path: Path) -> None:
+def test_a_run_is_stopped_goes_on_and_is_evaluated(spec: Path, told: list[str]) -> None:
     """A training spec says enough for an evaluation."""
     report = json.loads((spec.parent / "told.json").read_text())["report"]
     assert report["method"] == "carot"
-    document = yaml.safe_load(spec.read_text())
-    document |= {"model": {"folder": str(run / "checkpoint")}, "preset": "carot", "alias": "unused"}
-    again = tmp_path / "again.yaml"
-    again.write_text(yaml.safe_dump(document))
-    done = carot("evaluate", str(again), "--out", str(tmp_path / "e"), "--json", timeout=200)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    answer = json.loads(told[0])
     assert (answer["checkpoint"], answer["report"]["kind"]) == (None, "evaluate")
     assert answer["report"]["datasets"] == report["datasets"]
 
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(300)
-def test_its_checkpoint_answers(run: Path, tmp_path: Path) -> None:
-    image = tmp_path / "digit.png"
-    image.write_bytes(digit_png("zero"))
-    shown = carot("predict", str(image), "--folder", str(run / "checkpoint"), "--json", timeout=200)
-    assert shown.returncode == 0, shown.stderr
-    [answer] = json.loads(shown.stdout)["predictions"]
+def test_its_checkpoint_answers(told: list[str]) -> None:
+    [answer] = json.loads(told[1])["predictions"]
     assert answer["top"][0]["label"] == "zero"
 
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(300)
-def test_its_checkpoint_answers_about_a_data_set(spec: Path, run: Path, tmp_path: Path) -> None:
-    asked = tmp_path / "predict.yaml"
-    document = {
-        "kind": "predict",
-        "model": {"folder": str(run / "checkpoint")},
-        "dataset": yaml.safe_load(spec.read_text())["dataset"],
-        "split": "test",
-    }
-    asked.write_text(yaml.safe_dump(document))
-    shown = carot("run", str(asked), "--out", str(tmp_path / "p"), "--json", timeout=200)
-    assert shown.returncode == 0, shown.stderr
-    answer = json.loads(shown.stdout)
-    rows = pq.read_table(answer["predictions"]).to_pylist()
+def test_its_checkpoint_answers_about_a_data_set(spec: Path, told: list[str]) -> None:
+    answer = json.loads(told[2])
+    rows = pq.read_table(spec.parent / answer["predictions"]).to_pylist()
     assert len(rows) == answer["summary"]["images"] == len(CLASSES) * EACH["test"]
     assert answer["summary"]["right"] == sum(row["correct"] for row in rows)
-    told = carot("run", str(asked), "--out", str(tmp_path / "p"), timeout=200)
-    assert f"{answer['summary']['accuracy']:.1%}" in told.stdout
+    assert f"{answer['summary']['accuracy']:.1%}" in told[3]
 
 
 @pytest.mark.parametrize(
