@@ -12,6 +12,7 @@ them ends with 4 when another one's end left it without a partner.
 from __future__ import annotations
 
 import ctypes
+import gc
 import errno
 import json
 import os
@@ -111,13 +112,17 @@ def main(folder: Path) -> int:
 
 
 def _execute(reporter: Reporter, stop: threading.Event) -> None:
-    # Only this process loads torch, and only after it can be stopped.
+    # Only this process loads torch, and only after it can be stopped. What is loaded stays: looking
+    # through it for garbage, now and later, would be a fifth of the time that loading takes.
+    gc.disable()
     from pydantic import TypeAdapter
 
     from carot.distributed import Ranks
     from carot.run import assist, execute
     from carot.specs import AnySpec, RunSpec
 
+    gc.freeze()
+    gc.enable()
     adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
     spec = adapter.validate_json(Path("spec.json").read_bytes())
     ranks = Ranks.of_environment()
