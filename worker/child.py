@@ -12,8 +12,8 @@ them ends with 4 when another one's end left it without a partner.
 from __future__ import annotations
 
 import ctypes
-import gc
 import errno
+import gc
 import json
 import os
 import signal
@@ -112,8 +112,8 @@ def main(folder: Path) -> int:
 
 
 def _execute(reporter: Reporter, stop: threading.Event) -> None:
-    # Only this process loads torch, and only after it can be stopped. What is loaded stays: looking
-    # through it for garbage, now and later, would be a fifth of the time that loading takes.
+    # Only this process loads torch, and only after it can be stopped. Looking through what is loaded
+    # for garbage would be a quarter of the time that loading takes.
     gc.disable()
     from pydantic import TypeAdapter
 
@@ -121,7 +121,6 @@ def _execute(reporter: Reporter, stop: threading.Event) -> None:
     from carot.run import assist, execute
     from carot.specs import AnySpec, RunSpec
 
-    gc.freeze()
     gc.enable()
     adapter: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
     spec = adapter.validate_json(Path("spec.json").read_bytes())
