@@ -112,8 +112,8 @@ def main(folder: Path) -> int:
 
 
 def _execute(reporter: Reporter, stop: threading.Event) -> None:
-    # Only this process loads torch, and only after it can be stopped. Looking through what is loaded
-    # for garbage would be a quarter of the time that loading takes.
+    # Only this process loads torch, and only after it can be stopped. Looking through what is
+    # loaded for garbage would be a quarter of the time that loading takes.
     gc.disable()
     from pydantic import TypeAdapter
 
