@@ -31,10 +31,10 @@ LIMIT = 0.95
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="100 images of each set")
+    parser.add_argument("--quick", action="store_true", help="30 images of each set")
     parser.add_argument("--json", type=Path, default=Path("build/shift_score.json"))
     options = parser.parse_args(arguments)
-    sets = suite(100 if options.quick else None)
+    sets = suite(30 if options.quick else None)
     head_CD = sets.text_head(sets.model)
     calibration_ND = run(sets.model, head_CD, sets.calibration)[1].double()
     labels_N = sets.calibration.labels_N

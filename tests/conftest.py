@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import logging
@@ -60,12 +59,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             PostgresServer(url, folder).forget()
         stop_all(folder)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def pytest_collection_finish() -> None:
-    """What was imported is not looked through again at each collection of garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import structlog
 import uvicorn
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select, union_all
 
 from api.app import create_app
 from api.context import Context
@@ -32,6 +32,13 @@ from tests.hostile.pictures import MODEL
 MAX_UPLOAD = 8 << 20
 PAUSE_SECONDS = 2.0
 PARTS = ("scratch", "artifacts", "cache")
+ROWS = union_all(
+    *(
+        select(literal(table.name), func.count()).select_from(table)
+        for table in Base.metadata.sorted_tables
+    )
+)
+"""How many rows each table has, in one statement: it is asked twice for every case."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,7 @@ class Served:
     def state(self) -> State:
         """Rows, files and open descriptors as they are now."""
         with self.context.database.reading() as session:
-            rows = {
-                table.name: session.scalar(select(func.count()).select_from(table)) or 0
-                for table in Base.metadata.sorted_tables
-            }
+            rows = dict(session.execute(ROWS).all())
         data = self.context.settings.data_dir
         files = {
             str(Path(folder, name).relative_to(data))

@@ -75,18 +75,23 @@ class Trained:
         """The processes that train, by rank."""
         self.until(lambda: self.events("step_done"))
         assert self.trainer is not None
-        found = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parent = int(stat.read_text().rpartition(")")[2].split()[1])
-                if parent == self.trainer.pid:
-                    settings = (stat.parent / "environ").read_bytes().split(b"\0")
-                    rank = next(s for s in settings if s.startswith(b"RANK="))
-                    found[int(rank.partition(b"=")[2])] = int(stat.parent.name)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-        assert sorted(found) == [0, 1]
-        return [found[0], found[1]]
+        return processes_of(self.trainer.pid)
+
+
+def processes_of(agent: int) -> list[int]:
+    """The two processes that an agent has started, by rank."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == agent:
+                settings = (stat.parent / "environ").read_bytes().split(b"\0")
+                rank = next(s for s in settings if s.startswith(b"RANK="))
+                found[int(rank.partition(b"=")[2])] = int(stat.parent.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    assert sorted(found) == [0, 1]
+    return [found[0], found[1]]
 
 
 @pytest.fixture
@@ -171,17 +176,8 @@ def test_a_process_that_is_killed_ends_all_by_its_signal(
 
 
 @slow
-def test_none_outlives_the_one_that_started_them(job: Callable[..., Trained]) -> None:
-    trained = job(epochs=10_000)
-    trainer = trained.start()
-    processes = trained.until_it_trains()
-    os.kill(trainer.pid, signal.SIGKILL)
-    assert trained.end() == -9
-    trained.until(lambda: not any(is_alive(pid) for pid in processes))
-
-
-@slow
 def test_none_outlives_the_supervisor(job: Callable[..., Trained]) -> None:
+    """Its end is the agent's, and the agent's the others': here nobody is left to kill a group."""
     trained = job(epochs=10_000)
     program = f"""
 import sys, time
@@ -198,13 +194,14 @@ time.sleep(600)
         agent = int(out.readline())
         while b"step_done" not in out.readline():
             pass
-        assert is_alive(agent)
+        processes = [agent, *processes_of(agent)]
+        assert all(is_alive(pid) for pid in processes)
         supervisor.kill()
         supervisor.wait()
         # The pipe has no writer left.
         while out.readline():
             pass
-    trained.until(lambda: not is_alive(agent))
+    trained.until(lambda: not any(is_alive(pid) for pid in processes))
 
 
 @slow

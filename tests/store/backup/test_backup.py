@@ -245,11 +245,13 @@ def test_a_file_that_ends_early_is_noticed(file: Path, others: Callable[[], Serv
     service = others()
     whole = file.read_bytes()
     short = file.with_suffix(".short")
-    for start, size in places(file).values():
-        for end in (start - 300, start + size // 2):
-            short.write_bytes(whole[:end])
-            with pytest.raises(BackupDamaged):
-                restore(service, short)
+    found = list(places(file).values())
+    within = [start + size // 2 for start, size in found]
+    between = [start - 300 for start, _ in (*found[::3], found[-1])]
+    for end in within + between:
+        short.write_bytes(whole[:end])
+        with pytest.raises(BackupDamaged):
+            restore(service, short)
     assert left(service) == ([], [])
 
 
