@@ -49,7 +49,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the servers, if any were started."""
-    gc.unfreeze()  # else extensions report what they take for leaks
     if not hasattr(config, "workerinput"):
         folder = Path(os.environ.pop(FOLDER))
         url = os.environ.get(VARIABLES["postgres"])
