@@ -121,7 +121,9 @@ def test_the_real_child_runs_it(workshop: Workshop) -> None:
         ).run_one()
         return workshop.look(job_id)
 
-    trained = run(workshop.job(method={"name": "zero_shot"}))
+    test = {"name": "test", "dataset": "builtin:digits", "in_distribution": True}
+    measured = {"datasets": [test]}  # without shifts, which are of no matter here
+    trained = run(workshop.job(method={"name": "zero_shot"}, evaluation=measured))
     assert trained.state == JobState.SUCCEEDED, trained.error
     model = {"checkpoint": trained.checkpoint_id}
     document = {"kind": "predict", "model": model, "dataset": "builtin:digits", "split": "test"}
