@@ -42,7 +42,7 @@ test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, an
 	$(APART) -m "(services or slow) and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
-	$(PYTEST) -q -n $(JOBS) --dist loadfile -m acceptance $(ARGS)  # one deployment a file
+	$(PYTEST) -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m acceptance $(ARGS)  # one deployment a file
 
 fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     quick = options.quick
     found = {}
     for name in (ZERO_SHOT, FINE_TUNED):
-        model = model_answers(name, options.folder, 40 if quick else None)
+        model = model_answers(name, options.folder, 120 if quick else None)
         edges = EProcess.fresh(model.calibration.confidence_N.tolist()).edges
         horizon = 200 if quick else HORIZON
         found[name] = {

@@ -7,7 +7,7 @@ the test split. Tuning looks at in-distribution validation only (`shift_plan.py`
 the rule). Prints means with 95 % intervals (Student's t over seeds), paired tests against CaRot as
 published, the parts of the default recipe and what each adds, and whether the claims that this
 project makes hold; writes JSON, and the page docs/results.md with its plots. Finished runs are kept
-under --runs and not done again. `--quick` does the same on 8 images, three seeds and one
+under --runs and not done again. `--quick` does the same on 8 images, two seeds and one
 configuration each: it shows that everything runs, and its figures mean nothing.
 """
 
@@ -121,13 +121,17 @@ def collect(pool: ProcessPoolExecutor, runs: Path, *, quick: bool) -> dict[str, 
 
 
 def _grid(name: str, row: Trained, *, quick: bool) -> list[Run]:
-    return [] if row.like is not None else row.grid(name, quick=quick)
+    """The runs to choose among; of one there is nothing to choose."""
+    grid = [] if row.like is not None else row.grid(name, quick=quick)
+    return grid if len(grid) > 1 else []
 
 
 def _chosen(name: str, row: Trained, tuned: dict[str, Any], *, quick: bool) -> Run:
     """The configuration with the lowest validation loss."""
     of = row.like or name
     grid = EVERY[of].grid(of, quick=quick)
+    if len(grid) == 1:
+        return grid[0]
 
     def loss(run: Run) -> float:
         return float(tuned[run.key]["checkpoints"][-1]["validation"]["nll"])

@@ -142,6 +142,7 @@ def test_sources_keep_the_rules() -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_tests_and_benchmarks_load_no_pickles_either() -> None:
     """`extractall` of an archive that a test has made itself, with a filter, is its own affair."""
     found = {

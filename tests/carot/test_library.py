@@ -44,6 +44,7 @@ def test_another_name_is_none() -> None:
         carot.nothing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_what_needs_no_torch_is_found_without_it() -> None:
     program = (
         "import sys, carot; carot.parse_spec; carot.FinetuneSpec; carot.CarotError; "

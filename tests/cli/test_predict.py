@@ -40,6 +40,7 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked",
     [

@@ -146,6 +146,7 @@ def test_shut_down_killed_and_cancelled(service: Service) -> None:
     service.until(lambda: service.look(job_id).state == JobState.CANCELLED)
 
 
+@pytest.mark.slow
 def test_the_worker_itself_loads_no_torch() -> None:
     program = "import sys, worker.app; print(sorted({'torch', 'open_clip'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -12,7 +12,7 @@ from tests.acceptance.dashboard.fill import HOSTILE
 from tests.acceptance.dashboard.reports import ROWS, add_fine_tuned, add_zero_shot
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def test_two_checkpoints_are_chosen_and_compared(site: Site, page: Page) -> None:

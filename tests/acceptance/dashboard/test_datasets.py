@@ -16,7 +16,7 @@ from tests.acceptance.dashboard.serving import workers
 from tests.acceptance.dashboard.site import Site
 from tests.api.helpers import picture
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def upload(site: Site, name: str, classes: tuple[str, ...] = ("cat", "dog")) -> str:

@@ -13,7 +13,7 @@ from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import everything, new_job
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def test_without_keys_nobody_signs_in(site: Site, page: Page) -> None:

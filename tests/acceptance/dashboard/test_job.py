@@ -17,7 +17,7 @@ from tests.acceptance.dashboard.fill import everything, finish, new_job, snapsho
 from tests.acceptance.dashboard.site import Site
 from tests.acceptance.dashboard.test_accessibility import faults
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def state_of(site: Site, job: str) -> str:

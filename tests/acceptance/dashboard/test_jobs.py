@@ -17,7 +17,7 @@ from tests.acceptance.dashboard.conftest import Window
 from tests.acceptance.dashboard.fill import HOSTILE, everything, finish, many, new_job, start, train
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def row(page: Page, name: str) -> Locator:

@@ -14,7 +14,7 @@ from tests.acceptance.dashboard.fill import HOSTILE
 from tests.acceptance.dashboard.serving import models, name_model, new_checkpoint
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def pointed(site: Site, alias: str) -> str:

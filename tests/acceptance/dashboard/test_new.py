@@ -20,7 +20,7 @@ from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
 from tests.acceptance.dashboard.fill import HOSTILE, new_job
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 IMAGES = 120
 
 

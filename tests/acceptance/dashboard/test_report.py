@@ -19,7 +19,7 @@ from tests.acceptance.dashboard.reports import (
 )
 from tests.acceptance.dashboard.site import Site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -16,7 +16,7 @@ from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window, new_wind
 from tests.acceptance.dashboard.serving import HARD, digit, models, payload
 from tests.acceptance.dashboard.site import Site, running
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.acceptance
 
 FEW = {"max_images": 3, "max_body_bytes": 40_960}
 

@@ -133,6 +133,7 @@ def things(client: TestClient, tmp_path: Path) -> dict[str, str]:
 # Strangers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_walk_sees_the_application(client: TestClient) -> None:
     seen = {(method, path) for method, path, _ in routes(client)}
     assert {("GET", "/openapi.json"), ("POST", "/jobs"), ("GET", "/")} | OPEN <= seen
@@ -215,6 +216,7 @@ def test_a_valid_key_opens_the_index_and_the_document(client: TestClient) -> Non
 # Scopes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_route_needs_its_scope(client: TestClient) -> None:
     wanted = {frozenset(declared_scopes(route)) for _, _, route in routes(client)} - {frozenset()}
     assert frozenset.union(*wanted) == set(SCOPES)
@@ -397,6 +399,7 @@ def test_filters_do_not_reach_across(client: TestClient, path: str) -> None:
     assert client.get(path, params={"job_id": job}, headers=other).json()["data"] == []
 
 
+@pytest.mark.slow
 def test_jobs_cannot_name_what_another_project_has(
     client: TestClient, things: dict[str, str]
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_key_that_was_known_a_moment_ago_is_refused_once_it_is_revoked(
     elsewhere.close()
 
 
+@pytest.mark.slow
 def test_a_key_that_was_just_let_in_expires_all_the_same(client: TestClient) -> None:
     token = new_key(client, "admin", expires=4.0)
     for _ in range(2):

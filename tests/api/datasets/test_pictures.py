@@ -76,6 +76,7 @@ def test_samples_of_an_upload_are_all_its_images(client: TestClient) -> None:
     assert train == samples(client, dataset["id"], split="train")
 
 
+@pytest.mark.slow
 def test_names_of_every_kind_lead_to_their_pictures(client: TestClient) -> None:
     dataset = upload(client, named(HOSTILE))
     found = samples(client, dataset["id"], split="test")
@@ -176,6 +177,7 @@ def test_a_deleted_data_set_is_gone_from_the_disk(client: TestClient) -> None:
     assert client.get(f"/datasets/{dataset}/samples").status_code == 410
 
 
+@pytest.mark.slow
 def test_there_is_room_for_so_much(start: Start) -> None:
     client = start(unpacked_bytes=1 << 20)
     sets = [upload(client, archive(400, ("a", f"b{i}"))) for i in range(3)]

@@ -172,6 +172,7 @@ def test_the_old_checkpoint_answers_until_the_new_one_is_warm(two: Two) -> None:
     assert two.ask().json()["checkpoint"] == two.ids[1]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_loaded_does_not_replace_one_that_was(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -332,6 +332,7 @@ def test_the_bell_rings_after_the_row_is_there(
     assert notified == [(job["id"], "cpu")]
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_down_loses_nothing(start: Any) -> None:
     client = start(broker_url="redis://127.0.0.1:9/0")
     assert submit(client)["state"] == "queued"

@@ -74,6 +74,7 @@ def recalibrate(service: Service, **body: Any) -> Any:
     return service.client.post("/models/digits/recalibrate", json=body)
 
 
+@pytest.mark.slow
 def test_from_a_prediction_to_another_calibrator(service: Service) -> None:
     client = service.client
     with receiver() as running:

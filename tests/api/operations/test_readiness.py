@@ -57,6 +57,7 @@ def test_without_tables(start: Start) -> None:
     assert "retry-after" in answer.headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", ["nobody", "silent"])
 def test_a_broker_that_is_away_takes_nothing_out_of_rotation(
     start: Start, port: str, request: pytest.FixtureRequest

@@ -97,6 +97,7 @@ def pixels_of(image: Image.Image) -> Pixels:
     return Pixels(*image.size, image.tobytes())
 
 
+@pytest.mark.slow
 def test_the_garbage_collector_is_spared_what_was_imported(
     client: TestClient, folder: Path
 ) -> None:

@@ -109,6 +109,7 @@ def calibrated_pair(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]
     return noisy[0], noisy[1], labels
 
 
+@pytest.mark.slow
 def test_equals_are_seldom_called_different() -> None:
     """At a level of 5 %, in 10 of 200 pairs each; 20 or more has a chance below 1 in 300."""
     generator = torch.Generator().manual_seed(0)

@@ -94,6 +94,7 @@ def test_weights_undo_the_logging_of_unsure_answers() -> None:
     assert np.mean(squares) == pytest.approx(0.4 * 0.01, abs=0.0012)
 
 
+@pytest.mark.slow
 def test_expected_accuracy_holds_the_accuracy_of_a_calibrated_model() -> None:
     held = 0
     for seed in range(400):

@@ -285,6 +285,7 @@ def arrow_bytes(source: ParquetSource) -> Iterator[int]:
         yield pa.total_allocated_bytes() - before
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_whatever_the_size_of_the_file(small: Path, large: Path) -> None:
     assert large.stat().st_size > 8 * small.stat().st_size
     peaks = {}
