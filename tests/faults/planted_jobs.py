@@ -10,14 +10,14 @@ LINE = ("store/test_line", "store/test_jobs")
 SWEEPER = ("store/test_sweeper", "store/test_states", "store/test_line")
 
 
-def states(name: str, old: str, new: str, tests: tuple[str, ...] = STATES) -> Fault:
+def states(name: str, old: str, new: str, tests: tuple[str, ...] = STATES, only: str = "") -> Fault:
     """In the table of states, or in what follows from it."""
-    return Fault(name, "states", old, new, tests)
+    return Fault(name, "states", old, new, tests, only)
 
 
-def claims(name: str, old: str, new: str, tests: tuple[str, ...] = CLAIMS) -> Fault:
+def claims(name: str, old: str, new: str, tests: tuple[str, ...] = CLAIMS, only: str = "") -> Fault:
     """In a worker's hold on a job."""
-    return Fault(name, "claims", old, new, tests, file="claims.py")
+    return Fault(name, "claims", old, new, tests, only, file="claims.py")
 
 
 def sweeper(name: str, old: str, new: str, tests: tuple[str, ...] = SWEEPER) -> Fault:
@@ -61,7 +61,8 @@ FAULTS = (
         "attempts go on behind a retry",
         '        "attempts": 0,\n        "seconds_spent": 0.0,\n',
         '        "seconds_spent": 0.0,\n',
-        ("store/test_states", "store/test_jobs", "api/test_jobs", "store/test_life"),
+        ("worker/test_lives",),
+        "test_a_job_may_run_only_so_long",
     ),
     claims(
         "the lowest priority goes first",
@@ -112,7 +113,8 @@ FAULTS = (
         "a pause costs an attempt",
         '{"attempts": Job.attempts - 1, **NO_LEASE}',
         "{**NO_LEASE}",
-        ("store/test_states", "store/test_jobs", "store/test_life", "worker/test_lives"),
+        ("worker/test_lives",),
+        "test_a_pause_keeps_the_snapshot",
     ),
     claims(
         "a crash is tried once too often",
@@ -125,7 +127,8 @@ FAULTS = (
         "    job.snapshot_artifact_id, job.snapshot_step = artifact_id, step\n",
         "    job.snapshot_artifact_id, job.snapshot_step = artifact_id, step\n"
         "    previous = job.snapshot_artifact_id\n",
-        ("store/test_jobs", "store/test_retention", "store/test_life", "worker/test_lives"),
+        ("worker/test_supervisor",),
+        "test_snapshots_are_kept_while_it_runs",
     ),
     sweeper(
         "live workers lose their jobs",
