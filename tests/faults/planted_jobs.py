@@ -159,8 +159,8 @@ FAULTS = (
     ),
     sweeper(
         "messages pile up while all workers are busy",
-        ' = 10\n"""Only so many',
-        ' = 100_000\n"""Only so many',
+        ".order_by(*line).limit(",
+        ".order_by(*line).limit(10_000 * ",
         ("store/test_sweeper",),
     ),
 )

@@ -105,7 +105,10 @@ FAULTS = (
         "one mistake more than asked for",
         'update={"data": found.data[:limit]}',
         'update={"data": found.data[: limit + 1]}',
-        ("api/test_details|test_report_details", "api/test_details_real"),
+        (
+            "api/test_classes_and_mistakes|test_details|test_report_details",
+            "api/test_classes_and_mistakes_real|test_details_real",
+        ),
     ),
     route(
         "what is unchanged is sent again",

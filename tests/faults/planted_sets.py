@@ -1,4 +1,4 @@
-"""Faults in what is promised of answers: prediction sets, risks, evidence, the shift score."""
+"""Faults in what is guaranteed of answers: prediction sets, risks, evidence, the shift score."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def sets(name: str, old: str, new: str) -> Fault:
     return Fault(name, "sets", old, new, CONFORMAL)
 
 
-def risk(name: str, old: str, new: str) -> Fault:
+def risk(name: str, old: str, new: str, *otherwise: tuple[str, str]) -> Fault:
     """In thresholds that are proved to keep a risk."""
-    return Fault(name, "risk", old, new, RISK)
+    return Fault(name, "risk", old, new, RISK, otherwise=otherwise)
 
 
 def evidence(name: str, old: str, new: str, *tests: str) -> Fault:
@@ -71,8 +71,12 @@ FAULTS = (
     ),
     risk(
         "the upper bound is two-sided",
-        "return _chance_at(successes, count, delta, successes / count, 1.0)",
-        "return _chance_at(successes, count, delta / 2, successes / count, 1.0)",
+        "betaincinv(successes + 1, count - successes, 1 - delta)",
+        "betaincinv(successes + 1, count - successes, 1 - delta / 2)",
+        (
+            "return _chance_at(successes, count, delta, successes / count, 1.0)",
+            "return _chance_at(successes, count, delta / 2, successes / count, 1.0)",
+        ),
     ),
     evidence(
         "the farthest neighbours are cut off",
