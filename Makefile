@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PYTEST := $(BIN)/python -m pytest
 # One more than the cores of a small machine, since many tests wait.
 JOBS ?= 3
+# Those of the whole service wait most of the time, for processes and pages.
+ACCEPTANCE_JOBS ?= 5
 # Neighbours in a file stay together, since they may share what is made once for it.
 APART = $(PYTEST) -q -n $(JOBS) --dist worksteal --ignore tests/acceptance
 SHELL := /bin/bash
@@ -42,7 +44,7 @@ test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, an
 	$(APART) -m "(services or slow) and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
-	$(PYTEST) -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m acceptance $(ARGS)  # one deployment a file
+	$(PYTEST) -q -n $(ACCEPTANCE_JOBS) --dist loadfile --no-loadscope-reorder -m acceptance $(ARGS)  # one deployment a file
 
 fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
