@@ -17,7 +17,7 @@ export PYTHON
 # The tests start hundreds of interpreters: each would compile the whole service anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo up install test test-unit test-services test-acceptance chaos check lint types imports fuzz \
+.PHONY: help demo up install test test-unit test-services test-acceptance faults chaos check lint types imports fuzz \
 	screenshots settings format pins audit clean
 
 help: ## this list
@@ -54,6 +54,9 @@ screenshots: $(VENV)/installed-test ## the dashboard's pages as pictures, into d
 
 settings: $(VENV)/installed ## write docs/settings.md from the settings classes
 	@$(BIN)/python .ci/settings_page.py
+
+faults: $(VENV)/installed-test ## plant mistakes one by one: is each noticed? (ARGS="--only claims")
+	@$(BIN)/python -m tests.faults --json build/faults.json $(ARGS)
 
 chaos: $(VENV)/installed-test ## every fault over batches of 30 jobs, about an hour (ARGS="--quick")
 	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py $(ARGS)
