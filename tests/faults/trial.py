@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -17,6 +18,8 @@ from tests.faults.fault import Fault, Lost, Sources, files_of
 QUICK = "not services and not slow and not acceptance"
 REST = "services or slow or acceptance"
 MOST_SECONDS = 900
+HALT_SECONDS = 15
+"""Who wakes up so late was stopped for a while, and with it the clocks of the tests ran on."""
 NEVER = "(no test ended in time)"
 DIED = "(the tests ended without a word)"
 OPTIONS = (
@@ -107,13 +110,17 @@ def _look(fault: Fault, tests: list[str], copy: Copy, python: Path, *, is_page: 
 def _pytest(copy: Copy, python: Path, arguments: list[str]) -> Run:
     """Run tests of the copy.
 
+    Again if everything was stopped meanwhile: waiting tests have given up by then.
+
     Raises:
         RuntimeError: modules were imported from elsewhere than the copy.
     """
-    copy.said.unlink(missing_ok=True)
     command = ["nice", "-n", "5", str(python), "-m", "pytest", *OPTIONS]
     command += [f"--basetemp={copy.beside / 'pytest'}", *arguments]
-    status = _finished(command, copy)
+    halted = True
+    while halted:
+        copy.said.unlink(missing_ok=True)
+        status, halted = _finished(command, copy)
     said: dict[str, list[str]] = {"ran": [], "failed": [], "unread": [], "strangers": []}
     if copy.said.exists():
         said = json.loads(copy.said.read_text(encoding="utf-8"))
@@ -122,21 +129,31 @@ def _pytest(copy: Copy, python: Path, arguments: list[str]) -> Run:
     return Run(status, said["ran"], said["failed"], said["unread"])
 
 
-def _finished(command: list[str], copy: Copy) -> int | None:
-    """The status of a process; None when it took too long and was ended with all its children."""
+def _finished(command: list[str], copy: Copy) -> tuple[int | None, bool]:
+    """The status of a process, and whether this one was stopped meanwhile.
+
+    The status is None when it took too long and was ended with all its children.
+    """
     with (copy.beside / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             command, cwd=copy.root, env=copy.environment(), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        try:
-            return process.wait(MOST_SECONDS)
-        except BaseException as error:
+    end = time.monotonic() + MOST_SECONDS
+    halted = False
+    try:
+        while time.monotonic() < end:
+            asleep, status = time.monotonic(), None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(1)
+            halted |= time.monotonic() - asleep > HALT_SECONDS
+            if status is not None:
+                return status, halted
+        return None, halted
+    finally:
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                return None
-            raise
 
 
 def _spent() -> float:
