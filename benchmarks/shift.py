@@ -7,7 +7,7 @@ the test split. Tuning looks at in-distribution validation only (`shift_plan.py`
 the rule). Prints means with 95 % intervals (Student's t over seeds), paired tests against CaRot as
 published, the parts of the default recipe and what each adds, and whether the claims that this
 project makes hold; writes JSON, and the page docs/results.md with its plots. Finished runs are kept
-under --runs and not done again. `--quick` does the same on 8 images, two seeds and one
+under --runs and not done again. `--quick` does the same on 8 images, three seeds and one
 configuration each: it shows that everything runs, and its figures mean nothing.
 """
 

@@ -20,7 +20,7 @@ RATES = (5e-4, 1e-3)
 HEAD_RATES = (1e-3, 1e-2)
 TUNING_SEED = 100
 SEEDS = (1, 2, 3, 4, 5)
-QUICK_SEEDS = (1, 3)
+QUICK_SEEDS = (1, 2, 3)
 QUICK_IMAGES = 8
 
 PAPER = "carot-paper"

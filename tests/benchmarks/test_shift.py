@@ -130,8 +130,8 @@ def test_a_quick_run_writes_everything_and_does_nothing_twice(
     assert again["rows"] == document["rows"]
 
     every = checkpoints(document)
-    # One of the two seeds is measured half-way, too.
-    assert len(every) == (2 + 1) * len(TRAINED | ABLATION)
+    # Two seeds are measured half-way, too.
+    assert len(every) == (2 + 2 + 1) * len(TRAINED | ABLATION)
     part = choosing.part_b(out)
     assert part["checkpoints"] == len(every)
     bound_out = tmp_path / "bound.json"
