@@ -40,6 +40,7 @@ class Book:
         about = {"subject": fault.subject, "definition": definition(fault)}
         self.found[fault.name] = about | dataclasses.asdict(found)
         document = {"source": self.source, "faults": self.found}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".part")
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
         temporary.replace(self.path)

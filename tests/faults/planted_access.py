@@ -8,7 +8,7 @@ STORE_KEYS = ("store/test_keys", "api/test_keys", "api/test_sessions|test_sessio
 DOOR = ("api/test_authentication|test_door", "api/test_keys")
 SESSIONS = ("api/test_sessions|test_session", "store/test_keys")
 RATES = ("api/test_rates",)
-HOSTS = ("api/test_keys", "api/test_sessions|test_session", "api/test_authentication|test_door")
+HOSTS = ("api/test_app", "api/test_keys", "api/test_dashboard")
 
 
 def access(
@@ -31,6 +31,12 @@ FAULTS = (
     ),
     access(
         "expired keys go on",
+        "return ApiKey.revoked_at.is_(None), unexpired",
+        "return (ApiKey.revoked_at.is_(None),)",
+        STORE_KEYS,
+    ),
+    access(
+        "an expiry is compared with the making of the key",
         "ApiKey.expires_at > database_now())",
         "ApiKey.expires_at > ApiKey.created_at)",
         STORE_KEYS,

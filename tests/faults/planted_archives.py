@@ -59,9 +59,9 @@ FAULTS = (
         "unpacked > self.limits.total_bytes and unpacked > self.limits.ratio * packed",
     ),
     archive(
-        "a file may hold more than it declares",
+        "a file may hold less than it declares",
         "        if len(content) != declared:\n",
-        "        if len(content) < declared:\n",
+        "        if len(content) > declared:\n",
     ),
     archive(
         "entries may overlap",
