@@ -9,12 +9,12 @@ JOBS ?= 3
 # Those of the whole service wait most of the time, for processes and pages.
 ACCEPTANCE_JOBS ?= 5
 # Neighbours in a file stay together, since they may share what is made once for it.
-APART = $(PYTEST) -q -n $(JOBS) --dist worksteal --ignore tests/acceptance
+WITHOUT_ACCEPTANCE = $(PYTEST) -q -n $(JOBS) --dist worksteal --ignore tests/acceptance
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export PYTHON
-# The tests start hundreds of interpreters: each would compile the whole service anew.
+# The tests start hundreds of interpreters: each would compile the whole service again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up install test test-unit test-services test-acceptance faults chaos check lint types imports fuzz \
@@ -33,15 +33,15 @@ install: $(VENV)/installed-test ## the environment with what the tests need
 
 test: $(VENV)/installed-test ## every check: lint, types, imports, unit, services, acceptance
 	@$(MAKE) --no-print-directory check
-	$(APART) -m "not acceptance" $(ARGS)  # unit and services at once
+	$(WITHOUT_ACCEPTANCE) -m "not acceptance" $(ARGS)  # unit and services at once
 	@$(MAKE) --no-print-directory test-acceptance
 	@echo "all checks passed"
 
 test-unit: $(VENV)/installed-test ## tests that need no server and no patience
-	$(APART) -m "not services and not slow and not acceptance" $(ARGS)
+	$(WITHOUT_ACCEPTANCE) -m "not services and not slow and not acceptance" $(ARGS)
 
 test-services: $(VENV)/installed-test ## tests on private Postgres and Redis, and slow ones
-	$(APART) -m "(services or slow) and not acceptance" $(ARGS)
+	$(WITHOUT_ACCEPTANCE) -m "(services or slow) and not acceptance" $(ARGS)
 
 test-acceptance: $(VENV)/installed-test ## tests of the whole service in its own processes
 	$(PYTEST) -q -n $(ACCEPTANCE_JOBS) --dist loadfile --no-loadscope-reorder -m acceptance $(ARGS)  # one deployment a file

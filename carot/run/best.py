@@ -29,7 +29,7 @@ class BestSoFar:
 
     Args:
         count: how many candidates; the last step is one of them.
-        evaluated: a classifier out of what a run would end with.
+        model_of: a classifier out of what a run would end with.
         measure: its outputs on the selection split.
     """
 
@@ -39,19 +39,19 @@ class BestSoFar:
         rule: Rule,
         count: int,
         *,
-        evaluated: Callable[[Outcome], EvaluatedModel],
+        model_of: Callable[[Outcome], EvaluatedModel],
         measure: Callable[[EvaluatedModel], Outputs],
         reporter: Reporter,
     ) -> None:
         self.rule = rule
         self._method = method
         self._count = count
-        self._judge = evaluated
+        self._model_of = model_of
         self._measure = measure
         self._reporter = reporter
         outcome = method.outcome()
         self._trained_head = outcome.head_CD is not None
-        self._kept = _Kept(outcome, evaluated(outcome).head_CD, count)
+        self._kept = _Kept(outcome, model_of(outcome).head_CD, count)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"best": self._kept}
@@ -62,7 +62,7 @@ class BestSoFar:
         if done not in marks or self._kept.has(marks.index(done)):
             return
         outcome = self._method.outcome()
-        evaluated = self._judge(outcome)
+        evaluated = self._model_of(outcome)
         outputs = self._measure(evaluated)
         found = Judgement.of(outputs.logits_NC, outputs.labels_N, outputs.features_ND)
         value = score(self.rule, found)

@@ -54,10 +54,10 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         split = _selection_split(context, spec, method)
         best = _best(context, spec, method, captions, classes, split)
         fitted = _fit(context, spec, training, best)
-    evaluated = _judge(spec, model, captions, classes, method.outcome())
+    evaluated = _model_of(spec, model, captions, classes, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
-        evaluated = _judge(spec, model, captions, classes, best.outcome())
+        evaluated = _model_of(spec, model, captions, classes, best.outcome())
         candidates = best.candidates()
     elif split is not None:
         evaluated, candidates = between_start_and_end(context, spec, evaluated, split)
@@ -145,20 +145,20 @@ def _best(
     if split is None or selection.rule == "last" or selection.over != "training":
         return None
 
-    def evaluated(outcome: Outcome) -> EvaluatedModel:
-        return _judge(spec, method.model, captions, classes, outcome)
+    def model_of(outcome: Outcome) -> EvaluatedModel:
+        return _model_of(spec, method.model, captions, classes, outcome)
 
     return BestSoFar(
         method,
         selection.rule,
         selection.candidates,
-        evaluated=evaluated,
+        model_of=model_of,
         measure=lambda each: context.outputs(each, split, selection.split),
         reporter=context.reporter,
     )
 
 
-def _judge(
+def _model_of(
     spec: FinetuneSpec,
     model: ClipModel,
     captions: Captions,

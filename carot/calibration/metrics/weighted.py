@@ -102,7 +102,7 @@ class WeightedBins:
         return tuple(found)
 
 
-def weighted_null_level(
+def weighted_chance_level(
     confidence_N: Tensor, weight_N: Tensor, *, bins: int = BINS, seed: int = 0
 ) -> tuple[float, float]:
     """Mean and 95th percentile of the ECE when every outcome is drawn from its confidence."""

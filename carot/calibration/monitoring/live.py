@@ -157,7 +157,7 @@ def live_accuracy(labelled: Watched) -> LiveAccuracy:
     import torch
 
     from carot.calibration.metrics.bins import equal_mass_bins, equal_width_bins
-    from carot.calibration.metrics.weighted import WeightedBins, weighted_null_level
+    from carot.calibration.metrics.weighted import WeightedBins, weighted_chance_level
 
     confidence_N, weight_N = map(torch.from_numpy, (labelled.confidence_N, labelled.weight_N))
     correct_N = torch.from_numpy(labelled.correct_N == 1)
@@ -165,7 +165,7 @@ def live_accuracy(labelled: Watched) -> LiveAccuracy:
     width = WeightedBins.of(confidence_N, correct_N, weight_N, width_N, BINS)
     mass_N = equal_mass_bins(confidence_N, BINS)
     mass = WeightedBins.of(confidence_N, correct_N, weight_N, mass_N, BINS)
-    null_mean, null_p95 = weighted_null_level(confidence_N, weight_N)
+    null_mean, null_p95 = weighted_chance_level(confidence_N, weight_N)
     accuracy = min(1.0, float((width.share_B * width.accuracy_B).sum()))
     effective = effective_number(labelled.weight_N)
     square = mass.debiased_square()

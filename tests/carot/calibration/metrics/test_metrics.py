@@ -229,7 +229,7 @@ def test_a_batch_mean_is_never_below_the_whole() -> None:
     assert compute_metrics(*drawn(10_000, 10)).ece < 0.013
 
 
-def test_the_null_level_is_where_a_calibrated_model_lies() -> None:
+def test_the_chance_level_is_where_a_calibrated_model_lies() -> None:
     below = []
     for seed in range(40):
         measured = compute_metrics(*drawn(600, seed=seed))
@@ -241,7 +241,7 @@ def test_the_null_level_is_where_a_calibrated_model_lies() -> None:
     assert miscalibrated.ece > 2 * miscalibrated.ece_null_p95
 
 
-def test_the_null_level_falls_with_the_number_of_images() -> None:
+def test_the_chance_level_falls_with_the_number_of_images() -> None:
     """And is, by the central limit theorem, Σ_b √(2/π Σ_{i in b} c_i (1 − c_i)) / N."""
     levels = {}
     for images in (1000, 10_000):
