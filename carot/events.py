@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from carot.warnings import CodedWarning
+
 
 class Event(BaseModel):
     """One thing that happened."""
@@ -99,29 +101,10 @@ class PredictionsSaved(Event):
     path: str
 
 
-Code = Literal[
-    "unreadable_image",
-    "calibrator_at_bound",
-    "calibrator_hurts",
-    "calibrator_not_converged",
-    "calibrator_not_fitted",
-    "no_calibration_split",
-    "no_grounds",
-    "no_selection_split",
-    "no_shift_score",
-    "snapshot_not_kept",
-    "other",
-]
-"""What a warning is about."""
-
-
-class Warning(Event):
+class Warning(CodedWarning, Event):
     """Something the user should know that does not end the run."""
 
     type: Literal["warning"] = "warning"
-    code: Code
-    message: str
-    names: tuple[str, ...] = ()
 
 
 class Failed(Event):

@@ -45,7 +45,7 @@ def push(
     out.print(f"[bold]{dataset['id']}[/]: {_summary(dataset)}")
     for warning in dataset["warnings"]:
         err.print("[yellow]warning:[/]", end=" ")
-        err.print(warning, markup=False)
+        err.print(warning["message"], warning["action"], markup=False)
 
 
 @app.command("list")

@@ -16,6 +16,7 @@ from api.web.problems import invalid
 from api.web.uploads import scratch
 from carot.data.formats.archive_process import ApartLimits, normalise_apart
 from carot.errors import DataError
+from carot.warnings import CodedWarning
 from store.artifacts import ArtifactStore
 from store.artifacts.base import NO_SPACE
 from store.artifacts.rows import Stored, commit, drop_pending, store_pending
@@ -90,7 +91,8 @@ def from_file(
                 state.database, state.artifacts, file, "dataset", name=f"{name}.tar"
             )
     if manifest.warnings:
-        source = {**source, "warnings": list(manifest.warnings)}
+        warnings = [each.model_dump(mode="json") for each in manifest.warnings]
+        source = {**source, "warnings": warnings}
     if manifest.unreadable:
         listed = list(manifest.unreadable[:UNREADABLE])
         source = {**source, "unreadable": listed, "unreadable_images": len(manifest.unreadable)}
@@ -154,4 +156,12 @@ def view(row: Dataset) -> DatasetView:
     """A stored data set as the API shows it."""
     source = {k: v for k, v in row.source.items() if k not in FOUND}
     found = {k: v for k, v in row.source.items() if k in FOUND}
+    found["warnings"] = [_coded(each) for each in found.get("warnings", [])]
     return DatasetView.model_validate(row).model_copy(update={"source": source, **found})
+
+
+def _coded(warning: str | dict[str, Any]) -> CodedWarning:
+    """Earlier releases stored a sentence only."""
+    if isinstance(warning, str):
+        return CodedWarning(code="other", message=warning)
+    return CodedWarning.model_validate(warning)

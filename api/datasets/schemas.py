@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.schemas import Name, Time, View
 from carot.data.decoding.thumbnailer_client import LARGEST_SIDE
+from carot.warnings import CodedWarning
 
 Key = Annotated[str, Query(min_length=1, max_length=4000, description="The image's name.")]
 Side = Annotated[
@@ -52,7 +53,9 @@ class DatasetView(View):
     splits: dict[str, dict[str, int]] = Field(description="Split to class to number of images.")
     images: int
     bytes: int
-    warnings: list[str] = Field(default=[], description="What was left out, and why.")
+    warnings: list[CodedWarning] = Field(
+        default=[], description="What was left out or looks unmeant, and what to do about it."
+    )
     unreadable_images: int = Field(
         default=0, description="How many images were left out because they cannot be read."
     )

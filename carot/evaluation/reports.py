@@ -33,6 +33,7 @@ from carot.specs import (
     ShiftName,
     SplitName,
 )
+from carot.warnings import CodedWarning
 
 if TYPE_CHECKING:
     from carot.calibration.calibration import Calibration
@@ -191,6 +192,9 @@ class Report(Numbers):
     ood_mean: ShiftedMean | None
     rule: str | None = Field(default=None, description="By which the candidates were compared.")
     candidates: tuple[Candidate, ...] = ()
+    warnings: tuple[CodedWarning, ...] = Field(
+        default=(), description="What the run warned of, the first of each kind and sentence."
+    )
     spec: RunSpec
 
 
@@ -205,6 +209,7 @@ def build_report(
     summary: CalibrationSummary | None = None,
     rule: str | None = None,
     candidates: Sequence[Candidate] = (),
+    warnings: Sequence[CodedWarning] = (),
 ) -> Report:
     """One document of a run's measurements, dated now."""
     in_distribution = next((each.name for each in measured if each.in_distribution), None)
@@ -224,6 +229,7 @@ def build_report(
         ood_mean=shifted_mean(measured),
         rule=rule,
         candidates=tuple(candidates),
+        warnings=tuple(warnings),
         spec=spec,
     )
 

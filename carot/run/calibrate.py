@@ -21,11 +21,12 @@ from carot.data.resolve import open_dataset
 from carot.errors import CalibrationError, DataError
 from carot.evaluation.evaluate import Outputs
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
-from carot.events import Code, Warning
+from carot.events import Warning
 from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
 from carot.run.context import Context
 from carot.run.evaluated import EvaluatedModel
 from carot.specs import CALIBRATORS, OWN_DOMAIN, CalibrationSpec
+from carot.warnings import Code
 
 FALLBACK = "temperature"
 """What is served where the kind that was asked for cannot be fitted."""

@@ -18,11 +18,20 @@ from carot.evaluation.evaluate import Outputs, run_model
 from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
-from carot.events import CheckpointSaved, EvaluationDone, PhaseStarted, Reporter, ReportSaved
+from carot.events import (
+    AnyEvent,
+    CheckpointSaved,
+    EvaluationDone,
+    PhaseStarted,
+    Reporter,
+    ReportSaved,
+    Warning,
+)
 from carot.models.checkpoints import save_checkpoint
 from carot.run.evaluated import EvaluatedModel, brought
 from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.training.trainer import FitResult
+from carot.warnings import CodedWarning, first_of_each
 
 CHECKPOINT_NAME = "checkpoint"
 REPORT_NAME = "report.json"
@@ -59,6 +68,20 @@ class Finished:
     candidates: Sequence[Candidate] = ()
 
 
+class Noting:
+    """Passes every event on, and notes the warnings among them for the report."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.warnings: list[CodedWarning] = []
+        self._reporter = reporter
+
+    def report(self, event: AnyEvent) -> None:
+        """Take note of a warning; pass it on, whatever it is."""
+        if isinstance(event, Warning):
+            self.warnings.append(CodedWarning(**event.model_dump(exclude={"type"})))
+        self._reporter.report(event)
+
+
 class Context:
     """A run's spec, its folder, who listens to it, who may stop it and who shares its training."""
 
@@ -72,7 +95,7 @@ class Context:
     ) -> None:
         self.spec = spec
         self.folder = folder
-        self.reporter = reporter
+        self.reporter = Noting(reporter)
         self.should_stop = should_stop
         self.ranks = ranks
 
@@ -173,6 +196,7 @@ class Context:
             summary=evaluated.summary or brought(evaluated),
             rule=finished.rule,
             candidates=finished.candidates,
+            warnings=first_of_each(self.reporter.warnings),
         )
         path = self.folder / REPORT_NAME
         path.write_text(report.model_dump_json(indent=2), encoding="utf-8")

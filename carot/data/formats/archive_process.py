@@ -21,6 +21,7 @@ from carot.data.decoding.images import load_formats
 from carot.data.formats.archives import Manifest, normalise
 from carot.data.formats.members import Limits
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable
+from carot.warnings import CodedWarning
 
 MODULE = "carot.data.formats.archive_process"
 NAMES = 1000
@@ -101,7 +102,7 @@ def main() -> None:
 def _answer(source: Path, bundle: Path) -> dict[str, Any]:
     try:
         with bundle.open("wb") as file:
-            return {"manifest": dataclasses.asdict(normalise(source, file))}
+            return {"manifest": _document(normalise(source, file))}
     except DataError as error:
         names = error.names[:NAMES] if isinstance(error, TooManyUnreadable) else []
         return {
@@ -119,6 +120,11 @@ def _answer(source: Path, bundle: Path) -> dict[str, Any]:
         return {"failure": traceback.format_exc()[-4000:]}
 
 
+def _document(manifest: Manifest) -> dict[str, Any]:
+    warnings = [each.model_dump(mode="json") for each in manifest.warnings]
+    return dataclasses.asdict(dataclasses.replace(manifest, warnings=())) | {"warnings": warnings}
+
+
 def _manifest(document: dict[str, Any]) -> Manifest:
     if "errno" in document:
         raise OSError(document["errno"], document["message"])
@@ -126,8 +132,9 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         raise IngestFailure(document["failure"])
     if "fault" not in document:
         fields = document["manifest"]
-        tuples = {name: tuple(fields[name]) for name in ("classes", "unreadable", "warnings")}
-        return Manifest(**(fields | tuples))
+        tuples = {name: tuple(fields[name]) for name in ("classes", "unreadable")}
+        warnings = tuple(CodedWarning(**each) for each in fields["warnings"])
+        return Manifest(**(fields | tuples | {"warnings": warnings}))
     message, field = document["message"], document["field"]
     if document["fault"] == TooManyUnreadable.__name__:
         error = TooManyUnreadable(message, document["names"])

@@ -27,6 +27,7 @@ from carot.data.formats.layouts import Plan, Planned, plan_layout
 from carot.data.formats.members import Limits, Members, open_members
 from carot.data.splits import SPLITS, split_of_digest
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
+from carot.warnings import CodedWarning
 
 NAMES_IN_MESSAGE = 10
 
@@ -41,7 +42,7 @@ class Manifest:
         images: images in the bundle.
         bytes: their summed size.
         unreadable: "name: reason" of each image that was left out.
-        warnings: sentences for the person who uploaded it.
+        warnings: for the person who uploaded it.
     """
 
     classes: tuple[str, ...] = ()
@@ -49,7 +50,7 @@ class Manifest:
     images: int = 0
     bytes: int = 0
     unreadable: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[CodedWarning, ...] = ()
 
 
 def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> Manifest:
@@ -177,12 +178,15 @@ def _check_classes(
 
 def _warnings(
     unreadable: list[str], counts: defaultdict[str, Counter[str]], plan: Plan
-) -> tuple[str, ...]:
-    sentences = list(plan.warnings)
+) -> tuple[CodedWarning, ...]:
+    found = list(plan.warnings)
     if unreadable:
-        sentences.append(
-            f"{len(unreadable)} unreadable image{'s' * (len(unreadable) != 1)} left out: "
-            + "; ".join(unreadable[:NAMES_IN_MESSAGE])
-        )
-    sentences += [f"no images in the {name} split" for name in SPLITS if not counts[name]]
-    return tuple(sentences)
+        listed = "; ".join(unreadable[:NAMES_IN_MESSAGE])
+        plural = "s" * (len(unreadable) != 1)
+        message = f"{len(unreadable)} unreadable image{plural} left out: {listed}"
+        found.append(CodedWarning(code="unreadable_image", message=message))
+    for name in SPLITS:
+        if not counts[name]:
+            message = f"no images in the {name} split"
+            found.append(CodedWarning(code="empty_split", message=message, names=(name,)))
+    return tuple(found)

@@ -12,6 +12,7 @@ from carot.data.formats.csv_table import LABEL_COLUMNS, PATH_COLUMNS
 from carot.data.formats.members import Members
 from carot.data.splits import SPLITS
 from carot.errors import DataError
+from carot.warnings import CodedWarning
 
 
 @dataclass(frozen=True, order=True)
@@ -33,14 +34,14 @@ class Plan:
         classes: the class names that the layout declares.
         split_folders: the splits that are named; empty when images are dealt out by hash.
         missing: "name: reason" of images that a CSV names but the archive does not hold.
-        warnings: sentences for the person who uploaded it.
+        warnings: for the person who uploaded it.
     """
 
     images: Sequence[Planned]
     classes: frozenset[str]
     split_folders: frozenset[str]
     missing: Sequence[str] = ()
-    warnings: Sequence[str] = ()
+    warnings: Sequence[CodedWarning] = ()
 
 
 def plan_layout(members: Members) -> Plan:
@@ -186,7 +187,10 @@ def _plan_csv(members: Members, table: _Table, pictures: Iterable[str]) -> Plan:
         if planned.setdefault(member, image) != image:
             raise DataError(f"{where}: {named} has another label above", field="file")
     unnamed = len(set(pictures) - planned.keys())
-    warnings = [f"{unnamed} images that {table.name} does not name were left out"] * bool(unnamed)
+    warnings = []
+    if unnamed:
+        message = f"{unnamed} images that {table.name} does not name were left out"
+        warnings.append(CodedWarning(code="images_left_out", message=message))
     splits = frozenset(image.split for image in planned.values() if image.split)
     return Plan(sorted(planned.values()), frozenset(classes), splits, missing, warnings)
 

@@ -73,7 +73,7 @@ def test_left_out_images_are_named(client: TestClient) -> None:
         "/datasets", content=file.getvalue(), headers={"Content-Type": "application/gzip"}
     )
     assert answer.status_code == 201, answer.text
-    assert "a/0.png" in answer.json()["warnings"][0]
+    assert "a/0.png" in answer.json()["warnings"][0]["message"]
     assert answer.json()["unreadable_images"] == 1
     [listed] = client.get(f"/datasets/{answer.json()['id']}").json()["unreadable"]
     assert listed.startswith("a/0.png")

@@ -13,8 +13,8 @@ from benchmarks.calibrators_page import tables
 from carot.calibration.sets.conformal import images_needed
 from carot.calibration.sets.conformal_scores import SCORES
 from carot.calibration.sets.risk import images_needed as images_for
-from carot.events import Code
 from carot.specs import CALIBRATORS, AnySpec, RunSpec
+from carot.warnings import Code
 from tests.paths import DOCS
 
 PAGE = (DOCS / "calibration.md").read_text(encoding="utf-8")

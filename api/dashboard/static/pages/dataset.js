@@ -8,6 +8,7 @@ import { table } from "../components/table.js";
 import { tabs } from "../components/tabs.js";
 import { time } from "../components/time.js";
 import { toast } from "../components/toast.js";
+import { warnings } from "../components/warnings.js";
 import { get, path, request } from "../core/api.js";
 import { bytes, counted, number } from "../core/format.js";
 import { h } from "../core/h.js";
@@ -66,7 +67,7 @@ export async function open({ params, query, signal }) {
         h("div", { class: "actions" }, may && newJob && h("a", { class: "button primary", href: newJob }, "Train on it"), may && !dataset.deleted_at && button("Delete", remove, { kind: "danger" })),
       ),
       wrong.element,
-      warnings(dataset),
+      warnings(dataset.warnings, unreadable(dataset)),
       h("section", { class: "card" }, numbers.element),
       parts.element,
     ),
@@ -75,19 +76,9 @@ export async function open({ params, query, signal }) {
 }
 
 /** @param {any} dataset */
-function warnings({ warnings: all, unreadable = [], unreadable_images: count = 0 }) {
-  if (all.length === 0 && count === 0) return null;
-  return h(
-    "section",
-    { class: "note-box", "aria-label": "Warnings" },
-    h(
-      "div",
-      { class: "error-text" },
-      h("p", {}, h("strong", {}, counted(all.length || 1, "warning"))),
-      h("ul", {}, all.map((/** @type {string} */ each) => h("li", {}, h("bdi", {}, each)))),
-      unreadable.length > 0 && h("details", {}, h("summary", {}, `${counted(count, "image")} that cannot be read`), h("pre", {}, unreadable.join("\n"))),
-    ),
-  );
+function unreadable({ unreadable: all = [], unreadable_images: count = 0 }) {
+  if (all.length === 0) return null;
+  return h("details", {}, h("summary", {}, `${counted(count, "image")} that cannot be read`), h("pre", {}, all.join("\n")));
 }
 
 /** @param {any} dataset */

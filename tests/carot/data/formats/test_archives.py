@@ -111,7 +111,7 @@ def test_split_folders_are_kept(tmp_path: Path, prefix: str) -> None:
     shared = [sum(manifest.splits[s].values()) for s in ("validation", "calibration")]
     assert sum(shared) == 40
     assert min(shared) > 0
-    assert manifest.warnings == ("no images in the test split",)
+    assert [each.message for each in manifest.warnings] == ["no images in the test split"]
     assert names(bundle)[0] == "train/cat/000.png"
 
 
@@ -153,7 +153,7 @@ def test_one_broken_image_of_many_is_left_out_and_named(tmp_path: Path) -> None:
     manifest, _ = run(make_zip(tmp_path / "a.zip", files))
     assert manifest.images == 119
     assert manifest.unreadable == ("cat/000.png: the file is empty",)
-    assert "cat/000.png" in manifest.warnings[0]
+    assert "cat/000.png" in manifest.warnings[0].message
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])

@@ -2,6 +2,7 @@
 
 import { button } from "../../components/button.js";
 import { errorBox } from "../../components/errorbox.js";
+import { warnings } from "../../components/warnings.js";
 import { address } from "../../core/api.js";
 import { bytes, counted, percent } from "../../core/format.js";
 import { h, setText } from "../../core/h.js";
@@ -116,7 +117,7 @@ export function holds(dataset, samples) {
     "div",
     { class: "stack-gap" },
     h("p", {}, `${counted(dataset.images, "image")} in ${counted(dataset.classes.length, "class", "classes")}${dataset.bytes ? `, ${bytes(dataset.bytes)}` : ""}: `, splits.map(([name, counts], i) => `${i ? ", " : ""}${counted(Object.values(counts).reduce((a, b) => a + b, 0), "image")} in ${name}`), "."),
-    dataset.warnings.length > 0 && h("div", { class: "note-box" }, h("div", { class: "error-text" }, h("p", {}, h("strong", {}, `${counted(dataset.warnings.length, "warning")} about its images`)), h("ul", {}, dataset.warnings.map((/** @type {string} */ each) => h("li", {}, h("bdi", {}, each)))))),
+    warnings(dataset.warnings),
     !names.includes("calibration") && h("p", { class: "muted" }, "It has no calibration split: confidences may stay uncalibrated."),
     samples.length > 0 && h("ul", { class: "samples" }, samples.map((each) => h("li", {}, h("img", { src: each.picture, alt: each.class, title: `${each.class}, ${each.split}`, width: 64, height: 64, loading: "lazy" })))),
     h("details", {}, h("summary", {}, "Images per class"), h("div", { class: "table-place counts", tabindex: 0, role: "region", "aria-label": "Images per class" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Class"), names.map((name) => h("th", { scope: "col", class: "number" }, name)))), h("tbody", {}, shown.map((/** @type {string} */ name) => h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, name)), splits.map(([, counts]) => h("td", { class: "number" }, String(counts[name] ?? 0)))))))), more > 0 && h("p", { class: "muted" }, `and ${counted(more, "class", "classes")} more`)),

@@ -1,0 +1,75 @@
+"""What a user should know that ends nothing: a code, a sentence, and what to do about it.
+
+One kind for data sets, jobs, reports and models, so that whatever meets one shows it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Code = Literal[
+    "calibrator_at_bound",
+    "calibrator_hurts",
+    "calibrator_not_converged",
+    "calibrator_not_fitted",
+    "empty_split",
+    "images_left_out",
+    "no_calibration_split",
+    "no_grounds",
+    "no_selection_split",
+    "no_shift_score",
+    "snapshot_not_kept",
+    "unreadable_image",
+    "other",
+]
+"""What a warning is about; codes are stable, sentences are not."""
+
+ACTIONS: Mapping[Code, str] = {
+    "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
+    "with fewer parameters.",
+    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none), or another "
+    "calibrator.",
+    "calibrator_not_converged": "Choose another calibrator, or give more calibration images.",
+    "calibrator_not_fitted": "Give more calibration images of every class.",
+    "empty_split": "Add images to it, or leave the splits out: images are then dealt by content.",
+    "images_left_out": "Look at what was left out; rename, convert or list what belongs to it.",
+    "no_calibration_split": "Add a `calibration` split; without one no confidence can be trusted.",
+    "no_grounds": "Submit a job with `calibration.refit: true`.",
+    "no_selection_split": "Add a `validation` split.",
+    "no_shift_score": "Give more calibration images.",
+    "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
+    "an older snapshot.",
+    "unreadable_image": "Replace the files, or remove them.",
+}
+"""What to do about each, unless the warning itself says more."""
+
+
+class CodedWarning(BaseModel):
+    """A warning. `action` is what to do, from `ACTIONS` where it is not given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: Code = Field(description="What it is about; stable.")
+    message: str = Field(description="What was found, in a sentence.")
+    action: str = Field(default="", description="What to do about it.")
+    names: tuple[str, ...] = Field(
+        default=(), description="What it is about by name: images, classes or calibrators."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_action(cls, values: object) -> object:
+        if isinstance(values, dict) and not values.get("action"):
+            return {**values, "action": ACTIONS.get(values.get("code", "other"), "")}
+        return values
+
+
+def first_of_each(warnings: Iterable[CodedWarning], limit: int = 100) -> tuple[CodedWarning, ...]:
+    """The first of each code and sentence in their order, at most `limit`."""
+    seen: dict[tuple[str, str], CodedWarning] = {}
+    for each in warnings:
+        seen.setdefault((each.code, each.message), each)
+    return tuple(seen.values())[:limit]
