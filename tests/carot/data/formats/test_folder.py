@@ -141,7 +141,7 @@ def test_csv_that_is_none(tmp_path: Path) -> None:
     [
         ("filepath,colour\na.png,x\n", "no column named label"),
         ("name,label\na.png,x\n", "no column named filepath"),
-        ("filepath,label\na.png,\n", "line 2: no label"),
+        ("filepath,label\na.png,\n", "not one row has a label"),
         ("filepath,label\na.png,x\n,y\n", "line 3: no filepath"),
         ("filepath,label,split\na.png,x,exam\n", "'exam' is none of"),
         ("filepath,label\na.png,x\n", "only one class"),
