@@ -13,6 +13,8 @@ from carot.warnings import CodedWarning
 MISSING = frozenset({"", "null", "nan"})
 """What stands, in any case, where an image has no label."""
 UNLABELLED = re.compile(r"-[0-9]{1,18}(\.0+)?")
+MAX_NAME = 200
+"""Most bytes of a class name."""
 MANY = 10
 """From so many images on, labels that are nearly all different are no classes."""
 SENTENCE = 3.0
@@ -87,6 +89,22 @@ def check_no_captions(labels: Sequence[str], where: str, place: str = "`label`")
             f"{where}: {len(counts)} different labels for {len(labels)} images, such as "
             f"{labels[0][:60]!r}: captions or names of images, not classes; give the class of "
             f"each image in {place}",
+            field="dataset",
+        )
+
+
+def check_class_name(label: str, where: str) -> None:
+    """Refuse what nobody can mean by the name of a class; a slash is meant.
+
+    Raises:
+        DataError: characters that cannot be printed, more than `MAX_NAME` bytes, or a path that
+            climbs.
+    """
+    climbs = any(part in (".", "..") for part in label.split("/"))
+    if climbs or not label.isprintable() or len(label.encode()) > MAX_NAME:
+        raise DataError(
+            f"{where}: {label[:80]!a} cannot be a class name: no control characters, no path with "
+            f"`..`, at most {MAX_NAME} bytes",
             field="dataset",
         )
 

@@ -78,7 +78,7 @@ def train_along(context: Context, spec: FinetuneSpec) -> None:
 def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     ranks = context.ranks
     model = load_model(spec.model, ranks.device)
-    source = open_dataset(spec.dataset, "train")
+    source = context.reporter.opened(open_dataset(spec.dataset, "train"))
     _check_training_set(spec, source)
     synchronise_statistics(model, ranks, spec.training)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
@@ -122,7 +122,7 @@ def _selection_split(context: Context, spec: FinetuneSpec, method: Method) -> Im
     """The images to choose by; None where nothing is to be chosen."""
     if spec.selection.rule == "last" or not method.trains:
         return None
-    source = open_dataset(spec.dataset, spec.selection.split)
+    source = context.reporter.opened(open_dataset(spec.dataset, spec.selection.split))
     if len(source) > 0:
         return source
     message = (

@@ -13,8 +13,6 @@ from carot.data.tables.places import Places
 from carot.errors import DataError
 from carot.warnings import CodedWarning
 
-MAX_CLASS_NAME = 200
-
 
 @dataclass(frozen=True, order=True)
 class Planned:
@@ -84,8 +82,6 @@ def _plan_tables(folders: set[str], listing: Listing) -> Plan:
         )
         for each in found.images
     ]  # fmt: skip
-    for label in found.labels:
-        _check_class_name(label)
     warnings = list(found.warnings)
     unnamed = len(set(listing.images) - {image.member for image in images})
     if unnamed:
@@ -112,12 +108,3 @@ def _folder(label: str) -> str:
     """A folder for the images of a class, whatever its name: the bundle's index has the name."""
     plain = label.replace("/", "_").replace("\\", "_")
     return f"_{plain}" if plain.startswith(".") else plain
-
-
-def _check_class_name(label: str) -> None:
-    if not label.isprintable() or len(label.encode()) > MAX_CLASS_NAME:
-        raise DataError(
-            f"{label[:80]!a} cannot be a class name: no control characters, at most "
-            f"{MAX_CLASS_NAME} bytes",
-            field="dataset",
-        )

@@ -174,12 +174,19 @@ class DiskFiles:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if is_bookkeeping(entry.name):
-                        self.hidden += not entry.is_dir()
+                        self.hidden += _count(entry)
                     elif entry.is_file():
                         yield prefix + entry.name
                     elif entry.is_dir() and not _is_circle(entry):
                         self.folders.add(prefix + entry.name)
                         waiting.append(folder / entry.name)
+
+
+def _count(entry: os.DirEntry[str]) -> int:
+    """How many files it is, or holds."""
+    if not entry.is_dir(follow_symlinks=False):
+        return 1
+    return sum(len(files) for _, _, files in os.walk(entry.path))
 
 
 def _is_circle(entry: os.DirEntry[str]) -> bool:

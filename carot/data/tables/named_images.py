@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from carot.data.labels import check_no_captions
+from carot.data.labels import check_class_name, check_no_captions
 from carot.data.splits import split_named
 from carot.data.tables.columns import NamedImage, understand
 from carot.data.tables.reader import Table
@@ -73,7 +73,9 @@ def named_images(tables: Sequence[Table], find: Find, top: str = "") -> FoundIma
         folder = posixpath.dirname(table.name)
         split = _split_of(table, top, several=len(tables) > 1)
         for row in understood.images:
-            found.labels.add(row.label)
+            if row.label not in found.labels:
+                check_class_name(row.label, row.where)
+                found.labels.add(row.label)
             file = find(row.name, folder)
             if file is None:
                 found.missing.append(f"{row.name}: named in {table.name} but not there")

@@ -90,8 +90,9 @@ def _unpacked(name: str, content: bytes) -> bytes:
 
 def _decoded(name: str, content: bytes) -> str:
     encoding = next((e for mark, e in BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and b"\0" in content[:200]:  # UTF-16 without a mark
-        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    begin = content[:200]
+    if encoding == "utf-8" and 3 * begin.count(0) > len(begin):  # UTF-16 without a mark
+        encoding = "utf-16-be" if begin[0] == 0 else "utf-16-le"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:

@@ -23,6 +23,7 @@ from carot.errors import (
     SpecError,
     TooManyUnreadable,
 )
+from carot.events import Warning
 from carot.models.checkpoints import CALIBRATOR_NAME
 from carot.models.classifier import Classifier
 from carot.run import execute
@@ -68,6 +69,18 @@ def test_a_run_leaves_a_checkpoint_a_report_and_logits(
     assert torch.equal(raw.argmax(1), calibrated.argmax(1))
     expected = (logits.double() / classifier.calibrator.temperature).softmax(1)
     torch.testing.assert_close(calibrated, expected)
+
+
+def test_what_a_data_set_says_of_itself_is_in_the_report(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    (images / "README.txt").write_text("hello")
+    spec = finetune(model_folder, images, method={"name": "zero_shot"})
+    result, listener = run(spec, tmp_path / "run")
+    said = [each for each in result.report.warnings if each.code == "files_left_out"]
+    assert [each.message for each in said] == ["left out 1 file, not images: 1 .txt"]
+    heard = [event for event in listener.events if isinstance(event, Warning)]
+    assert len([event for event in heard if event.code == "files_left_out"]) == 1
 
 
 def test_a_run_taken_up_again_ends_with_the_same_report(
