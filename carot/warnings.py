@@ -18,6 +18,7 @@ Code = Literal[
     "calibrator_not_fitted",
     "captions_not_used",
     "class_named_like_split",
+    "class_names_are_numbers",
     "columns_not_used",
     "empty_split",
     "files_left_out",
@@ -49,6 +50,7 @@ ACTIONS: Mapping[Code, str] = {
     "calibrator_not_fitted": "Give more calibration images of every class.",
     "captions_not_used": "Nothing, if the classes are what you mean to train on.",
     "class_named_like_split": "Rename the folder, or say in a table what is meant.",
+    "class_names_are_numbers": "Give the classes names: in the table, or in prompts.class_names.",
     "columns_not_used": "Name the splits train, validation, calibration and test in a column "
     "`split`, if they are meant to be used.",
     "empty_split": "Add images to it, or leave the splits out: images are then dealt by content.",

@@ -50,12 +50,18 @@ class _Tree:
     Attributes:
         inside: folder to the folders directly in it, those without images as well.
         direct: folders with images directly in them.
+        holding: folders with images in them at any depth.
     """
 
     def __init__(self, folders: Iterable[str], images: Iterable[str]) -> None:
         self.inside: dict[str, set[str]] = {}
         self.images = sorted(images)
         self.direct = {posixpath.dirname(image) for image in self.images}
+        self.holding = {
+            "/".join(parts[:i])
+            for parts in (folder.split("/") for folder in self.direct)
+            for i in range(1, len(parts) + 1)
+        }
         for folder in (*folders, *self.direct):
             parts = folder.split("/")
             paths = ["/".join(parts[:i]) for i in range(len(parts) + 1)] if folder else []
@@ -143,13 +149,13 @@ def _split_folders(tree: _Tree, top: str, found: FolderImages) -> dict[str, str]
     """Folder to split; none where the folders are classes.
 
     Raises:
-        DataError: some are splits and others are not, two are the same split, or images lie
-            directly in those of splits.
+        DataError: some are splits and others with images are not, two are the same split, or
+            images lie directly in those of splits.
     """
     children = tree.children(top)
     named = {child: split_named(posixpath.basename(child)) for child in children}
     splits = {child: split for child, split in named.items() if split is not None}
-    others = [child for child in children if named[child] is None]
+    others = [child for child in children if named[child] is None and child in tree.holding]
     if not splits:
         return {}
     flat = [child for child in splits if child in tree.direct]

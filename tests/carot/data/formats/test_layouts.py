@@ -41,6 +41,15 @@ def test_split_folders(tmp_path: Path, train: str, validation: str, test: str) -
     assert brought.codes() == set()
 
 
+def test_a_folder_without_images_beside_the_splits(tmp_path: Path) -> None:
+    files = pictures("train/a", "train/b", "test/a", "test/b") | {"annotations/a.xml": b"<x/>"}
+    brought = bring(tmp_path, files)
+    assert set(brought.splits) == {"train", "test"}
+    assert [warning.message for warning in brought.warnings] == [
+        "left out 1 file, not images: 1 .xml"
+    ]
+
+
 def test_evaluation_splits_alone(tmp_path: Path) -> None:
     brought = bring(tmp_path, pictures("dev/a", "dev/b", "eval/a", "eval/b"))
     assert brought.splits["test"] == {"a": 4, "b": 4}
