@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def settle(written: Sequence[str | None], where: str) -> Settled:
     Where they all are, as floats (`0.0`), they are read as integers, with a warning. No label is
     an empty one, `null` or `nan`, and a negative number among indices.
     """
-    texts = [None if text is None else " ".join(text.split()) for text in written]
+    texts = [None if text is None else " ".join(composed(text).split()) for text in written]
     texts = [None if text is None or text.lower() in MISSING else text for text in texts]
     distinct = {text for text in texts if text is not None}
     numbers = {text for text in distinct if not UNLABELLED.fullmatch(text)}
@@ -60,6 +61,11 @@ def settle(written: Sequence[str | None], where: str) -> Settled:
         message = f"{where}: labels written as {floats[0]} are read as {meant[floats[0]]}"
         warnings = (CodedWarning(code="float_labels", message=message),)
     return Settled([meant.get(t) if t is not None else None for t in texts], True, warnings)
+
+
+def composed(name: str) -> str:
+    """The name with each letter and its accents as one character: one spelling of each name."""
+    return unicodedata.normalize("NFC", name)
 
 
 def unlabelled(count: int, total: int, where: str) -> tuple[CodedWarning, ...]:

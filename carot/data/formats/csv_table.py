@@ -7,8 +7,8 @@ import posixpath
 from functools import cached_property
 from pathlib import Path
 
-from carot.data.formats.folder import FileSource, Groups, Item
-from carot.data.formats.listing import DiskFiles, look_for_images
+from carot.data.formats.folder import FileSource, Groups, Item, left_out
+from carot.data.formats.listing import DiskFiles, is_bookkeeping, look_for_images
 from carot.data.partition import arrange
 from carot.data.tables.named_images import FoundImages, named_images
 from carot.data.tables.places import Places
@@ -30,7 +30,8 @@ def open_csv(path: Path, split: str) -> FileSource:
     for image in found.images:
         item = Item(image.file, path.parent / image.file, image.label, image.captions)
         groups.setdefault(image.split, []).append(item)
-    return FileSource(arrange(groups, split, path.name), found.warnings)
+    warnings = [*found.warnings, *left_out(found.missing, len(found.images), path.name)]
+    return FileSource(arrange(groups, split, path.name), warnings)
 
 
 def read_csv(path: Path) -> FoundImages:
@@ -59,9 +60,15 @@ class _Beside:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, name: str, _: str) -> str:
-        """The path from the folder, as the table says it where nothing else fits."""
+    def find(self, name: str, _: str) -> str | None:
+        """The path from the folder, as the table says it where nothing else fits.
+
+        None for what is hidden, or made by a system for itself: tables that are written by a
+        program name that as well.
+        """
         plain = name if os.path.isabs(name) else posixpath.normpath(name)  # noqa: PTH117
+        if any(is_bookkeeping(part) for part in plain.split("/") if part != ".."):
+            return None
         if os.path.isfile(self._folder / plain):  # noqa: PTH113 (False for what can be no name)
             return plain
         return self._places.find(name, "") or plain

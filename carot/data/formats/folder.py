@@ -14,9 +14,10 @@ from carot.data.decoding.images import decode_image
 from carot.data.formats.bundle_index import read_index
 from carot.data.formats.layouts import plan_layout
 from carot.data.formats.listing import DiskFiles
+from carot.data.formats.members import Limits
 from carot.data.partition import Arranged, arrange
 from carot.data.source import ImageSource
-from carot.errors import DataError
+from carot.errors import DataError, TooManyUnreadable
 from carot.warnings import CodedWarning
 
 NAMES_IN_MESSAGE = 10
@@ -89,17 +90,25 @@ def open_folder(root: Path, split: str) -> FileSource:
         item = Item(image.member, root / image.member, image.class_name, image.captions)
         groups.setdefault(image.split, []).append(item)
     _check_all_have_images(plan.classes, groups)
-    return FileSource(
-        arrange(groups, split, root.name), [*plan.warnings, *left_out(plan.missing, root.name)]
-    )
+    missing = left_out(plan.missing, len(plan.images), root.name)
+    return FileSource(arrange(groups, split, root.name), [*plan.warnings, *missing])
 
 
-def left_out(missing: Sequence[str], where: str) -> list[CodedWarning]:
-    """The warning of images that a table names and nobody has."""
+def left_out(missing: Sequence[str], there: int, where: str) -> list[CodedWarning]:
+    """The warning of images that a table names and that cannot be had.
+
+    Raises:
+        TooManyUnreadable: more than 1 % of all, as in an upload.
+    """
     if not missing:
         return []
     listed = "; ".join(missing[:NAMES_IN_MESSAGE])
-    message = f"{where}: {len(missing)} images that are named are not there: {listed}"
+    total = len(missing) + there
+    message = f"{where}: {len(missing)} of {total} images that are named cannot be had: {listed}"
+    if len(missing) > Limits.unreadable_share * total:
+        error = TooManyUnreadable(message, list(missing))
+        error.field = "dataset"
+        raise error
     return [CodedWarning(code="unreadable_image", message=message, names=tuple(missing[:100]))]
 
 

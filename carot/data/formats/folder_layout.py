@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from carot.data.labels import composed
 from carot.data.splits import SPLITS, is_split_word, split_named
 from carot.errors import DataError
 from carot.warnings import CodedWarning
@@ -205,7 +206,7 @@ def _add_classes(found: FolderImages, tree: _Tree, base: str, split: str | None)
         raise _refused(f"class folder {empty[0]!r} has no images")
     _check_depth(tree, folders)
     for folder, images in by_class.items():
-        name = posixpath.basename(folder)
+        name = composed(posixpath.basename(folder))
         found.images += [
             FolderImage(image, name, split, image[len(folder) + 1 :]) for image in images
         ]

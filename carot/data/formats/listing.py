@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -171,7 +172,7 @@ class DiskFiles:
             folder = waiting.pop()
             prefix = folder.relative_to(self._root).as_posix()
             prefix = "" if prefix == "." else f"{prefix}/"
-            with os.scandir(folder) as entries:
+            with _scanned(folder) as entries:
                 for entry in entries:
                     if is_bookkeeping(entry.name):
                         self.hidden += _count(entry)
@@ -180,6 +181,16 @@ class DiskFiles:
                     elif entry.is_dir() and not _is_circle(entry):
                         self.folders.add(prefix + entry.name)
                         waiting.append(folder / entry.name)
+
+
+@contextmanager
+def _scanned(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield entries
+    except OSError as error:
+        message = f"{folder.name} cannot be read: {error.strerror}"
+        raise DataError(message, field="dataset") from error
 
 
 def _count(entry: os.DirEntry[str]) -> int:

@@ -78,7 +78,7 @@ def named_images(tables: Sequence[Table], find: Find, top: str = "") -> FoundIma
                 found.labels.add(row.label)
             file = find(row.name, folder)
             if file is None:
-                found.missing.append(f"{row.name}: named in {table.name} but not there")
+                found.missing.append(f"{row.name}: named in {table.name} but not there, or hidden")
             else:
                 image = FoundImage(file, row.name, row.label, row.split or split)
                 by_file[file] = _merged(by_file.get(file), image, row)

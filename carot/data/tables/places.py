@@ -7,7 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
+from urllib.parse import unquote
 
+from carot.data.labels import composed
 from carot.errors import DataError
 
 _ELSEWHERE = re.compile(r"(?:/|[A-Za-z]:/|[a-z][a-z0-9+]*://)")
@@ -23,7 +25,7 @@ class Places:
     """
 
     def __init__(self, files: Iterable[str]) -> None:
-        self._files = frozenset(files)
+        self._files = {composed(file): file for file in files}
 
     def find(self, name: str, folder: str) -> str | None:
         """The file that a table in `folder` means by `name`; None where it is not there.
@@ -35,13 +37,13 @@ class Places:
         Raises:
             DataError: several files are meant equally well.
         """
-        plain = _LOCAL_FILES.sub("/", name.replace("\\", "/"))
+        plain = _LOCAL_FILES.sub("/", composed(name.replace("\\", "/")))
         if _ELSEWHERE.match(plain):
-            return self._by_end(plain)
+            return self._by_end(unquote(plain))
         for start in dict.fromkeys((folder, "")):
-            path = posixpath.normpath(posixpath.join(start, plain))
+            path = posixpath.normpath(posixpath.join(composed(start), plain))
             if path in self._files:
-                return path
+                return self._files[path]
             if found := self._without_ending.get(path):
                 return _only(found, name)
         if "/" in plain.removeprefix("./"):
@@ -62,16 +64,17 @@ class Places:
 
     @cached_property
     def _without_ending(self) -> dict[str, list[str]]:
-        return _grouped((posixpath.splitext(each)[0], each) for each in self._files)
+        return _grouped((posixpath.splitext(plain)[0], each) for plain, each in self._files.items())
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        return _grouped((posixpath.basename(each), each) for each in self._files)
+        return _grouped((posixpath.basename(plain), each) for plain, each in self._files.items())
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         return _grouped(
-            (posixpath.splitext(posixpath.basename(each))[0], each) for each in self._files
+            (posixpath.splitext(posixpath.basename(plain))[0], each)
+            for plain, each in self._files.items()
         )
 
 

@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ OTHER_TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".arrow")
 """Tables that nobody reads here: to be named, not passed over."""
 DELIMITERS = (",", "\t", ";", "|")
 MAX_BYTES = 512 << 20
+_HINT = re.compile(r"sep=([,;|\t])\r?\n")
+"""What spreadsheets write above a table to say how its values are parted."""
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -104,17 +107,24 @@ def _decoded(name: str, content: bytes) -> str:
 def _delimited(name: str, text: str) -> Table:
     # The reader ends rows at \r and \n only: other characters that some take for the end of a
     # line are text. `strict` refuses a quote that does not close, which would swallow rows.
+    hint = _HINT.match(text)
+    text = text[hint.end() :] if hint else text
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=_delimiter(text),
+        delimiter=hint[1] if hint else _delimiter(text),
         skipinitialspace=True,
         strict=True,
     )
     header: tuple[str, ...] = ()
-    rows, lines, line = [], [], 1
+    rows, lines, above = [], [], 1 if hint else 0
+    line = above + 1
     try:
         for values in reader:
-            row, begun, line = [value.strip() for value in values], line, reader.line_num + 1
+            row, begun, line = (
+                [value.strip() for value in values],
+                line,
+                above + reader.line_num + 1,
+            )
             while row and not row[-1] and len(row) > len(header):
                 row.pop()
             if not any(row):
@@ -130,7 +140,9 @@ def _delimited(name: str, text: str) -> Table:
             rows.append(row)
             lines.append(begun)
     except csv.Error as error:
-        raise _refused(f"{name}, line {reader.line_num}: not a CSV file ({error})") from error
+        raise _refused(
+            f"{name}, line {above + reader.line_num}: not a CSV file ({error})"
+        ) from error
     return Table(name, header, rows, lines)
 
 

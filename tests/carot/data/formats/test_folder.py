@@ -11,7 +11,7 @@ from carot.data.formats.bundle_index import INDEX_NAME
 from carot.data.formats.csv_table import open_csv, read_csv
 from carot.data.formats.folder import open_folder
 from carot.data.splits import SHARES, SPLITS, split_of
-from carot.errors import DataError
+from carot.errors import DataError, TooManyUnreadable
 from tests.carot.tiny import write_images
 
 
@@ -196,6 +196,19 @@ def test_csv_says_what_it_leaves_out(tmp_path: Path) -> None:
     source = open_csv(path, "train")
     assert source.classes == ("0", "1")
     assert [warning.code for warning in source.warnings] == ["float_labels", "images_unlabelled"]
+
+
+def test_csv_that_names_what_is_hidden(tmp_path: Path) -> None:
+    write_images(tmp_path, each=60)
+    shutil.copytree(tmp_path / "dark", tmp_path / "dark" / ".ipynb_checkpoints")
+    rows = [f"{name}/{i}.png,{name}" for name in ("bright", "dark") for i in range(60)]
+    one = [*rows, "dark/.ipynb_checkpoints/0.png,dark"]
+    source = open_csv(write_csv(tmp_path, "\n".join(["filepath,label", *one])), "train")
+    assert not [key for key in source.keys if "checkpoints" in key]
+    assert "1 of 121 images that are named cannot be had" in source.warnings[0].message
+    many = [*one, "__MACOSX/._0.png,dark"]
+    with pytest.raises(TooManyUnreadable, match="2 of 122"):
+        open_csv(write_csv(tmp_path, "\n".join(["filepath,label", *many])), "train")
 
 
 def test_circles_of_links_and_special_files(tmp_path: Path) -> None:

@@ -119,6 +119,11 @@ def test_classes_that_read_as_numbers_are_in_their_order(tmp_path: Path) -> None
     assert brought.classes == ("9", "10", "100")
 
 
+def test_one_spelling_of_accents(tmp_path: Path) -> None:
+    brought = bring(tmp_path, pictures("cafe\u0301", "the\u0301", each=8))
+    assert brought.classes == ("caf\u00e9", "th\u00e9")
+
+
 # What is left out -----------------------------------------------------------------------------
 
 
@@ -323,6 +328,7 @@ def test_labels_with_blanks_of_all_kinds(tmp_path: Path) -> None:
         ("0.png,crane, bird\n1.png,dog", "line 2: 3 values for 2 columns"),
         ("\n".join(f"{i}.png,caption {i}" for i in range(24)), "24 different labels for 24 images"),
         ("0.png,a\n1.png,b\u200b", "line 3: 'b\\u200b' cannot be a class name"),
+        ("0.png,a\n1.png,b\ngone.png,b", "gone.png: named in x.csv but not there"),
         ("0.png,a\n1.png,../b", "line 3: '../b' cannot be a class name"),
         (f"0.png,a\n1.png,{'b' * 201}", "cannot be a class name"),
     ],

@@ -5,7 +5,14 @@ import pytest
 from carot.data.tables.places import Places
 from carot.errors import DataError
 
-FILES = ("train/im/a.png", "train/im/b.JPG", "test/im/a.png", "part_1/P1.png", "part_2/P2.png")
+FILES = (
+    "train/im/a.png",
+    "train/im/b.JPG",
+    "test/im/a.png",
+    "part_1/P1.png",
+    "part_2/P2.png",
+    "caf\u00e9.png",
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,8 @@ FILES = ("train/im/a.png", "train/im/b.JPG", "test/im/a.png", "part_1/P1.png", "
         ("s3://bucket/P1.png", "", "part_1/P1.png"),
         ("/data/local-files/?d=test/im/a.png", "", "test/im/a.png"),
         ("/data/upload/3/0123abcd-P2.png", "", "part_2/P2.png"),
+        ("/data/local-files/?d=train%2Fim%2Fa.png", "", "train/im/a.png"),
+        ("cafe\u0301.png", "", "caf\u00e9.png"),
         ("other/P1.png", "", None),
         ("../train/im/a.png", "", None),
         ("c.png", "", None),

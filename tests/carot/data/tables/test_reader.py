@@ -42,6 +42,12 @@ def test_quotes_hold_commas_quotes_and_newlines() -> None:
     assert table.lines == [2, 5]
 
 
+def test_how_a_spreadsheet_says_what_parts_values() -> None:
+    table = read("sep=;\r\nfilepath;label\r\na.png;cat, old\r\nb.png;dog\r\n")
+    assert table.rows == [["a.png", "cat, old"], ["b.png", "dog"]]
+    assert table.lines == [3, 4]
+
+
 def test_columns_without_a_name_or_a_value_at_the_end() -> None:
     assert read("filepath,label,,\na.png,cat,,\nb.png,dog\n").rows == ROWS
 
