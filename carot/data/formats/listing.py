@@ -93,7 +93,7 @@ def look(files: Files) -> Listing:
     """
     listing = Listing(hidden=files.hidden)
     for name in sorted(files.names):
-        ending = posixpath.splitext(name)[1].lower()
+        ending = _ending(name)
         if ending in SUFFIXES:
             listing.images.append(name)
         elif is_other_table(name):
@@ -120,8 +120,19 @@ def look_for_images(files: Files) -> list[str]:
     return [
         name
         for name in sorted(files.names)
-        if posixpath.splitext(name)[1].lower() in SUFFIXES or is_image(files.head(name))
+        if _ending(name) in SUFFIXES or is_image(files.head(name))
     ]
+
+
+def _ending(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def left_out(files: Files, images: Collection[str]) -> list[CodedWarning]:
+    """What was left out where only these images are read."""
+    others = set(files.names).difference(images)
+    kinds = Counter(_ending(name) or "without an ending" for name in others)
+    return Listing(left_out=kinds, hidden=files.hidden).warnings()
 
 
 def is_image(head: bytes) -> bool:

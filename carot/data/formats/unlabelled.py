@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from carot.data.formats.class_folders import ListedSource
-from carot.data.formats.listing import DiskFiles, look_for_images
+from carot.data.formats.listing import DiskFiles, left_out, look_for_images
 from carot.errors import DataError
 
 UNKNOWN = -1
@@ -21,7 +21,10 @@ def open_unlabelled(root: Path) -> ListedSource:
     Raises:
         DataError: no such folder, or no images in it.
     """
-    keys = look_for_images(DiskFiles(root))
+    files = DiskFiles(root)
+    keys = look_for_images(files)
     if not keys:
         raise DataError(f"{root} has no images", field="dataset")
-    return ListedSource(root, keys, [UNKNOWN] * len(keys), ())
+    source = ListedSource(root, keys, [UNKNOWN] * len(keys), ())
+    source.warnings = tuple(left_out(files, keys))
+    return source
