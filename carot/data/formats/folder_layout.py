@@ -26,6 +26,9 @@ PART = re.compile(
 )
 """Names of folders that hold a part of all images: `fold_0`, `images_part_1`."""
 
+HIVE = re.compile(r"(?:label|class|category|target)=.+", re.IGNORECASE)
+"""Folders that say what they are named after: `label=cat`."""
+
 
 @dataclass(frozen=True)
 class FolderImage:
@@ -161,7 +164,7 @@ def _split_folders(tree: _Tree, top: str, found: FolderImages) -> dict[str, str]
         return {}
     flat = [child for child in splits if child in tree.direct]
     alike = len(flat) == len(splits) and all(other in tree.direct for other in others)
-    if others and alike and len(set(splits.values())) == 1:  # vehicles: bus, car, train
+    if others and alike and len(splits) == 1:  # vehicles: bus, car, train
         message = (
             f"{_listed(splits)} is taken for a class, since it holds images itself and stands "
             f"beside {_listed(others)}"
@@ -205,8 +208,10 @@ def _add_classes(found: FolderImages, tree: _Tree, base: str, split: str | None)
     if empty:
         raise _refused(f"class folder {empty[0]!r} has no images")
     _check_depth(tree, folders)
-    for folder, images in by_class.items():
-        name = composed(posixpath.basename(folder))
+    names = [composed(posixpath.basename(folder)) for folder in folders]
+    if all(HIVE.fullmatch(name) for name in names):
+        names = [name.partition("=")[2] for name in names]
+    for name, (folder, images) in zip(names, by_class.items(), strict=True):
         found.images += [
             FolderImage(image, name, split, image[len(folder) + 1 :]) for image in images
         ]

@@ -83,7 +83,7 @@ def _plan_tables(folders: set[str], listing: Listing) -> Plan:
         for each in found.images
     ]  # fmt: skip
     warnings = list(found.warnings)
-    unnamed = len(set(listing.images) - {image.member for image in images})
+    unnamed = len(set(listing.images) - {image.member for image in images} - found.unlabelled)
     if unnamed:
         tables = " and ".join(table.name for table in listing.tables[:3])
         message = f"{unnamed} images that {tables} does not name were left out"

@@ -6,7 +6,7 @@ Names are compared in lower case, without blanks, `_`, `-` and `.`: `File Name` 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from carot.data.labels import settle, unlabelled
@@ -22,7 +22,7 @@ PATH_COLUMNS = (
 )  # fmt: skip
 LABEL_COLUMNS = (
     "label", "class", "labels", "classname", "classlabel", "category", "target", "choice",
-    "classes", "labelname",
+    "classes", "labelname", "classid", "labelid", "categoryid",
 )  # fmt: skip
 CAPTION_COLUMNS = ("title", "caption", "captions")
 TEXT_COLUMNS = ("text", "description")
@@ -30,9 +30,11 @@ TEXT_COLUMNS = ("text", "description")
 SPLIT_COLUMNS = ("split", "subset", "splits", "datasplit", "partition")
 PERHAPS_SPLIT_COLUMNS = ("set", "dataset", "phase", "usage", "fold", "kfold", "folds", "mode")
 """Splits where a value is the word of one; of another meaning where none is."""
-FLAGS = {"isvalid": "validation", "isval": "validation", "isvalidation": "validation",
-         "istest": "test"}  # fmt: skip
-"""True where an image is in this split; the others are for training."""
+FLAGS = {
+    "isvalid": "validation", "isval": "validation", "isvalidation": "validation",
+    "istest": "test", "istrain": "train", "istraining": "train", "istrainingimage": "train",
+}  # fmt: skip
+"""True where an image is in this split."""
 TRUE, FALSE = frozenset({"1", "true", "yes", "1.0"}), frozenset({"0", "false", "no", "0.0", ""})
 SEVERAL = re.compile(r"\s*[\[{].*[\]}]\s*", re.DOTALL)
 
@@ -56,9 +58,15 @@ class NamedImage:
 
 @dataclass(frozen=True)
 class Understood:
-    """The labelled rows of a table."""
+    """The rows of a table.
+
+    Attributes:
+        images: those with a label.
+        unlabelled: what the others name.
+    """
 
     images: Sequence[NamedImage]
+    unlabelled: Sequence[str]
     label_column: str
     warnings: Sequence[CodedWarning] = ()
 
@@ -80,18 +88,20 @@ def understand(table: Table) -> Understood:
         captions = None
     splits, warnings = _splits(columns)
     settled = settle(labels, table.name)
-    images = []
+    images, without = [], []
     for i, row in enumerate(table.rows):
         where, label = f"{table.name}, line {table.lines[i]}", settled.labels[i]
         if not row[paths]:
             raise _refused(f"{where}: no {table.header[paths]}")
-        if label is not None:
+        if label is None:
+            without.append(row[paths])
+        else:
             caption = None if captions is None else row[captions] or None
             images.append(NamedImage(row[paths], label, splits[i], caption, where))
     if not images:
         raise _refused(f"{table.name}: not one row has a label ({_name(table, label_column)})")
-    missing = unlabelled(len(table.rows) - len(images), len(table.rows), table.name)
-    return Understood(images, _name(table, label_column), (*warnings, *settled.warnings, *missing))
+    said = (*warnings, *settled.warnings, *unlabelled(len(without), len(table.rows), table.name))
+    return Understood(images, without, _name(table, label_column), said)
 
 
 def plain(name: str) -> str:
@@ -207,11 +217,9 @@ def _splits(columns: _Columns) -> tuple[list[str | None], list[CodedWarning]]:
     if column is not None:
         return [_split(columns, column, i) for i in range(rows)], []
     flags = {i: split for i, name in enumerate(columns.names) if (split := FLAGS.get(name))}
-    for i, split in flags.items():
-        values = [value.lower() for value in columns.values(i)]
-        if set(values) <= TRUE | FALSE and len(flags) == 1:
-            return [split if value in TRUE else "train" for value in values], []
-        unused.append(table.header[i])
+    if flags and all({v.lower() for v in columns.values(i)} <= TRUE | FALSE for i in flags):
+        return [_flagged(columns, flags, i) for i in range(rows)], []
+    unused += [table.header[i] for i in flags]
     if not unused:
         return [None] * rows, []
     message = f"{table.name}: {', '.join(unused)} does not name splits and is not used"
@@ -227,6 +235,24 @@ def _split(columns: _Columns, column: int, row: int) -> str:
             f"{columns.table.header[column]} {value[:80]!r} is none of {', '.join(SPLITS)}"
         )
     return split
+
+
+def _flagged(columns: _Columns, flags: Mapping[int, str], row: int) -> str:
+    """The split whose flag is set; where none is, what no flag is for: training, or test.
+
+    Raises:
+        DataError: several are set, or none where each has one.
+    """
+    values = columns.table.rows[row]
+    said = {split for i, split in flags.items() if values[i].lower() in TRUE}
+    if not said:
+        said.update([each for each in ("train", "test") if each not in flags.values()][:1])
+    if len(said) != 1:
+        names = " and ".join(columns.table.header[i] for i in flags)
+        raise _refused(
+            f"{columns.table.name}, line {columns.table.lines[row]}: {names} say no one split"
+        )
+    return said.pop()
 
 
 def _name(table: Table, column: int | None) -> str:

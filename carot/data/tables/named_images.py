@@ -39,11 +39,13 @@ class FoundImages:
     Attributes:
         missing: "name: reason" of images that are named but not there.
         labels: of all that are named, there or not.
+        unlabelled: where those lie that are named without a label.
     """
 
     images: list[FoundImage] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
+    unlabelled: set[str | None] = field(default_factory=set)
     warnings: list[CodedWarning] = field(default_factory=list)
 
 
@@ -72,6 +74,7 @@ def named_images(tables: Sequence[Table], find: Find, top: str = "") -> FoundIma
         found.warnings += understood.warnings
         folder = posixpath.dirname(table.name)
         split = _split_of(table, top, several=len(tables) > 1)
+        found.unlabelled.update(find(name, folder) for name in understood.unlabelled)
         for row in understood.images:
             if row.label not in found.labels:
                 check_class_name(row.label, row.where)

@@ -65,6 +65,7 @@ def test_evaluation_splits_alone(tmp_path: Path) -> None:
         (("train", "test"), "images lie directly in test, train"),
         (("train/a", "training/b"), "are all named after the train split"),
         (("train_1/a", "train_2/a"), "are all named after the train split"),
+        (("test1", "test2", "other"), "other stand beside test1, test2"),
         (("fold_0/a", "fold_0/b", "fold_1/a"), "look like parts or folds"),
         (("Fold 1/a", "Fold 2/a"), "look like parts or folds"),
         (("images_part_1", "images_part_2"), "look like parts or folds"),
@@ -112,6 +113,12 @@ def test_a_folder_around_everything_that_is_called_like_a_split(tmp_path: Path) 
 )
 def test_folders_that_are_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
     assert len(bring(tmp_path, pictures(*folders, each=8)).classes) == 2
+
+
+def test_hive_folders(tmp_path: Path) -> None:
+    folders = [f"split={s}/label={c}" for s in ("train", "test") for c in ("cat", "dog")]
+    brought = bring(tmp_path, pictures(*folders))
+    assert brought.splits["train"] == brought.splits["test"] == {"cat": 4, "dog": 4}
 
 
 def test_classes_that_read_as_numbers_are_in_their_order(tmp_path: Path) -> None:
@@ -304,7 +311,7 @@ def test_label_studio(tmp_path: Path) -> None:
     brought = bring(tmp_path, images() | {"export.json": json.dumps(tasks).encode()})
     assert brought.classes == ("a", "b")
     assert brought.manifest.images == 23
-    assert brought.codes() == {"images_unlabelled", "images_left_out"}
+    assert brought.codes() == {"images_unlabelled"}
 
 
 def test_images_that_a_table_does_not_name(tmp_path: Path) -> None:

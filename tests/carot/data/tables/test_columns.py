@@ -31,6 +31,7 @@ def codes(text: str) -> list[str]:
         "filename,Class-Name",
         "path,title",
         "id,target",
+        "Path,ClassId",
     ],
 )
 def test_names_of_columns(header: str) -> None:
@@ -45,9 +46,24 @@ def test_splits(name: str) -> None:
     assert [row.split for row in found] == ["train", "validation", "test", "calibration"]
 
 
-def test_flags() -> None:
-    found = rows("fname,labels,is_valid\na,x,True\nb,y,False\n")
-    assert [row.split for row in found] == ["validation", "train"]
+@pytest.mark.parametrize(
+    ("flags", "splits"),
+    [
+        ("is_valid\na,x,True\nb,y,False", ["validation", "train"]),
+        ("is_train\na,x,1\nb,y,0", ["train", "test"]),
+        ("is_val,Is Test\na,x,1,0\nb,y,0,1\nc,x,0,0", ["validation", "test", "train"]),
+    ],
+)
+def test_flags(flags: str, splits: list[str]) -> None:
+    assert [row.split for row in rows(f"fname,labels,{flags}\n")] == splits
+
+
+def test_flags_that_say_nothing() -> None:
+    with pytest.raises(DataError, match="line 2: is_val and is_test say no one split"):
+        rows("fname,labels,is_val,is_test\na,x,1,1\n")
+    with pytest.raises(DataError, match="line 2: is_train and is_test say no one split"):
+        rows("fname,labels,is_train,is_test\na,x,0,0\n")
+    assert codes("fname,labels,is_valid\na,x,maybe\nb,y,no\n") == ["columns_not_used"]
 
 
 def test_columns_that_might_be_splits_are_told() -> None:
