@@ -73,6 +73,10 @@ def test_evaluation_splits_alone(tmp_path: Path) -> None:
         (("a/airfield", "a/abbey", "b/beach"), "one folder deeper than expected, in a/abbey"),
         (("a/airfield", "b/beach"), "one folder deeper than expected"),
         (("photo/cat", "photo/dog", "sketch/cat", "sketch/dog"), "one folder deeper"),
+        (
+            ("art/cat", "art/dog", "photo/cat", "photo/dog", "sketch/cat", "sketch/dog"),
+            "one folder",
+        ),
         (("train/a/airfield", "train/b/beach"), "one folder deeper than expected"),
         (("train_val/a", "test/a"), "named after train and validation"),
     ],

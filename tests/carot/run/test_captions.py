@@ -1,0 +1,45 @@
+"""What a run says of captions that came with its images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from carot.data.source import ArraySource
+from carot.models.prompts import Captions
+from carot.run.captions import caption_warnings
+from carot.specs import Method, PromptSpec
+from carot.training.methods import build_method
+from tests.carot.tiny import tiny_model
+
+METHOD: TypeAdapter[Any] = TypeAdapter(Method)
+
+
+@pytest.mark.parametrize(
+    ("classes", "captions", "method", "prompts", "codes"),
+    [
+        (("cat", "dog"), True, "flyp", {}, []),
+        (("cat", "dog"), False, "linear_probe", {}, []),
+        (("cat", "dog"), True, "linear_probe", {}, ["captions_not_used"]),
+        (("cat", "dog"), True, "flyp", {"templates": ["{}"]}, ["captions_not_used"]),
+        (("cat", "dog"), True, "zero_shot", {}, []),
+        (("0", "1"), True, "flyp", {}, ["class_names_are_numbers"]),
+        (("0", "1"), True, "flyp", {"class_names": {"0": "cat", "1": "dog"}}, []),
+        (("0", "1"), False, "flyp", {}, []),
+    ],
+)
+def test_what_is_said(
+    classes: tuple[str, str], captions: bool, method: str, prompts: dict[str, Any], codes: list[str]
+) -> None:
+    source = ArraySource(np.zeros((2, 8, 8), np.uint8), np.arange(2), classes, ("a", "b"))
+    if captions:
+        source.captions = [("a tom cat",), ("rex",)]
+    model = tiny_model()
+    built = build_method(
+        METHOD.validate_python({"name": method}), model, Captions(model, classes, ("{}",)), 4
+    )
+    said = caption_warnings(source, PromptSpec(**prompts), built, "pets")
+    assert [warning.code for warning in said] == codes
