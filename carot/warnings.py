@@ -22,7 +22,9 @@ Code = Literal[
     "no_selection_split",
     "no_shift_score",
     "snapshot_not_kept",
+    "terms_left_out",
     "unreadable_image",
+    "worse_than_start",
     "other",
 ]
 """What a warning is about; codes are stable, sentences are not."""
@@ -42,7 +44,11 @@ ACTIONS: Mapping[Code, str] = {
     "no_shift_score": "Give more calibration images.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",
+    "terms_left_out": "Nothing, if the method is what you want without them; else start from a "
+    "model whose towers end in linear maps (`carot models architectures` says which).",
     "unreadable_image": "Replace the files, or remove them.",
+    "worse_than_start": "Cancel the job if this is not meant, and try a lower "
+    "training.learning_rate.",
 }
 """What to do about each, unless the warning itself says more."""
 

@@ -23,7 +23,7 @@ from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
 from carot.specs import FinetuneSpec, ModelSpec
 from carot.training.methods import Method, Outcome, build_method
-from carot.training.normalisation import synchronise_statistics
+from carot.training.normalisation import prepare_normalisation
 from carot.training.snapshots import fingerprint
 from carot.training.trainer import FitResult, fit
 
@@ -80,13 +80,13 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     model = load_model(spec.model, ranks.device)
     source = open_dataset(spec.dataset, "train")
     _check_training_set(spec, source)
-    synchronise_statistics(model, ranks, spec.training)
+    prepare_normalisation(model, ranks, spec.training)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
     torch.manual_seed(spec.training.seed)
     batches = TrainingBatches(
         source,
         model.transform,
-        model.image_size,
+        model.resizing,
         batch_size=spec.training.batch_size,
         templates=len(captions.templates),
         crop_scale=spec.training.random_crop_scale,
@@ -96,6 +96,8 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     )
     total = spec.training.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, spec.training.seed)
+    for warning in method.warnings:
+        context.reporter.report(Warning(**warning.model_dump()))
     return Training(model, source, captions, batches, method)
 
 

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from carot.models.clip import ClipModel
+from carot.models.projections import image_projection, text_projection
 from carot.specs import CarotMethod, TracerMethod
 from carot.training.distillation import Side
 from carot.training.losses import cross_norm, orthogonality
 from carot.training.methods.base import Encode, Features, Loss, Method
 from carot.training.methods.contrastive import contrastive_term, positive_labels
 from carot.training.teachers import Teacher, build_teacher
+from carot.warnings import CodedWarning
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Divergence:
 
 class Distilled(Method):
     """Each term is switched off by a weight of zero, and then costs nothing.
+
+    A constraint on linear maps that the towers do not have is left out, with a warning.
 
     Args:
         divergences: the terms of the distillation; there is no teacher when all weigh zero.
@@ -55,12 +59,36 @@ class Distilled(Method):
         self.teacher = (
             build_teacher(spec.teacher, model.module, total_steps) if self.divergences else None
         )
-        # Asked for here, a tower without a known projection fails before the first step.
-        if spec.orthogonality_weight > 0:
-            model.gram_projection()
-        if spec.cross_norm_weight > 0:
-            model.visual_projection()
-            model.text_projection()
+        self.orthogonality_weight, self.cross_norm_weight = self._constraints()
+
+    def _constraints(self) -> tuple[float, float]:
+        """Weights of the orthogonality and the cross-norm term; 0 where the towers allow of none.
+
+        Both need linear maps that towers end in. Some have none (SigLIP's image tower ends in
+        attention pooling), and then there is nothing to constrain.
+        """
+        weights = {
+            "orthogonality": self.spec.orthogonality_weight,
+            "cross_norm": self.spec.cross_norm_weight,
+        }
+        image, text = image_projection(self.model.module), text_projection(self.model.module)
+        lacking = {
+            "orthogonality": image is None,
+            "cross_norm": image is None or text is None,
+        }
+        left_out = [name for name, weight in weights.items() if weight > 0 and lacking[name]]
+        if left_out:
+            towers = [name for name, map_ in (("image", image), ("text", text)) if map_ is None]
+            self.warnings.append(
+                CodedWarning(
+                    code="terms_left_out",
+                    message=f"{self.model.architecture}: its {' and '.join(towers)} tower ends in "
+                    f"no linear map, so the loss is without {' and '.join(left_out)}",
+                    names=tuple(left_out),
+                )
+            )
+        kept = {name: 0.0 if name in left_out else weight for name, weight in weights.items()}
+        return kept["orthogonality"], kept["cross_norm"]
 
     def modules(self) -> dict[str, nn.Module]:
         modules = super().modules()
@@ -78,16 +106,16 @@ class Distilled(Method):
         spec = self.spec
         terms = {"contrastive": contrastive_term(self.model, features, spec.positives)}
         total = terms["contrastive"]
-        if spec.cross_norm_weight > 0:
+        if self.cross_norm_weight > 0:
             terms["cross_norm"] = cross_norm(
                 self.model.visual_projection(), self.model.text_projection(), spec.cross_norm_form
             )
-            total = total + spec.cross_norm_weight * terms["cross_norm"]
-        if spec.orthogonality_weight > 0:
+            total = total + self.cross_norm_weight * terms["cross_norm"]
+        if self.orthogonality_weight > 0:
             terms["orthogonality"] = orthogonality(
                 self.model.gram_projection(), spec.orthogonality_form
             )
-            total = total + spec.orthogonality_weight * terms["orthogonality"]
+            total = total + self.orthogonality_weight * terms["orthogonality"]
         if self.teacher is not None and teacher is not None:
             sides = _side(features, self.model), _side(teacher, self._model_of(self.teacher))
             labels_B = positive_labels(features, spec.positives)

@@ -37,7 +37,7 @@ class Run:
         self.batches = TrainingBatches(
             source,
             self.model.transform,
-            self.model.image_size,
+            self.model.resizing,
             batch_size=self.spec.batch_size,
             templates=3,
             crop_scale=0.8,
