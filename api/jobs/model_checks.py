@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from api.jobs.architectures import architectures, similar, weights
+from api.jobs.architectures import installed
 from api.web.problems import invalid
-from carot.specs import AnySpec, InterpolateSpec, MergeSpec, ModelSpec, ModelStock, SelectSpec
+from carot.models.catalogue import architectures, similar, weights
+from carot.specs import HUB, AnySpec, InterpolateSpec, MergeSpec, ModelSpec, ModelStock, SelectSpec
 from store.errors import Gone, NotFound
 from store.jobs.transitions import find
 from store.models.checkpoints import get_checkpoint
@@ -62,7 +63,7 @@ def _check_model(session: Session, project: str, model: ModelSpec, field: str) -
             raise invalid(f"{field}.checkpoint", f"{model.checkpoint} has been deleted") from None
         except NotFound:
             raise invalid(f"{field}.checkpoint", f"no checkpoint {model.checkpoint}") from None
-    if model.architecture is not None:
+    if model.architecture is not None and not model.architecture.startswith(HUB):
         known = architectures()
         if model.architecture not in known:
             hint = similar(model.architecture, known)
@@ -75,6 +76,12 @@ def _check_model(session: Session, project: str, model: ModelSpec, field: str) -
                 f"{field}.pretrained",
                 f"{model.architecture} has no weights {model.pretrained!r}; it has "
                 f"{', '.join(sorted(tags)) or 'none'}",
+            )
+        if not installed(model.architecture):
+            raise invalid(
+                f"{field}.architecture",
+                f"{model.architecture} needs the package transformers, which is not installed with "
+                "this service: pip install 'carot[hf]'",
             )
 
 

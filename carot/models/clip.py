@@ -23,11 +23,8 @@ from torch.nn import functional as F
 
 from carot.data.crops import INTERPOLATIONS, Resizing
 from carot.errors import ModelError, ProjectionNotFound
-from carot.models.hugging_face import (
-    needs_transformers,
-    require_transformers,
-    with_own_text_config,
-)
+from carot.models.families import family_of
+from carot.models.hugging_face import require_transformers, with_own_text_config
 from carot.models.mini import MODEL_FOLDER as MINI_FOLDER
 from carot.models.projections import image_projection, text_projection
 from carot.models.tokenizers import LOCAL, Tokenizer
@@ -226,7 +223,7 @@ def _fetched(
     **options: Any,
 ) -> ClipModel:
     """A model whose weights are downloaded; what is small and may be missing is asked for first."""
-    if needs_transformers(model_cfg):
+    if family_of(model_cfg).needs_transformers:
         require_transformers(said, "model.architecture")
     tokenize = Tokenizer(name, model_cfg["text_cfg"])
     try:

@@ -23,12 +23,6 @@ TEXT_CONFIG_NAME = "config.json"
 INSTALL = "pip install 'carot[hf]'"
 
 
-def needs_transformers(model_cfg: Mapping[str, Any]) -> bool:
-    """Whether captions or the text tower of a model are made by `transformers`."""
-    text_cfg = model_cfg.get("text_cfg", {})
-    return bool(text_cfg.get("hf_tokenizer_name") or text_cfg.get("hf_model_name"))
-
-
 def require_transformers(name: str, field: str | None) -> None:
     """Before anything is downloaded.
 
