@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from carot.warnings import CodedWarning
+
 NORMALISED = ("efficientnet", "fastvit", "mobilenet", "resnet", "vit_base_mci")
 """Trunks of timm with batch normalisation, as their names begin."""
 ATTENTION_POOLS = ("abs_attn", "rot_attn")
@@ -60,6 +62,31 @@ def family_of(model_cfg: Mapping[str, Any]) -> Family:
         text_map=text_map,
         batch_norm=is_resnet or (trunk is not None and trunk.startswith(NORMALISED)),
     )
+
+
+def terms_left_out(
+    name: str, orthogonality_weight: float, cross_norm_weight: float, *, image: bool, text: bool
+) -> CodedWarning | None:
+    """What is said where constraints are asked for that need linear maps which are not there.
+
+    Both need the map that the image tower ends in, cross-norm the text tower's as well. Some towers
+    have none (SigLIP's ends in attention pooling), and then there is nothing to constrain.
+
+    Args:
+        name: of the model.
+        image: whether the image tower ends in a linear map.
+        text: whether the text tower does.
+    """
+    asked = {"orthogonality": orthogonality_weight > 0, "cross_norm": cross_norm_weight > 0}
+    possible = {"orthogonality": image, "cross_norm": image and text}
+    names = tuple(term for term, wanted in asked.items() if wanted and not possible[term])
+    if not names:
+        return None
+    towers = " and ".join(tower for tower, ends in (("image", image), ("text", text)) if not ends)
+    message = f"{name}: its {towers} tower ends in no linear map, so the loss is without " + (
+        " and ".join(names)
+    )
+    return CodedWarning(code="terms_left_out", message=message, names=names)
 
 
 def treatments(family: Family) -> dict[str, str]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from carot.models.clip import ClipModel
+from carot.models.families import terms_left_out
 from carot.models.projections import image_projection, text_projection
 from carot.specs import CarotMethod, TracerMethod
 from carot.training.distillation import Side
@@ -22,7 +23,6 @@ from carot.training.losses import cross_norm, orthogonality
 from carot.training.methods.base import Encode, Features, Loss, Method
 from carot.training.methods.contrastive import contrastive_term, positive_labels
 from carot.training.teachers import Teacher, build_teacher
-from carot.warnings import CodedWarning
 
 
 @dataclass(frozen=True)
@@ -62,33 +62,19 @@ class Distilled(Method):
         self.orthogonality_weight, self.cross_norm_weight = self._constraints()
 
     def _constraints(self) -> tuple[float, float]:
-        """Weights of the orthogonality and the cross-norm term; 0 where the towers allow of none.
-
-        Both need linear maps that towers end in. Some have none (SigLIP's image tower ends in
-        attention pooling), and then there is nothing to constrain.
-        """
-        weights = {
-            "orthogonality": self.spec.orthogonality_weight,
-            "cross_norm": self.spec.cross_norm_weight,
-        }
+        """Weights of orthogonality and cross-norm; 0 where the towers allow of none."""
+        weights = self.spec.orthogonality_weight, self.spec.cross_norm_weight
         image, text = image_projection(self.model.module), text_projection(self.model.module)
-        lacking = {
-            "orthogonality": image is None,
-            "cross_norm": image is None or text is None,
-        }
-        left_out = [name for name, weight in weights.items() if weight > 0 and lacking[name]]
-        if left_out:
-            towers = [name for name, map_ in (("image", image), ("text", text)) if map_ is None]
-            self.warnings.append(
-                CodedWarning(
-                    code="terms_left_out",
-                    message=f"{self.model.architecture}: its {' and '.join(towers)} tower ends in "
-                    f"no linear map, so the loss is without {' and '.join(left_out)}",
-                    names=tuple(left_out),
-                )
-            )
-        kept = {name: 0.0 if name in left_out else weight for name, weight in weights.items()}
-        return kept["orthogonality"], kept["cross_norm"]
+        warning = terms_left_out(
+            self.model.architecture, *weights, image=image is not None, text=text is not None
+        )
+        if warning is None:
+            return weights
+        self.warnings.append(warning)
+        return (
+            0.0 if "orthogonality" in warning.names else weights[0],
+            0.0 if "cross_norm" in warning.names else weights[1],
+        )
 
     def modules(self) -> dict[str, nn.Module]:
         modules = super().modules()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -69,3 +70,36 @@ def test_a_repository_of_the_hub_is_named_in_full(client: TestClient) -> None:
         assert submit(client, {"architecture": name})[0] == 422, name
     mixed = {"architecture": "hf-hub:timm/ViT-B-16-SigLIP", "pretrained": "webli"}
     assert submit(client, mixed)[0] == 422
+
+
+RESNET = {"architecture": "RN50", "pretrained": "openai"}
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "field"),
+    [
+        (SIGLIP, {"method": {"name": "lipsum_ft"}}, "method.name"),
+        (RESNET, {"training": {"accumulation_steps": 2}}, "training.accumulation_steps"),
+    ],
+)
+def test_what_a_run_would_refuse_behind_the_download_is_refused_when_sent(
+    client: TestClient, model: dict[str, str], more: dict[str, Any], field: str
+) -> None:
+    body = {"kind": "finetune", "model": model, "dataset": "builtin:digits", **more}
+    answer = client.post("/jobs", json=body)
+    assert answer.status_code == 422
+    assert [each["field"] for each in answer.json()["errors"]] == [field]
+    mended = {"method": {"name": "flyp"}, "training": {"freeze_batch_norm": True}}
+    assert client.post("/jobs", json=body | mended).status_code == 201
+
+
+def test_terms_that_will_be_left_out_are_told_beforehand(client: TestClient) -> None:
+    def codes(**body: Any) -> list[str]:
+        spec = {"kind": "finetune", "dataset": "builtin:digits", **body}
+        answer = client.post("/jobs/check", json=spec)
+        assert answer.status_code == 200, answer.text
+        return [each["code"] for each in answer.json()["warnings"]]
+
+    assert "terms_left_out" in codes(model=SIGLIP)
+    assert "terms_left_out" not in codes(model=SIGLIP, method={"name": "flyp"})
+    assert "terms_left_out" not in codes(model={"architecture": "carot-mini"})
