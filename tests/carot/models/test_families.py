@@ -23,6 +23,7 @@ from api.app import create_app
 from api.settings import ApiSettings
 from carot.answers.schemas import Answer
 from carot.errors import Interrupted
+from carot.evaluation.reports import Report
 from carot.events import Silent
 from carot.models.classifier import Classifier
 from carot.models.clip import load_folder
@@ -41,8 +42,8 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "models.md"
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
 COLUMNS = (
-    "family", "FLYP", "default", "finetune", "resumes", "plain open_clip, fresh process",
-    "over HTTP", "from the folder",
+    "family", "FLYP", "default", "finetune", "evaluate", "resumes",
+    "plain open_clip, fresh process", "over HTTP", "from the folder",
 )  # fmt: skip
 DEFAULT = CarotMethod.model_validate(preset("carot")["method"])
 Ask = Callable[[Path], torch.Tensor]
@@ -93,7 +94,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def trained(start: Path, dataset: Path, out: Path) -> Path:
+def trained(start: Path, dataset: Path, out: Path) -> tuple[Path, Report]:
     """A whole run, reported on, calibrated, and its checkpoint loaded in a fresh process."""
     spec = {
         "kind": "finetune",
@@ -105,8 +106,20 @@ def trained(start: Path, dataset: Path, out: Path) -> Path:
     }
     result = execute(RUN.validate_python(spec), out, Silent())
     assert result.checkpoint is not None
-    assert len(result.report.datasets) == 1
-    return result.checkpoint
+    return result.checkpoint, result.report
+
+
+def evaluated(checkpoint: Path, dataset: Path, out: Path, expected: Report) -> str:
+    """Whether the checkpoint has the figures that the run which made it reported."""
+    spec = {
+        "kind": "evaluate",
+        "model": {"folder": str(checkpoint)},
+        "dataset": f"folder:{dataset}",
+    }
+    found = execute(RUN.validate_python(spec), out, Silent()).report
+    rows = [(each.name, each.images, each.raw) for each in found.datasets]
+    same = rows == [(each.name, each.images, each.raw) for each in expected.datasets]
+    return "same figures" if same else "other figures"
 
 
 def fitted(start: Path, method: Any, root: Path, stop_after: int | None = None) -> Run:
@@ -177,7 +190,7 @@ def test_a_family_does_what_the_page_says(
     name: str, plain: Ask, service: TestClient, dataset: Path, tmp_path: Path
 ) -> None:
     start = write_family(name, tmp_path / "start")
-    checkpoint = trained(start, dataset, tmp_path / "run")
+    checkpoint, report = trained(start, dataset, tmp_path / "run")
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     drawn = Image.fromarray(pixels)
     [answer] = carot.predict([drawn], checkpoint)
@@ -190,6 +203,7 @@ def test_a_family_does_what_the_page_says(
         told(flyp),
         told(fitted(start, DEFAULT, tmp_path / "default")),
         told(fitted(start, FinetuneMethod(), tmp_path / "finetune")),
+        evaluated(checkpoint, dataset, tmp_path / "evaluated", report),
         resumes(start, flyp, tmp_path / "resumed"),
         same_as_plain(checkpoint, plain),
         "same answer" if http == pytest.approx(from_folder, abs=1e-4) else "another answer",
