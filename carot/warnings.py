@@ -33,8 +33,10 @@ Code = Literal[
     "not_better_than_start",
     "snapshot_lost",
     "snapshot_not_kept",
+    "terms_left_out",
     "unreadable_image",
     "unusual_learning_rate",
+    "worse_than_start",
     "other",
 ]
 """What a warning is about; codes are stable, sentences are not."""
@@ -69,8 +71,12 @@ ACTIONS: Mapping[Code, str] = {
     "snapshot_lost": "Nothing: the run starts again from its beginning.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",
+    "terms_left_out": "Nothing, if the method is what you want without them; else start from a "
+    "model whose towers end in linear maps (`carot models architectures` says which).",
     "unusual_learning_rate": "Leave `training.learning_rate` out, or look at the curves early.",
     "unreadable_image": "Replace the files, or remove them.",
+    "worse_than_start": "Cancel the job if this is not meant, and try a lower "
+    "training.learning_rate.",
 }
 """What to do about each, unless the warning itself says more."""
 

@@ -30,6 +30,8 @@ from carot.events import (
     Warning,
 )
 from carot.models.checkpoints import save_checkpoint
+from carot.models.families import family_of
+from carot.models.fresh import check_fresh
 from carot.run.evaluated import EvaluatedModel, brought
 from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.training.trainer import FitResult
@@ -190,12 +192,18 @@ class Context:
         return measured if score is None else with_shift(measured, distances, score)
 
     def save(self, evaluated: EvaluatedModel) -> Path:
-        """Write the checkpoint."""
+        """Write the checkpoint, and see to it that others can load it.
+
+        Raises:
+            CheckpointError: they cannot. Asked only where a model has files beyond open_clip's two.
+        """
         self.reporter.report(PhaseStarted(phase="saving"))
         path = self.folder / CHECKPOINT_NAME
         save_checkpoint(
             path, evaluated.model, evaluated.head_CD, evaluated.card, evaluated.calibration
         )
+        if family_of(evaluated.model.model_cfg).needs_transformers:
+            check_fresh(path)
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 
