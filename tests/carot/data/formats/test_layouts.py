@@ -318,6 +318,12 @@ def test_label_studio(tmp_path: Path) -> None:
     assert brought.codes() == {"images_unlabelled"}
 
 
+def test_json_that_is_no_table_is_not_read(tmp_path: Path) -> None:
+    files = pictures("cat", "dog", each=8) | {"info.json": b'{"images": [', "cat/0.json": b" [1]"}
+    [warning] = bring(tmp_path, files).warnings
+    assert warning.message == "left out 2 files, not images: 2 .json"
+
+
 def test_images_that_a_table_does_not_name(tmp_path: Path) -> None:
     brought = bring(tmp_path, images() | {"data.csv": table("im/{i}.png,{c}", 20)})
     [warning] = brought.warnings
