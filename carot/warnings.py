@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Code = Literal[
+    "calibration_lacks_classes",
     "calibrator_at_bound",
     "calibrator_hurts",
     "calibrator_not_converged",
@@ -28,6 +29,8 @@ Code = Literal[
 """What a warning is about; codes are stable, sentences are not."""
 
 ACTIONS: Mapping[Code, str] = {
+    "calibration_lacks_classes": "Give the calibration split images of these classes; until then "
+    "no calibrator changes them, and confidences in them rest on the other classes.",
     "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
     "with fewer parameters.",
     "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none), or another "

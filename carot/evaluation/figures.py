@@ -12,10 +12,14 @@ from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice
 from carot.calibration.metrics.intervals import Interval
 from carot.calibration.metrics.numbers import Metrics, Numbers
-from carot.calibration.sets.coverage import Coverage, Method
+from carot.calibration.sets.coverage import ClassCoverage, Coverage, Method
 
 FAR = 0.99
 """The percentile of the shift score beyond which a report counts images as far away."""
+
+
+LISTED_CLASSES = 20
+"""Most classes that a report lists of one kind."""
 
 
 class CalibratorFigures(Numbers):
@@ -43,7 +47,13 @@ class SetFigures(Numbers):
     measured: Coverage | None = Field(description="Null where there are no such sets.")
     expected: Interval | None = Field(
         description="What 95 of 100 calibration splits of this size cover in distribution, for "
-        "scores without ties; sets of which the top class is always a member cover more."
+        "scores without ties; sets of which the top class is always a member cover more. Null for "
+        "`mondrian`, where each class has a band of its own."
+    )
+    classes: tuple[ClassCoverage, ...] = Field(
+        default=(),
+        description="What they hold of each class, those that are surest to be held too rarely "
+        f"first; at most {LISTED_CLASSES}. Of `mondrian` sets each holds what was asked.",
     )
     reason: str | None = Field(default=None, description="Why there are no such sets.")
 

@@ -68,7 +68,7 @@ def measure(
     domain = _domain(row, calibration)
     figures, bins = _calibrated(calibration, logits_NC, labels_N, space, domain)
     evidence = None if calibration is None else calibration.evidence
-    found = None if evidence is None else evidence_figures(evidence, raw_NK, labels_N, asked)
+    found = None if evidence is None else evidence_figures(evidence, raw_NK, labels_N, asked, space)
     return DatasetReport(
         name=row.name,
         dataset=row.dataset,
@@ -169,11 +169,14 @@ def _calibrated(
         return {}, None
     served = calibration.calibrator
     figures, bins = {}, None
+    raw_NK = space.project(logits_NC)
     for kind, each in {**calibration.fitted, served.kind: served}.items():
         log_NK = space.project(_log_probabilities(each, logits_NC, domain))
-        figures[kind] = compute_metrics(log_NK, labels_N)
+        # As in answers: a calibrator that keeps the ranking leaves it to the logits.
+        ranked_by = raw_NK if each.keeps_ranking else None
+        figures[kind] = compute_metrics(log_NK, labels_N, ranked_by=ranked_by)
         if kind == served.kind:
-            bins = reliability(log_NK, labels_N)
+            bins = reliability(log_NK, labels_N, ranked_by=ranked_by)
     return figures, bins
 
 

@@ -6,11 +6,12 @@ and the report says why. Nothing about calibrators ends a run: hours of training
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.by_class import LEAST_OF_CLASS, named, rare_classes
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice
 from carot.calibration.calibrators.fitting import fit_calibrator, sample_likelihood
@@ -84,6 +85,7 @@ def calibrate(
         _warn(context, "calibrator_not_fitted", message, [asked])
         return evaluated
     summary = _summary(spec, samples, fits, served)
+    _warn_of_classes(context, outputs, evaluated.card.classes)
     _warn_of_calibrators(context, spec, summary, fits)
     evidence = fit_calibration_evidence(
         outputs.logits_NC, outputs.labels_N, classes=evaluated.card.classes
@@ -160,6 +162,14 @@ def _shift_score(context: Context, outputs: Outputs) -> ShiftScore | None:
     except CalibrationError as error:  # too few images, or all alike
         _warn(context, "no_shift_score", error.message)
         return None
+
+
+def _warn_of_classes(context: Context, outputs: Outputs, classes: Sequence[str]) -> None:
+    """Warn about classes of which the calibration split says next to nothing."""
+    rare = rare_classes(outputs.labels_N, len(classes))
+    if rare:
+        message = f"fewer than {LEAST_OF_CLASS} calibration images of {named(classes, rare)}"
+        _warn(context, "calibration_lacks_classes", message, [classes[k] for k in rare])
 
 
 def _warn_of_calibrators(

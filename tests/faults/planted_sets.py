@@ -36,8 +36,8 @@ FAULTS = (
     ),
     sets(
         "the threshold itself is left out",
-        "conformal_scores(probabilities_NC, self.method, rule) <= threshold",
-        "conformal_scores(probabilities_NC, self.method, rule) < threshold",
+        "scores_NC <= threshold_C + TOLERANCE * threshold_C.clamp_min(1.0)",
+        "scores_NC < threshold_C - TOLERANCE * threshold_C.clamp_min(1.0)",
     ),
     sets(
         "one rank more goes free",
@@ -51,8 +51,8 @@ FAULTS = (
     ),
     sets(
         "the top class may be missing",
-        "SCORES[method](ranked, rule).masked_fill(top_NC, 0.0).round(",
-        "SCORES[method](ranked, rule).round(",
+        "SCORES[method](ranked, rule).masked_fill(top_NC, 0.0)",
+        "SCORES[method](ranked, rule)",
     ),
     risk(
         "every start has the whole level",

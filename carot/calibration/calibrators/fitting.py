@@ -107,9 +107,11 @@ def sample_likelihood(calibrator: Calibrator, sample: Sample) -> Tensor:
     return -log_NC.gather(1, sample.labels_N.long()[:, None]).squeeze(1)
 
 
-def fold_of(images: int, folds: int) -> Tensor:
-    """The fold of each image: equal parts, shuffled, the same for as many images always."""
+def fold_of(labels_N: Tensor, folds: int) -> Tensor:
+    """The fold of each image: equal parts, each class spread evenly, the same for equal labels."""
+    images = len(labels_N)
     order_N = torch.randperm(images, generator=torch.Generator().manual_seed(0))
+    order_N = order_N[labels_N.cpu()[order_N].argsort(stable=True)]
     fold_N = torch.empty(images, dtype=torch.int64)
     fold_N[order_N] = torch.arange(images) % folds
     return fold_N
