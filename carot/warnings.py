@@ -33,8 +33,8 @@ ACTIONS: Mapping[Code, str] = {
     "no calibrator changes them, and confidences in them rest on the other classes.",
     "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
     "with fewer parameters.",
-    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none), or another "
-    "calibrator.",
+    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none, or "
+    "calibration.none_if_worse: true), or another calibrator.",
     "calibrator_not_converged": "Choose another calibrator, or give more calibration images.",
     "calibrator_not_fitted": "Give more calibration images of every class.",
     "empty_split": "Add images to it, or leave the splits out: images are then dealt by content.",

@@ -103,25 +103,8 @@ class Guarantees:
                 raise CalibrationError("the checkpoint has no shift score", field="max_shift")
         evidence = None if own_classes else self._evidence
         if evidence is None:
-            why = OTHER_CLASSES if own_classes else NO_IMAGES
-            for name in ("coverage", "max_risk"):
-                if getattr(asked, name) is not None:
-                    raise CalibrationError(f"cannot be guaranteed: {why.message}", field=name)
-            limits = Limits(
-                coverage=None,
-                set_method=asked.set_method,
-                risk=None,
-                max_shift=max_shift if has_shift_score else None,
-                guarantee=None,
-            )
-            return Guaranteed(limits, missing=missing | {"set": why, "evidence": why})
-        sets = evidence.sets.get(asked.set_method)
-        if sets is None:
-            raise CalibrationError(
-                f"the checkpoint is from before there were {asked.set_method} sets; evaluate it "
-                "with calibration.refit to have them",
-                field="set_method",
-            )
+            return _nothing(asked, max_shift if has_shift_score else None, missing, own_classes)
+        sets = _sets(evidence, asked.set_method)
         coverage: float | None = asked.coverage or COVERAGE
         try:
             sets.threshold(asked.coverage or COVERAGE)
@@ -163,6 +146,38 @@ class Guarantees:
             return evidence.risk(max_risk)
         except CalibrationError as error:
             return error
+
+
+def _nothing(
+    asked: Asked, max_shift: float | None, missing: dict[str, Missing], own_classes: bool
+) -> Guaranteed:
+    """Where no calibration image says anything of these classes.
+
+    Raises:
+        CalibrationError: a coverage or a risk was asked for.
+    """
+    why = OTHER_CLASSES if own_classes else NO_IMAGES
+    for name in ("coverage", "max_risk"):
+        if getattr(asked, name) is not None:
+            raise CalibrationError(f"cannot be guaranteed: {why.message}", field=name)
+    limits = Limits(
+        coverage=None,
+        set_method=asked.set_method,
+        risk=None,
+        max_shift=max_shift,
+        guarantee=None,
+    )
+    return Guaranteed(limits, missing=missing | {"set": why, "evidence": why})
+
+
+def _sets(evidence: CalibrationEvidence, method: SetMethod) -> ConformalSets:
+    if method not in evidence.sets:
+        raise CalibrationError(
+            f"the checkpoint is from before there were {method} sets; evaluate it with "
+            "calibration.refit to have them",
+            field="set_method",
+        )
+    return evidence.sets[method]
 
 
 def _guarantee(

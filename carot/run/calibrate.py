@@ -15,6 +15,7 @@ from carot.calibration.calibrators.by_class import LEAST_OF_CLASS, named, rare_c
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice
 from carot.calibration.calibrators.fitting import fit_calibrator, sample_likelihood
+from carot.calibration.calibrators.no_calibrator import no_calibrator
 from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score
@@ -22,6 +23,9 @@ from carot.data.resolve import open_dataset
 from carot.errors import CalibrationError, DataError
 from carot.evaluation.evaluate import Outputs
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.evaluation.measuring import measure
+from carot.evaluation.rows import evaluation_rows, open_evaluation
+from carot.evaluation.worse import worse_than_raw
 from carot.events import Warning
 from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
 from carot.run.context import Context
@@ -34,6 +38,8 @@ FALLBACK = "temperature"
 
 FAILURES = (CalibrationError, DataError)
 """What leaves one kind out: it cannot be fitted on this, or its own images cannot be read."""
+
+NONE = "none"
 
 RISE = 1e-9
 """Nats by which rounding may raise a likelihood."""
@@ -76,14 +82,13 @@ def calibrate(
             else evaluated.calibrated(Calibration(fitted, {only: fitted}))
         )
     fits = _fit(samples, spec.kinds, auto=spec.calibrator == "auto")
-    asked = spec.calibrator if fits.choice is None else fits.choice.calibrator.kind
-    if asked not in fits.fitted and FALLBACK not in fits.fitted:
-        fits.add(_fit(samples, (FALLBACK,)))
-    served = fits.fitted.get(asked, fits.fitted.get(FALLBACK))
+    served = _served(samples, spec, fits)
     if served is None:
         message = f"{fits.reasons[FALLBACK]}: confidences stay raw"
-        _warn(context, "calibrator_not_fitted", message, [asked])
+        _warn(context, "calibrator_not_fitted", message, [spec.calibrator])
         return evaluated
+    if spec.none_if_worse and served.kind != NONE:
+        served = _unless_worse(context, evaluated, served, samples)
     summary = _summary(spec, samples, fits, served)
     _warn_of_classes(context, outputs, evaluated.card.classes)
     _warn_of_calibrators(context, spec, summary, fits)
@@ -92,6 +97,47 @@ def calibrate(
     )
     calibration = Calibration(served, fits.fitted, evidence, _shift_score(context, outputs))
     return evaluated.calibrated(calibration, summary)
+
+
+def _served(samples: Samples, spec: CalibrationSpec, fits: Fits) -> AnyCalibrator | None:
+    """The one that the spec asks for, or that takes its place; None where nothing can be fitted."""
+    if spec.calibrator == NONE:
+        plain = samples.plain
+        return no_calibrator(plain.logits_NC, plain.labels_N, **samples.origin)
+    asked = spec.calibrator if fits.choice is None else fits.choice.calibrator.kind
+    if asked not in fits.fitted and FALLBACK not in fits.fitted:
+        fits.add(_fit(samples, (FALLBACK,)))
+    return fits.fitted.get(asked, fits.fitted.get(FALLBACK))
+
+
+def _unless_worse(
+    context: Context, evaluated: EvaluatedModel, served: AnyCalibrator, samples: Samples
+) -> AnyCalibrator:
+    """It, or none where it looks worse on the data set in distribution."""
+    rows = evaluation_rows(context.spec.evaluation, context.spec.dataset)
+    row = next((row for row in rows if row.in_distribution), None)
+    if row is None:
+        message = f"nothing is measured in distribution to compare {served.kind} with none by"
+        _warn(context, "other", message, [served.kind])
+        return served
+    opened = open_evaluation(row, evaluated.card.classes)
+    outputs = context.outputs(evaluated, opened.source, row.name)
+    measured = measure(
+        row,
+        outputs.logits_NC,
+        outputs.labels_N,
+        outputs.features_ND,
+        calibration=Calibration(served),
+        skipped=outputs.skipped,
+        space=opened.label_space,
+    )
+    why = worse_than_raw(measured)
+    if why is None:
+        return served
+    message = f"{served.kind}: {why}: raw ones are served"
+    _warn(context, "calibrator_hurts", message, [served.kind])
+    plain = samples.plain
+    return no_calibrator(plain.logits_NC, plain.labels_N, **samples.origin)
 
 
 def calibrate_checkpoint(context: Context, evaluated: EvaluatedModel) -> EvaluatedModel:

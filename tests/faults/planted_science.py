@@ -103,7 +103,7 @@ FAULTS = (
     ),
     calibrators(
         "a served vector is not centred",
-        "        logits_NC = logits_NC - logits_NC.mean(dim=1, keepdim=True)\n        scales_C",
+        "        logits_NC = logits_NC - middle_NC.mean(dim=1, keepdim=True)\n        scales_C",
         "        scales_C",
         "carot/test_vector",
     ),

@@ -26,8 +26,8 @@ def evidence(name: str, old: str, new: str, *tests: str) -> Fault:
 FAULTS = (
     sets(
         "coverage takes no account of the new image",
-        "math.ceil((self.n + 1) * _fraction(coverage))",
-        "math.ceil(self.n * _fraction(coverage))",
+        "math.ceil((n + 1) * _fraction(coverage))",
+        "math.ceil(n * _fraction(coverage))",
     ),
     sets(
         "a coverage is what a float makes of it",

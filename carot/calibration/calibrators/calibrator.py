@@ -69,12 +69,12 @@ class Calibrator(BaseModel, ABC):
 
 
 class TemperatureCalibrator(Calibrator):
-    """Logits over one temperature; the kinds differ in what it was fitted for.
+    """Logits over one temperature; the kinds differ in what it was fitted for; that of `none` is 1.
 
     `n` counts images; those of `perturbed_temperature` were seen in several versions each.
     """
 
-    kind: Literal["temperature", "top_versus_all", "perturbed_temperature"] = "temperature"
+    kind: Literal["temperature", "top_versus_all", "perturbed_temperature", "none"] = "temperature"
     temperature: Temperature
 
     def log_probabilities(self, logits_NC: Tensor) -> Tensor:

@@ -137,18 +137,23 @@ def recalibrate(
         before_N = raw_negative_log_likelihood(held.logits_NC, held.labels_N)
     else:
         before_N = sample_likelihood(current, held)
-    found = _compared(
-        before_N, sample_likelihood(calibrator, held), calibrator, current, seed, fit_n
-    )
-    suppressed = suppressed_class(
-        _right(current, held), _right(calibrator, held), held.labels_N.long()
-    )
+    after_N = sample_likelihood(calibrator, held)
+    found = _compared(before_N, after_N, calibrator, current, seed, fit_n)
     rare = rare_classes(fitting.labels_N, logits_NC.shape[1])
+    return _by_class(found, current, held, [classes[k] for k in rare])
+
+
+def _by_class(
+    found: Recalibration, current: AnyCalibrator | None, held: Sample, rare: Sequence[str]
+) -> Recalibration:
+    """The same with what it does to single classes, which may speak against it."""
+    before_N, after_N = _right(current, held), _right(found.calibrator, held)
+    suppressed = suppressed_class(before_N, after_N, held.labels_N.long())
     return found.model_copy(
         update={
             "improves": found.improves and suppressed is None,
             "suppressed": suppressed,
-            "rare_classes": tuple(classes[k] for k in rare),
+            "rare_classes": tuple(rare),
         }
     )
 

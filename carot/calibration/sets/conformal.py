@@ -14,13 +14,12 @@ in every set. Shape suffixes: N images, C classes.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from torch import Tensor
 
 from carot.calibration.label_sets import label_set_hash
@@ -70,6 +69,13 @@ class ConformalSets(Numbers):
     scores: tuple[float, ...] = Field(min_length=1)
     labels: tuple[int, ...] | None = None
 
+    _of_class: dict[int, list[float]] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: object) -> None:
+        """The scores of each class, rising, so that a request needs no loop."""
+        for label, score in zip(self.labels or (), self.scores, strict=False):
+            self._of_class.setdefault(label, []).append(score)
+
     @model_validator(mode="before")
     @classmethod
     def _of_the_first_version(cls, data: object) -> object:
@@ -100,7 +106,7 @@ class ConformalSets(Numbers):
         """
         if self.labels is None:
             return self.scores[self.place(coverage) - 1]
-        needed, most = images_needed(coverage), max(Counter(self.labels).values())
+        needed, most = images_needed(coverage), max(map(len, self._of_class.values()))
         if most < needed:
             raise CalibrationError(
                 f"a coverage of {coverage:g} of each class needs {needed} calibration images of "
@@ -118,11 +124,8 @@ class ConformalSets(Numbers):
         common = self.threshold(coverage)
         if common is not None:
             return torch.full((classes,), common, dtype=torch.float64)
-        own: defaultdict[int, list[float]] = defaultdict(list)
-        for label, score in zip(self.labels or (), self.scores, strict=True):
-            own[label].append(score)
         threshold_C = torch.full((classes,), torch.inf, dtype=torch.float64)
-        for label, scores in own.items():
+        for label, scores in self._of_class.items():
             place = _place(len(scores), coverage)
             if place <= len(scores) and label < classes:
                 threshold_C[label] = scores[place - 1]
