@@ -24,8 +24,9 @@ from carot.calibration.sets.shift_score import ShiftScore
 from carot.data.label_space import LabelSpace
 from carot.errors import CalibrationError
 from carot.evaluation.bound import smallest_singular_value
+from carot.evaluation.class_figures import worst_classes
 from carot.evaluation.evidence_figures import evidence_figures
-from carot.evaluation.figures import FAR, CalibratorFigures, ShiftFigures
+from carot.evaluation.figures import FAR, CalibratorFigures, ShiftFigures, WorstClasses
 from carot.evaluation.reports import DatasetReport
 from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
 
@@ -88,6 +89,7 @@ def measure(
         domain=domain,
         sets=() if found is None else found.sets,
         risks=() if found is None else found.risks,
+        worst_classes=_worst_classes(calibration, logits_NC, labels_N, space, domain),
     )
 
 
@@ -178,6 +180,23 @@ def _calibrated(
         if kind == served.kind:
             bins = reliability(log_NK, labels_N, ranked_by=ranked_by)
     return figures, bins
+
+
+def _worst_classes(
+    calibration: Calibration | None,
+    logits_NC: Tensor,
+    labels_N: Tensor,
+    space: LabelSpace,
+    domain: str | None,
+) -> WorstClasses:
+    """Of confidences as they are served."""
+    raw_NK = space.project(logits_NC)
+    if calibration is None:
+        return worst_classes(raw_NK, labels_N, space.classes)
+    served = calibration.calibrator
+    log_NK = space.project(_log_probabilities(served, logits_NC, domain))
+    ranked_by = raw_NK if served.keeps_ranking else None
+    return worst_classes(log_NK, labels_N, space.classes, ranked_by=ranked_by)
 
 
 def _domain(row: EvaluationDataset, calibration: Calibration | None) -> str | None:

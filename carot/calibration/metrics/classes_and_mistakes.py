@@ -97,6 +97,26 @@ def class_details(
 
 
 @torch.no_grad()
+def answer_counts(
+    log_NK: Tensor, labels_N: Tensor, *, ranked_by: Tensor | None = None
+) -> dict[tuple[int, int], int]:
+    """How many images of each class were given each answer: (class, answer) to a count above 0.
+
+    Args:
+        ranked_by: raw logits that say which class is on top, see `compute_metrics`.
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, labels out of range.
+    """
+    check(log_NK, labels_N)
+    answer_N = (log_NK if ranked_by is None else ranked_by).argmax(dim=1)
+    # Pairs that occur, not a matrix of all: of 20,000 classes that would be gigabytes.
+    pairs, counts = torch.unique(labels_N * log_NK.shape[1] + answer_N, return_counts=True)
+    found = zip(pairs.tolist(), counts.tolist(), strict=True)
+    return {divmod(pair, log_NK.shape[1]): count for pair, count in found}
+
+
+@torch.no_grad()
 def worst_mistakes(
     log_NK: Tensor,
     raw_NK: Tensor,
