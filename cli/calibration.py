@@ -124,6 +124,8 @@ def _show(answer: dict[str, Any]) -> None:
         f"after {test['labels']} labels",
         highlight=False,
     )
+    if (test.get("delays") or {}).get("text"):
+        out.print(f"! {test['delays']['text']}", highlight=False)
 
 
 def _drift(found: dict[str, Any]) -> str:

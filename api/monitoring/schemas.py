@@ -10,6 +10,7 @@ from api.models.schemas import AliasView
 from api.web.schemas import Time, View
 from carot.calibration.metrics.intervals import Interval
 from carot.calibration.metrics.numbers import Bin
+from carot.calibration.monitoring.delays import Delays
 from carot.calibration.monitoring.live import LiveCalibration
 from carot.warnings import CodedWarning
 
@@ -78,6 +79,10 @@ class TestView(BaseModel):
     labels: int = Field(description="Labels seen, in the order in which they were given.")
     finding: str | None = Field(description="What earned the evidence, such as `overconfident`.")
     begun_at: Time | None = Field(description="When the first label came since the model moved.")
+    delays: Delays | None = Field(
+        description="Whether labels of wrong answers come sooner or later than those of right "
+        "ones, in the window: then the test may reject a calibrated model. Null without labels."
+    )
 
 
 class CalibrationView(BaseModel):
