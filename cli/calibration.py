@@ -66,6 +66,8 @@ def recalibrate(
         ("version", answer["calibrator_id"]),
     ]
     out.print(table(None, ("", ""), rows))
+    for each in answer.get("warnings", ()):
+        out.print(f"! {each['message']}", highlight=False)
     said = "uses it now" if answer["moved"] else "stays as it was"
     out.print(f"{alias} {said}", highlight=False)
 

@@ -24,10 +24,10 @@ from carot.specs import CalibrationSpec
 
 @dataclass(frozen=True)
 class EvidenceFigures:
-    """What prediction sets and risk thresholds do on one data set."""
+    """What prediction sets and risk thresholds do on one data set; nothing without evidence."""
 
-    sets: tuple[SetFigures, ...]
-    risks: tuple[RiskFigures, ...]
+    sets: tuple[SetFigures, ...] = ()
+    risks: tuple[RiskFigures, ...] = ()
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from carot.data.label_space import LabelSpace
 from carot.errors import CalibrationError
 from carot.evaluation.bound import smallest_singular_value
 from carot.evaluation.class_figures import worst_classes
-from carot.evaluation.evidence_figures import evidence_figures
+from carot.evaluation.evidence_figures import EvidenceFigures, evidence_figures
 from carot.evaluation.figures import FAR, CalibratorFigures, ShiftFigures, WorstClasses
 from carot.evaluation.reports import DatasetReport
 from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
@@ -68,8 +68,9 @@ def measure(
     raw = compute_metrics(raw_NK, labels_N)
     domain = _domain(row, calibration)
     figures, bins = _calibrated(calibration, logits_NC, labels_N, space, domain)
-    evidence = None if calibration is None else calibration.evidence
-    found = None if evidence is None else evidence_figures(evidence, raw_NK, labels_N, asked, space)
+    found = EvidenceFigures()
+    if calibration is not None and calibration.evidence is not None:
+        found = evidence_figures(calibration.evidence, raw_NK, labels_N, asked, space)
     return DatasetReport(
         name=row.name,
         dataset=row.dataset,
@@ -80,6 +81,7 @@ def measure(
         images=raw.images,
         classes=raw_NK.shape[1],
         skipped=tuple(skipped),
+        commonest_share=float(labels_N.bincount().max()) / raw.images,
         raw=raw,
         calibrated=None if calibration is None else figures[calibration.calibrator.kind],
         calibrators=tuple(CalibratorFigures(kind=k, metrics=m) for k, m in figures.items()),
@@ -87,8 +89,8 @@ def measure(
         reliability_raw=reliability(raw_NK, labels_N),
         reliability_calibrated=bins,
         domain=domain,
-        sets=() if found is None else found.sets,
-        risks=() if found is None else found.risks,
+        sets=found.sets,
+        risks=found.risks,
         worst_classes=_worst_classes(calibration, logits_NC, labels_N, space, domain),
     )
 

@@ -39,7 +39,12 @@ class RunState:
 def fingerprint(spec: FinetuneSpec) -> str:
     """What a snapshot must agree on with the run that resumes from it: its training."""
     payload = spec.model_dump_json(
-        exclude={"evaluation": True, "calibration": True, "model": {"folder"}}
+        exclude={
+            "evaluation": True,
+            "calibration": True,
+            "measure_start": True,
+            "model": {"folder"},
+        }
     )
     return hashlib.sha256(payload.encode()).hexdigest()
 
