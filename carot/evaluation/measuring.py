@@ -59,10 +59,7 @@ def measure(
     Raises:
         CalibrationError: misshapen, empty or non-finite input, labels out of range.
     """
-    if len(features_ND) != len(logits_NC):
-        raise CalibrationError(
-            f"{len(logits_NC)} rows of logits and {len(features_ND)} of features: not one data set"
-        )
+    _check_one_data_set(logits_NC, features_ND)
     space = space or LabelSpace(())
     raw_NK = space.project(logits_NC)
     raw = compute_metrics(raw_NK, labels_N)
@@ -182,6 +179,13 @@ def _calibrated(
         if kind == served.kind:
             bins = reliability(log_NK, labels_N, ranked_by=ranked_by)
     return figures, bins
+
+
+def _check_one_data_set(logits_NC: Tensor, features_ND: Tensor) -> None:
+    if len(features_ND) != len(logits_NC):
+        raise CalibrationError(
+            f"{len(logits_NC)} rows of logits and {len(features_ND)} of features: not one data set"
+        )
 
 
 def _worst_classes(
