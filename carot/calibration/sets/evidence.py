@@ -1,4 +1,4 @@
-"""What a confidence is worth: how often the model was right when it was this confident before.
+"""What a confidence is worth: how often the model was right when it was about as confident.
 
 The neighbourhood of a confidence c are the k calibration images whose confidence is nearest to it,
 k = max(50, ⌈n / 20⌉) or all n where there are fewer: enough for an interval that says something,
