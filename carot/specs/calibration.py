@@ -73,8 +73,9 @@ class CalibrationSpec(Spec):
     none_if_worse: bool = Field(
         default=False,
         description="Serve raw confidences where the calibrator looks worse than none on the data "
-        "set in distribution: ECE higher and above its chance level, and a higher negative "
-        "log-likelihood. That data set then has a part in one choice.",
+        "set in distribution: a higher negative log-likelihood with an ECE above its chance level, "
+        "which is higher as well, or the likelihood is by a tenth. That data set then has a part "
+        "in one choice.",
     )
     also: Names = Field(
         default=None,

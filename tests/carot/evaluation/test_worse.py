@@ -53,3 +53,17 @@ def test_no_calibrator_leaves_confidences_as_they_are() -> None:
     assert row.calibrated is not None
     assert row.calibrated.nll == pytest.approx(row.raw.nll)
     assert row.calibrated.accuracy == row.raw.accuracy
+
+
+def test_a_few_answers_that_are_all_but_certain_and_wrong_are_worse_whatever_the_ece() -> None:
+    """As after fitting to training images: ECE falls, and what is wrong costs a fortune."""
+    logits = torch.zeros(150, 2, dtype=torch.float64)
+    logits[:, 0] = 3.5  # 97 %, right on 147 of 150
+    labels = torch.zeros(150, dtype=torch.int64)
+    labels[:3] = 1
+    sharp = no_calibrator(logits, labels).model_copy(update={"temperature": 0.118})
+    row = measure(ROW, logits, labels, torch.randn(150, 4), calibration=Calibration(sharp),
+                  skipped=())  # fmt: skip
+    assert row.calibrated is not None
+    assert row.calibrated.nll > 2 * row.raw.nll
+    assert worse_than_raw(row) is not None
