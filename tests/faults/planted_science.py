@@ -108,6 +108,12 @@ FAULTS = (
         "carot/test_vector",
     ),
     calibrators(
+        "classes that never occur are told from the others",
+        "minlength=classes) >= LEAST_OF_CLASS",
+        "minlength=classes) >= 0",
+        "carot/test_vector",
+    ),
+    calibrators(
         "smoothing fades too fast",
         "        tempered_weight=plain.n / (plain.n + 1),\n        raw_weight=0.0,\n"
         "        uniform_weight=1 / (plain.n + 1),\n",

@@ -54,6 +54,16 @@ FAULTS = (
         "SCORES[method](ranked, rule).masked_fill(top_NC, 0.0)",
         "SCORES[method](ranked, rule)",
     ),
+    sets(
+        "small probabilities are all alike",
+        "return -ranked.probability_NC.clamp_min(SMALLEST).log()",
+        "return 1 - ranked.probability_NC",
+    ),
+    sets(
+        "a class with few images has the threshold of those it has",
+        "if place <= len(scores) and label < classes:",
+        "if label < classes:\n                place = min(place, len(scores))",
+    ),
     risk(
         "every start has the whole level",
         "    level = delta / len(STARTS)\n",
@@ -82,6 +92,12 @@ FAULTS = (
         "the farthest neighbours are cut off",
         "end = bisect_right(values, radius, key=lambda value: value - confidence)",
         "end = bisect_left(values, radius, key=lambda value: value - confidence)",
+        "carot/test_evidence",
+    ),
+    evidence(
+        "neighbours lie anywhere",
+        "end = min(end, bisect_right(self.confidences, confidence + WIDTH + ROUNDING))",
+        "end = min(end, len(self.confidences))",
         "carot/test_evidence",
     ),
     evidence(

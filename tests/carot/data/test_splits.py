@@ -1,10 +1,16 @@
 """How images without a split are dealt out: every split has every class, and few images move."""
 
 import hashlib
+import io
 from collections import Counter, defaultdict
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from carot.data.formats.archives import normalise
+from carot.data.formats.folder import open_folder
 from carot.data.splits import SPLITS, deal, halve, split_of_digest
 
 
@@ -95,3 +101,25 @@ def test_halves_of_validation_both_have_every_class_of_two_images() -> None:
             }
     alone = {halve(digests(f"{seed}", 1), ["cat"])[0] for seed in range(20)}
     assert alone == {"validation", "calibration"}
+
+
+@pytest.mark.parametrize("prefix", ["", "validation/"])
+@pytest.mark.parametrize("each", [2, 5])
+def test_uploads_are_counted_as_training_finds_them(tmp_path: Path, each: int, prefix: str) -> None:
+    """Small classes: the splits of an upload's manifest are those of its folder."""
+    for label in ("ant", "bee", "cow"):
+        for folder in {prefix, "train/" if prefix else ""}:
+            place = tmp_path / "data" / folder / label
+            place.mkdir(parents=True)
+            for i in range(each):
+                pixels = np.random.default_rng([i, *f"{folder}{label}".encode()])
+                image = Image.fromarray(pixels.integers(0, 255, (8, 8, 3), dtype=np.uint8))
+                image.save(place / f"{i}.png")
+    manifest = normalise(tmp_path / "data", io.BytesIO())
+    for split in SPLITS:
+        source = open_folder(tmp_path / "data", split)
+        found = Counter(source.classes[label] for label in source.labels)
+        assert manifest.splits.get(split, {}) == dict(sorted(found.items()))
+    everywhere = SPLITS if each > 3 else ("train",)
+    for split in ("validation", "calibration") if prefix else everywhere:
+        assert set(manifest.splits[split]) == {"ant", "bee", "cow"}
