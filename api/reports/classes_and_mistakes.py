@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from api.datasets.image_list import shown
 from api.datasets.listings import can_show
-from api.reports.outputs import Measured, Outputs, calibrated, outputs
+from api.reports.outputs import Measured, Outputs, calibrated, outputs, ranked_by
 from api.reports.schemas import ClassesView, ClassView, ConfidenceName, MistakesView, MistakeView
 from api.reports.state import ReportsState
 from carot.calibration.metrics.intervals import wilson_interval
@@ -86,9 +86,7 @@ def _served(state: ReportsState, report: Measured, index: int) -> _Served:
     log_NK = calibrated(report, kept)
     if log_NK is None:
         return _Served(kept, "raw", raw_NK, raw_NK, labels_N, None)
-    keeps_ranking = report.calibrator is not None and report.calibrator.keeps_ranking
-    ranked_by = raw_NK if keeps_ranking else None
-    return _Served(kept, "calibrated", log_NK, raw_NK, labels_N, ranked_by)
+    return _Served(kept, "calibrated", log_NK, raw_NK, labels_N, ranked_by(report, kept))
 
 
 def _class(name: str, detail: ClassDetail, names: tuple[str, ...]) -> ClassView:
