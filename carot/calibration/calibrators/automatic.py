@@ -3,8 +3,8 @@
 Every kind is fitted on all folds but one and scored on that one, in turn. Of those within one
 standard error of the lowest loss, the simplest is taken (Breiman et al. 1984, 3.4.3); the standard
 error is that of the difference to the best, image by image, so that images that are hard for all
-do not hide what is better. Every fold has its share of every class, and a kind that leaves a class
-with less than half of its right answers there is left out, however well it does on the others.
+do not hide what is better. Small classes are spread over the folds, and a kind that leaves a class
+with less than half of its right answers is left out, however well it does on the others.
 Shape suffix: N images.
 """
 

@@ -31,11 +31,33 @@ def test_a_class_that_loses_most_of_its_answers_is_found() -> None:
     assert suppressed_class(before, gone, few) is None
 
 
-def test_every_fold_has_its_share_of_each_class() -> None:
-    labels = torch.tensor([0] * 100 + [1] * 10 + [2] * 5)[torch.randperm(115)]
+def test_every_fold_has_its_share_of_each_small_class() -> None:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.tensor([0] * 100 + [1] * 9 + [2] * 5 + [3])
+    labels = labels[torch.randperm(115, generator=generator)]
     fold = fold_of(labels, 5)
-    for label, share in ((0, 20), (1, 2), (2, 1)):
-        assert fold[labels == label].bincount(minlength=5).tolist() == [share] * 5
+    assert fold.bincount().tolist() == [23] * 5
+    assert sorted(fold[labels == 1].bincount(minlength=5).tolist()) == [1, 2, 2, 2, 2]
+    assert fold[labels == 2].bincount(minlength=5).tolist() == [1] * 5
+
+
+def test_large_classes_fall_as_they_may() -> None:
+    """With equal shares in all folds, what is chance in the shares would look like knowledge."""
+    labels = torch.arange(400) % 2
+    counts = fold_of(labels, 5)[labels == 0].bincount(minlength=5)
+    assert counts.tolist() != [40] * 5
+    # Labels that say nothing but how many there are of each: no calibrator helps.
+    ahead = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(10, (200,), generator=generator)
+        logits = 0.01 * torch.randn(200, 10, generator=generator, dtype=torch.float64)
+        scores = {each.kind: each.nll for each in choose_calibrator(
+            Sample(logits, drawn), ("temperature", "vector")).scores}  # fmt: skip
+        assert scores["vector"] is not None
+        assert scores["temperature"] is not None
+        ahead += scores["vector"] < scores["temperature"]
+    assert ahead <= 5
 
 
 def test_auto_leaves_out_what_suppresses_a_class() -> None:
