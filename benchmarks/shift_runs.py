@@ -116,7 +116,7 @@ class Run:
         batches = TrainingBatches(
             source if self.images is None else SubsetSource(source, range(self.images)),
             model.transform,
-            model.image_size,
+            model.resizing,
             batch_size=training.batch_size,
             templates=len(TEMPLATES),
             crop_scale=training.random_crop_scale,

@@ -17,8 +17,15 @@ Code = Literal[
     "calibrator_hurts",
     "calibrator_not_converged",
     "calibrator_not_fitted",
+    "captions_not_used",
+    "class_named_like_split",
+    "class_names_are_numbers",
+    "columns_not_used",
     "empty_split",
+    "files_left_out",
+    "float_labels",
     "images_left_out",
+    "images_unlabelled",
     "no_calibration_split",
     "no_grounds",
     "no_selection_split",
@@ -27,8 +34,10 @@ Code = Literal[
     "not_better_than_start",
     "snapshot_lost",
     "snapshot_not_kept",
+    "terms_left_out",
     "unreadable_image",
     "unusual_learning_rate",
+    "worse_than_start",
     "other",
 ]
 """What a warning is about; codes are stable, sentences are not."""
@@ -44,8 +53,16 @@ ACTIONS: Mapping[Code, str] = {
     "calibration.none_if_worse: true), or another calibrator.",
     "calibrator_not_converged": "Choose another calibrator, or give more calibration images.",
     "calibrator_not_fitted": "Give more calibration images of every class.",
+    "captions_not_used": "Nothing, if the classes are what you mean to train on.",
+    "class_named_like_split": "Rename the folder, or say in a table what is meant.",
+    "class_names_are_numbers": "Give the classes names: in the table, or in prompts.class_names.",
+    "columns_not_used": "Name the splits train, validation, calibration and test in a column "
+    "`split`, if they are meant to be used.",
     "empty_split": "Add images to it, or leave the splits out: images are then dealt by content.",
+    "files_left_out": "Convert what are images to JPEG or PNG; the rest needs nothing.",
+    "float_labels": "Write them as integers, or as names.",
     "images_left_out": "Look at what was left out; rename, convert or list what belongs to it.",
+    "images_unlabelled": "Label them, or remove them.",
     "no_calibration_split": "Add a `calibration` split; without one no confidence can be trusted.",
     "no_grounds": "Submit a job with `calibration.refit: true`.",
     "no_selection_split": "Add a `validation` split.",
@@ -57,8 +74,12 @@ ACTIONS: Mapping[Code, str] = {
     "snapshot_lost": "Nothing: the run starts again from its beginning.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",
+    "terms_left_out": "Nothing, if the method is what you want without them; else start from a "
+    "model whose towers end in linear maps (`carot models architectures` says which).",
     "unusual_learning_rate": "Leave `training.learning_rate` out, or look at the curves early.",
     "unreadable_image": "Replace the files, or remove them.",
+    "worse_than_start": "Cancel the job if this is not meant, and try a lower "
+    "training.learning_rate.",
 }
 """What to do about each, unless the warning itself says more."""
 

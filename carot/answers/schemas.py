@@ -70,7 +70,10 @@ class Guess(Numbers):
         ge=0, le=1, description="Calibrated; the raw one where there is no calibrator."
     )
     raw_confidence: float = Field(ge=0, le=1, description="Softmax of the logits as they are.")
-    logit: float
+    logit: float = Field(
+        description="Logit scale times cosine. Without the bias that SigLIP adds to every logit "
+        "alike, which changes no confidence."
+    )
 
 
 class Member(Numbers):

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from carot.data.crops import Resizing, random_crop
 from carot.data.order import epoch_order
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks, Share, even_share
@@ -102,6 +103,7 @@ class TrainingBatches:
     """The batches of a training run, by step.
 
     Args:
+        resizing: how the model takes images; crops keep to it.
         templates: number of caption templates to draw from.
         crop_scale: smallest share of the area that a random crop keeps; 1 for no crop.
         ranks: who shares each batch; all of them ask for the same steps.
@@ -111,7 +113,7 @@ class TrainingBatches:
         self,
         source: ImageSource,
         transform: Callable[[Image.Image], Tensor],
-        image_size: tuple[int, int],
+        resizing: Resizing,
         *,
         batch_size: int,
         templates: int,
@@ -122,7 +124,7 @@ class TrainingBatches:
     ) -> None:
         self.source = source
         self.transform = transform
-        self.image_size = image_size
+        self.resizing = resizing
         self.batch_size = batch_size
         self.templates = templates
         self.crop_scale = crop_scale
@@ -154,7 +156,7 @@ class TrainingBatches:
                 image = self.source.image(index)
             except UnreadableImage as error:
                 return error
-            image = random_crop(image, self.image_size, self.crop_scale, rng)
+            image = random_crop(image, self.resizing, self.crop_scale, rng)
             return self.transform(image), index, template
 
         mine = even_share(self.batch_size, self.ranks.rank, self.ranks.count).span
@@ -180,7 +182,7 @@ class TrainingBatches:
             self._note_what_others_miss(sorted(missing))
         images_NCHW = batch.images_NCHW
         if len(images_NCHW) == 0:
-            images_NCHW = torch.empty(0, 3, *self.image_size)
+            images_NCHW = torch.empty(0, 3, *self.resizing.size)
         return ImageBatch(images_NCHW, labels_B, templates_B, indices_B, share)
 
     def _note_what_others_miss(self, missing: Sequence[int]) -> None:
@@ -235,26 +237,6 @@ def batches_as_listed(
         for start in range(0, len(source), batch_size)
     )
     yield from _ahead(load, plan)
-
-
-def random_crop(
-    image: Image.Image, size: tuple[int, int], scale: float, rng: np.random.Generator
-) -> Image.Image:
-    """A random crop that keeps `scale` to 1 of the area, resized to `size` (height, width).
-
-    As torchvision's RandomResizedCrop, but from a generator of its own, and with the aspect ratio
-    (3/4 to 4/3 of the image's) drawn from those that fit, so that the area is always kept.
-    """
-    if scale >= 1.0:
-        return image
-    width, height = image.size
-    area = rng.uniform(scale, 1.0)
-    widest = min(4 / 3, 1 / area)
-    aspect = float(np.exp(rng.uniform(-np.log(widest), np.log(widest))))
-    crop_width, crop_height = width * np.sqrt(area * aspect), height * np.sqrt(area / aspect)
-    left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
-    box = (left, top, left + crop_width, top + crop_height)
-    return image.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box)
 
 
 def _ahead(

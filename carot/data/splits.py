@@ -1,21 +1,76 @@
-"""The four splits, and how images without one are dealt out.
+"""The four splits, what they are called, and how images without one are dealt out.
 
 Training data fits the weights, validation data chooses hyper-parameters, calibration data fits
 the temperature, test data is only measured. A share decided by a hash of the content keeps equal
-images in one split. Only a class that a split would lack has images moved for it (`deal`); once
-it has one in every split by the hash alone, adding others never moves any.
+images in one split and never moves an image when others are added; small classes are dealt with
+more care (`carot.data.dealing`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+import re
+from collections.abc import Sequence
+
+from carot.errors import DataError
 
 SPLITS = ("train", "validation", "calibration", "test")
 
 SHARES = {"train": 0.60, "validation": 0.10, "calibration": 0.15, "test": 0.15}
 """Expected share of each split where a data set comes without splits of its own."""
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "trn": "train",
+    "trainval": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
+    "calibration": "calibration",
+    "calib": "calibration",
+    "test": "test",
+    "testing": "test",
+    "tst": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+"""What a split is called: as a folder, in a file's name, as a value in a table."""
+
+_AFFIX = re.compile(r"(?<=.)(?:set|data|images?|imgs?|split|folder)$")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NO_LETTERS = re.compile(r"[^a-z]+")
+
+
+def split_named(name: str) -> str | None:
+    """The split that a word of `name` says; None where none does.
+
+    In any case, beside any other words: `Training`, `seg_train`, `test2017`, `trainSet`,
+    `dev-00000-of-00003`; but not inside of a word: `latest`, `contest`.
+
+    Raises:
+        DataError: it has the words of two splits.
+    """
+    words = _NO_LETTERS.split(_CAMEL.sub(" ", name).lower())
+    found = {split for word in words if (split := SPLIT_WORDS.get(_bare(word))) is not None}
+    if len(found) > 1:
+        raise DataError(
+            f"{name[:100]}: named after {' and '.join(sorted(found))}; name it after one of them",
+            field="dataset",
+        )
+    return found.pop() if found else None
+
+
+def is_split_word(name: str) -> bool:
+    """Whether `name` is nothing but the word of a split, such as `Train` or `testing`."""
+    return name.strip().lower() in SPLIT_WORDS
+
+
+def _bare(word: str) -> str:
+    """`trainset` is `train`, `testimages` is `test`; what is a word by itself stays."""
+    return word if word in SPLIT_WORDS else _AFFIX.sub("", word)
 
 
 def split_of(content: bytes, shares: dict[str, float] = SHARES) -> str:
@@ -33,85 +88,3 @@ def split_of_digest(digest: bytes, shares: dict[str, float] = SHARES) -> str:
         if position < passed:
             return name
     return names[-1]
-
-
-def deal(
-    digests: Sequence[bytes], labels: Sequence[Hashable], shares: dict[str, float] = SHARES
-) -> list[str]:
-    """The split of each image, such that every split that can has an image of every class.
-
-    Each goes where its digest says. Where a split then lacks a class, it takes one of that class
-    from the first of train, test, calibration and validation that has two; training takes the
-    last of another split too. Which one is decided by the digest.
-
-    Args:
-        digests: SHA-256 of each image; equal ones are one image, and stay together.
-        labels: its class.
-    """
-    natural = [split_of_digest(digest, shares) for digest in digests]
-    return _completed(natural, digests, labels, [name for name in _NEED if name in shares])
-
-
-def halve(digests: Sequence[bytes], labels: Sequence[Hashable]) -> list[str]:
-    """`validation` or `calibration` for each image of a validation split that has to be both.
-
-    Half each, by the ninth byte of the digest; a class of two images or more is in both.
-    """
-    natural = ["validation" if digest[8] < 128 else "calibration" for digest in digests]
-    return _completed(natural, digests, labels, ["calibration", "validation"])
-
-
-_NEED = ("train", "calibration", "test", "validation")
-_GIVE = ("train", "test", "calibration", "validation")
-
-Held = dict[str, set[bytes]]
-"""The digests of one class, by split."""
-
-
-def _completed(
-    natural: list[str], digests: Sequence[bytes], labels: Sequence[Hashable], wanted: Sequence[str]
-) -> list[str]:
-    """`natural` with images moved to the `wanted` splits that lack their class."""
-    splits_of: defaultdict[Hashable, set[str]] = defaultdict(set)
-    for split, label in zip(natural, labels, strict=True):
-        splits_of[label].add(split)
-    few = {label for label, splits in splits_of.items() if len(splits) < len(wanted)}
-    if not few:
-        return natural
-    held: dict[Hashable, Held] = {label: defaultdict(set) for label in few}
-    owners: defaultdict[bytes, set[Hashable]] = defaultdict(set)
-    for split, digest, label in zip(natural, digests, labels, strict=True):
-        owners[digest].add(label)
-        if label in few:
-            held[label][split].add(digest)
-    # An image with two labels stays where it is: moved with one of them, it would be in two splits.
-    fixed = {digest for digest, classes in owners.items() if len(classes) > 1}
-    moved = {label: _moves(by_split, wanted, fixed) for label, by_split in held.items()}
-    return [
-        moved[label].get(digest, split) if label in few else split
-        for split, digest, label in zip(natural, digests, labels, strict=True)
-    ]
-
-
-def _moves(held: Held, wanted: Sequence[str], fixed: set[bytes]) -> Mapping[bytes, str]:
-    """Where to move which images of one class; `held` is changed to match."""
-    moves: dict[bytes, str] = {}
-    for split in wanted:
-        if held[split]:
-            continue
-        givers = [name for name in _GIVE if len(held[name]) > 1]
-        if split == "train":
-            givers += [name for name in reversed(wanted) if held[name]]
-        for giver in givers:
-            if free := held[giver] - fixed:
-                digest = min(free, key=lambda each: _draw(each, split))
-                held[giver].remove(digest)
-                held[split].add(digest)
-                moves[digest] = split
-                break
-    return moves
-
-
-def _draw(digest: bytes, split: str) -> bytes:
-    """A lot of this image for this split: whoever is added later changes no other's."""
-    return hashlib.sha256(split.encode() + digest).digest()

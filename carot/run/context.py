@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -31,6 +31,8 @@ from carot.events import (
     Warning,
 )
 from carot.models.checkpoints import save_checkpoint
+from carot.models.families import family_of
+from carot.models.fresh import check_fresh
 from carot.run.evaluated import EvaluatedModel, brought
 from carot.specs import EvaluationDataset, MeasuringSpec
 from carot.training.trainer import FitResult
@@ -40,6 +42,7 @@ CHECKPOINT_NAME = "checkpoint"
 REPORT_NAME = "report.json"
 LOGITS_NAME = "logits"
 
+Source = TypeVar("Source", bound=ImageSource)
 Rows = list[tuple[EvaluationDataset, Opened]]
 
 
@@ -86,6 +89,13 @@ class Noting:
             self.warnings.append(event.coded())
         self._reporter.report(event)
 
+    def opened(self, source: Source) -> Source:
+        """`source`, after what it says of itself is reported, each thing once in a run."""
+        for each in source.warnings:
+            if each not in self.warnings:
+                self.report(Warning(**each.model_dump()))
+        return source
+
 
 class Context:
     """A run's spec, its folder, who listens to it, who may stop it and who shares its training."""
@@ -110,9 +120,12 @@ class Context:
 
     def open_rows(self, classes: tuple[str, ...]) -> Rows:
         """The rows of the report to be, opened; with them the domains, so that both are there."""
-        open_domains(self.spec.calibration, classes)
+        domains = open_domains(self.spec.calibration, classes)
         rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
-        return [(row, open_evaluation(row, classes)) for row in rows]
+        opened = [(row, open_evaluation(row, classes)) for row in rows]
+        for _, each in (*domains, *opened):
+            self.reporter.opened(each.source)
+        return opened
 
     def open_split(self, split: str, field: str) -> ImageSource:
         """A split of the run's data set to choose by.
@@ -120,7 +133,7 @@ class Context:
         Raises:
             SpecError: it has no images.
         """
-        source = open_dataset(self.spec.dataset, split)
+        source = self.reporter.opened(open_dataset(self.spec.dataset, split))
         if len(source) == 0:
             raise SpecError(
                 f"{self.spec.dataset} has no images in {split!r} to choose by", field=field
@@ -180,12 +193,18 @@ class Context:
         return measured if score is None else with_shift(measured, distances, score)
 
     def save(self, evaluated: EvaluatedModel) -> Path:
-        """Write the checkpoint."""
+        """Write the checkpoint, and see to it that others can load it.
+
+        Raises:
+            CheckpointError: they cannot. Asked only where a model has files beyond open_clip's two.
+        """
         self.reporter.report(PhaseStarted(phase="saving"))
         path = self.folder / CHECKPOINT_NAME
         save_checkpoint(
             path, evaluated.model, evaluated.head_CD, evaluated.card, evaluated.calibration
         )
+        if family_of(evaluated.model.model_cfg).needs_transformers:
+            check_fresh(path)
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 

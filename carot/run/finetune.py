@@ -11,17 +11,19 @@ from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import Ranks
 from carot.errors import DataError, SpecError
+from carot.evaluation.evaluate import run_model
 from carot.evaluation.reports import Candidate
 from carot.events import PhaseStarted, Warning
 from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
 from carot.run.best import BestSoFar
 from carot.run.calibrate import calibrate
-from carot.run.captions import captions_for
+from carot.run.captions import caption_warnings, captions_for
 from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
 from carot.run.start import measured_start
+from carot.run.validation import ValidationCurve, Watchers, bounded, looks_for
 from carot.specs import (
     FinetuneSpec,
     ModelSpec,
@@ -31,9 +33,9 @@ from carot.specs import (
     rate_warnings,
 )
 from carot.training.methods import Method, Outcome, build_method
-from carot.training.normalisation import synchronise_statistics
+from carot.training.normalisation import prepare_normalisation
 from carot.training.snapshots import fingerprint
-from carot.training.trainer import FitResult, fit
+from carot.training.trainer import FitResult, Watcher, fit
 from carot.warnings import CodedWarning
 
 SNAPSHOT_NAME = "snapshot"
@@ -64,7 +66,8 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     with context.ranks:
         training = _prepare(context, spec)
         context.spec = spec = training.spec
-        for warning in _rate_warnings(training):
+        of_captions = caption_warnings(training.source, spec.prompts, training.method, spec.dataset)
+        for warning in (*_rate_warnings(training), *of_captions):
             context.reporter.report(Warning(**warning.model_dump()))
         model, captions, method = training.model, training.captions, training.method
         classes = training.source.classes
@@ -72,7 +75,9 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         rows = context.open_rows(classes)
         split = _selection_split(context, spec, method)
         best = _best(context, spec, method, captions, classes, split)
-        fitted = _fit(context, spec, training, best)
+        curve = _curve(context, spec, training)
+        watchers = [each for each in (best, curve) if each is not None]
+        fitted = _fit(context, spec, training, Watchers(watchers))
     evaluated = _model_of(spec, model, captions, classes, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
@@ -109,22 +114,22 @@ def train_along(context: Context, spec: FinetuneSpec) -> None:
 def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     ranks = context.ranks
     model = load_model(spec.model, ranks.device)
-    source = open_dataset(spec.dataset, "train")
+    source = context.reporter.opened(open_dataset(spec.dataset, "train"))
     _check_training_set(spec, source)
     settings = complete_training(
         spec.training, spec.method, model.architecture, len(source), _image_parameters(model)
     )
     _check_batch(spec, settings, len(source), ranks)
     spec = spec.with_training(settings)
-    synchronise_statistics(model, ranks, settings)
-    captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
+    prepare_normalisation(model, ranks, settings)
+    captions = captions_for(model, source.classes, spec.prompts, spec.dataset, source.captions)
     torch.manual_seed(settings.seed)
     batches = TrainingBatches(
         source,
         model.transform,
-        model.image_size,
+        model.resizing,
         batch_size=settings.batch_size,
-        templates=len(captions.templates),
+        templates=captions.draws,
         crop_scale=settings.random_crop_scale,
         seed=settings.seed,
         unreadable=Unreadable(spec.dataset, source, context.reporter),
@@ -132,11 +137,13 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     )
     total = settings.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, settings.seed)
+    for warning in method.warnings:
+        context.reporter.report(Warning(**warning.model_dump()))
     return Training(spec, settings, model, source, captions, batches, method)
 
 
 def _fit(
-    context: Context, spec: FinetuneSpec, training: Training, best: BestSoFar | None = None
+    context: Context, spec: FinetuneSpec, training: Training, watcher: Watcher | None = None
 ) -> FitResult | None:
     if not training.method.trains:
         return None
@@ -150,7 +157,7 @@ def _fit(
         snapshot_folder=context.folder / SNAPSHOT_NAME,
         run=fingerprint(spec),
         should_stop=context.should_stop,
-        watcher=best,
+        watcher=watcher,
     )
 
 
@@ -158,7 +165,7 @@ def _selection_split(context: Context, spec: FinetuneSpec, method: Method) -> Im
     """The images to choose by; None where nothing is to be chosen."""
     if spec.selection.rule == "last" or not method.trains:
         return None
-    source = open_dataset(spec.dataset, spec.selection.split)
+    source = context.reporter.opened(open_dataset(spec.dataset, spec.selection.split))
     if len(source) > 0:
         return source
     message = (
@@ -190,6 +197,36 @@ def _best(
         selection.candidates,
         model_of=model_of,
         measure=lambda each: context.outputs(each, split, selection.split),
+        reporter=context.reporter,
+    )
+
+
+def _curve(context: Context, spec: FinetuneSpec, training: Training) -> ValidationCurve | None:
+    """What measures the run along the way; None without training or validation images."""
+    method, captions = training.method, training.captions
+    images = bounded(open_dataset(spec.dataset, "validation"), training.settings.seed)
+    if not method.trains or len(images) == 0:
+        return None
+
+    def model_of(outcome: Outcome) -> EvaluatedModel:
+        return _model_of(spec, method.model, captions, training.source.classes, outcome)
+
+    seen = method.total_steps * training.settings.batch_size
+    said = len(captions.tokens_UL) if method.uses_captions else 0
+    return ValidationCurve(
+        method,
+        images,
+        looks_for(seen, len(images), said),
+        model_of=model_of,
+        measure=lambda each, reporter: run_model(
+            each.model,
+            each.head_CD,
+            images,
+            name="validation",
+            batch_size=spec.evaluation.batch_size,
+            reporter=reporter,
+            should_stop=context.should_stop,
+        ),
         reporter=context.reporter,
     )
 

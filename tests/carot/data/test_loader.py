@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from carot.data.crops import Resizing, random_crop
 from carot.data.decoding.images import MAX_PIXELS, decode_image
 from carot.data.formats.folder import open_folder
-from carot.data.loader import TrainingBatches, Unreadable, evaluation_batches, random_crop
+from carot.data.loader import TrainingBatches, Unreadable, evaluation_batches
 from carot.errors import TooManyUnreadable, UnreadableImage
 from carot.events import AnyEvent, Silent
 from tests.carot.tiny import tiny_model, write_images
@@ -34,7 +35,7 @@ def training_batches(root: Path, **changes: object) -> TrainingBatches:
         "unreadable": Unreadable("images", source, Silent()),
         **changes,
     }
-    return TrainingBatches(source, model.transform, model.image_size, **settings)
+    return TrainingBatches(source, model.transform, model.resizing, **settings)
 
 
 def test_a_step_is_the_same_whoever_asks_and_whenever(tmp_path: Path) -> None:
@@ -63,11 +64,11 @@ def test_random_crop_keeps_its_share_of_the_area() -> None:
     pixels[..., 0], pixels[..., 1] = ramp[None, :], ramp[:, None]
     rng = np.random.default_rng(0)
     for _ in range(50):
-        crop = np.asarray(random_crop(Image.fromarray(pixels), (64, 64), 0.5, rng), float)
+        crop = np.asarray(random_crop(Image.fromarray(pixels), Resizing((64, 64)), 0.5, rng), float)
         wide, high = np.ptp(crop[..., 0]) / 255, np.ptp(crop[..., 1]) / 255
         assert 0.44 < wide * high <= 1.0
     image = Image.fromarray(pixels)
-    assert random_crop(image, (64, 64), 1.0, rng) is image
+    assert random_crop(image, Resizing((64, 64)), 1.0, rng) is image
 
 
 def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None:
