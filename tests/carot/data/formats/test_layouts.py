@@ -68,6 +68,7 @@ def test_evaluation_splits_alone(tmp_path: Path) -> None:
         (("test1", "test2", "other"), "other stand beside test1, test2"),
         (("fold_0/a", "fold_0/b", "fold_1/a"), "look like parts or folds"),
         (("Fold 1/a", "Fold 2/a"), "look like parts or folds"),
+        (("kfold1", "kfold2"), "look like parts or folds"),
         (("images_part_1", "images_part_2"), "look like parts or folds"),
         (("batch1", "batch2", "batch3"), "look like parts or folds"),
         (("a/airfield", "a/abbey", "b/beach"), "one folder deeper than expected, in a/abbey"),
