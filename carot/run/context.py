@@ -168,18 +168,18 @@ class Context:
                     row, outputs.logits_NC, evaluated.calibration, opened.label_space
                 )
                 self._keep_logits(index, outputs, opened, served_NK)
-            measured.append(
-                measure(
-                    row,
-                    outputs.logits_NC,
-                    outputs.labels_N,
-                    outputs.features_ND,
-                    calibration=evaluated.calibration,
-                    skipped=outputs.skipped,
-                    space=opened.label_space,
-                    asked=self.spec.calibration,
-                )
+            found = measure(
+                row,
+                outputs.logits_NC,
+                outputs.labels_N,
+                outputs.features_ND,
+                calibration=evaluated.calibration,
+                skipped=outputs.skipped,
+                space=opened.label_space,
+                asked=self.spec.calibration,
             )
+            # Of models that are compared with, single classes would make a report of megabytes.
+            measured.append(found if keep and of == "model" else found.without_classes())
             if score is not None:
                 distances.append(score.distances(outputs.features_ND))
             self.reporter.report(
