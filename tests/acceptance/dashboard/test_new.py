@@ -155,7 +155,7 @@ def test_models_are_offered_and_what_the_method_does_with_one_is_said(
     expect(offered.and_(page.locator("[value='ViT-B-16-SigLIP']"))).to_have_count(1)
     page.get_by_label("Architecture").fill("ViT-B-16-SigLIP")
     page.get_by_label("Pretrained").fill("webli")
-    expect(page.get_by_text("without orthogonality and cross_norm")).to_be_visible()
+    expect(page.get_by_text("carot trains, of ViT-B-16-SigLIP: both")).to_be_visible()
     expect(page.get_by_text("ends in no linear map")).to_be_visible()
     page.get_by_label("Method", exact=True).select_option("finetune")
     expect(page.get_by_text("text tower and logit scale stay")).to_be_visible()
