@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from carot.warnings import CodedWarning
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -42,6 +44,8 @@ class ImageSource(ABC):
         members: for each class, the names of the classifier's classes that it stands for; None
             where each stands for the one of its own name.
         blocks: what is cheap to read together; None where any order is as good as another.
+        captions: for each image, what is said of it besides its class; None where nothing is.
+        warnings: what whoever trains on it or measures with it should know.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +53,8 @@ class ImageSource(ABC):
     labels: NDArray[np.int64]
     members: tuple[tuple[str, ...], ...] | None = None
     blocks: Blocks | None = None
+    captions: Sequence[tuple[str, ...]] | None = None
+    warnings: tuple[CodedWarning, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -99,6 +105,8 @@ class ShiftedSource(ImageSource):
         self.labels = base.labels
         self.members = base.members
         self.blocks = base.blocks
+        self.captions = base.captions
+        self.warnings = base.warnings
 
     def image(self, index: int) -> Image.Image:
         return self.change(self.base.image(index), self.keys[index])
@@ -115,6 +123,9 @@ class SubsetSource(ImageSource):
         self.labels = base.labels[np.asarray(self.indices, dtype=np.int64)]
         self.members = base.members
         self.blocks = None if base.blocks is None else _blocks_of(base.blocks, self.indices)
+        if base.captions is not None:
+            self.captions = [base.captions[i] for i in self.indices]
+        self.warnings = base.warnings
 
     def image(self, index: int) -> Image.Image:
         return self.base.image(self.indices[index])

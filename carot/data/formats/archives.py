@@ -2,7 +2,8 @@
 
 An archive is hostile until shown otherwise: it is never extracted. Its members are listed and
 checked first, then read one at a time, bounded, into a deterministic tar of the original image
-bytes, `<split>/<class>/<name>` or `<class>/<name>`, with a manifest beside it. Needs no torch.
+bytes, `<split>/<class>/<name>` or `<class>/<name>`, and an index that says what each shows, so that
+nobody has to recognise it again. A manifest lies beside it. Needs no torch.
 
     archive ─► members.Members (names, sizes; refused here: links, climbing paths, bombs)
             ─► layouts.Plan (which member is which image of which class and split)
@@ -23,8 +24,10 @@ from typing import BinaryIO
 from PIL import Image
 
 from carot.data.decoding.images import FORMATS, check_size
+from carot.data.formats.bundle_index import INDEX_NAME, Entry, written_index
 from carot.data.formats.layouts import Plan, Planned, plan_layout
 from carot.data.formats.members import Limits, Members, open_members
+from carot.data.labels import in_order
 from carot.data.splits import SPLITS, split_of_digest
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
 from carot.warnings import CodedWarning
@@ -37,7 +40,7 @@ class Manifest:
     """What a bundle holds.
 
     Attributes:
-        classes: the sorted class names.
+        classes: the class names in order.
         splits: split name to class name to number of images, as training will see them.
         images: images in the bundle.
         bytes: their summed size.
@@ -59,19 +62,25 @@ def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> M
     The same images under the same names give the same bytes, whatever archive they came in.
 
     Raises:
-        DataError: not an archive, hostile, damaged, without images or classes, a CSV without
-            labels; `TooManyUnreadable` when more than `limits.unreadable_share` cannot be decoded.
+        DataError: not an archive, hostile, damaged, without images or classes, of no layout that
+            `plan_layout` knows; `TooManyUnreadable` when more than `limits.unreadable_share`
+            cannot be decoded.
     """
     limits = limits or Limits()
-    with open_members(source, limits) as members:
-        return _write(plan_layout(members), members, bundle, limits)
+    try:
+        with open_members(source, limits) as members:
+            return _write(plan_layout(members), members, bundle, limits)
+    except DataError as error:
+        error.field = "file"
+        raise
 
 
 def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Manifest:
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     unreadable: list[str] = list(plan.missing)
     classes: set[str] = set()
-    images = total = 0
+    index: list[Entry] = []
+    total = 0
     with tarfile.open(fileobj=bundle, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for planned in plan.images:
             content = members.read(planned.member)
@@ -83,13 +92,19 @@ def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Ma
             _append(tar, planned.target, content)
             classes.add(planned.class_name)
             counts[_split(planned, content, plan)][planned.class_name] += 1
-            images += 1
+            index.append(Entry(planned.target, planned.class_name, planned.split, planned.captions))
             total += len(content)
+        _append(tar, INDEX_NAME, written_index(index))
+    images = len(index)
     _check_unreadable(unreadable, images, limits)
     _check_classes(classes, counts, plan, limits)
     return Manifest(
-        classes=tuple(sorted(classes)),
-        splits={name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name]},
+        classes=tuple(in_order(classes)),
+        splits={
+            name: {each: counts[name][each] for each in in_order(counts[name])}
+            for name in SPLITS
+            if counts[name]
+        },
         images=images,
         bytes=total,
         unreadable=tuple(unreadable),
