@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Code = Literal[
     "alias_not_moved",
+    "calibration_lacks_classes",
     "calibrator_at_bound",
     "calibrator_hurts",
     "calibrator_not_converged",
@@ -44,10 +45,12 @@ Code = Literal[
 ACTIONS: Mapping[Code, str] = {
     "alias_not_moved": "Point the alias at the checkpoint yourself, or submit the job with "
     "`alias_when: always`.",
+    "calibration_lacks_classes": "Give the calibration split images of these classes; until then "
+    "no calibrator changes them, and confidences in them rest on the other classes.",
     "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
     "with fewer parameters.",
-    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none), or another "
-    "calibrator.",
+    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none, or "
+    "calibration.none_if_worse: true), or another calibrator.",
     "calibrator_not_converged": "Choose another calibrator, or give more calibration images.",
     "calibrator_not_fitted": "Give more calibration images of every class.",
     "captions_not_used": "Nothing, if the classes are what you mean to train on.",

@@ -19,6 +19,7 @@ from carot.evaluation.improvement import improvement_warnings
 from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
+from carot.evaluation.worse import in_distribution, worse_than_raw
 from carot.events import (
     AnyEvent,
     CheckpointSaved,
@@ -210,6 +211,7 @@ class Context:
     def write(self, finished: Finished) -> RunResult:
         """Write the report."""
         evaluated = finished.evaluated
+        self._warn_if_worse(finished)
         for warning in improvement_warnings(finished.measured, finished.before):
             self.reporter.report(Warning(**warning.model_dump()))
         report = build_report(
@@ -229,6 +231,15 @@ class Context:
         path.write_text(report.model_dump_json(indent=2), encoding="utf-8")
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
+
+    def _warn_if_worse(self, finished: Finished) -> None:
+        """Say so where the calibrator that is served looks worse than none."""
+        own, calibration = in_distribution(finished.measured), finished.evaluated.calibration
+        why = None if own is None else worse_than_raw(own)
+        if why is not None and calibration is not None:
+            kind = calibration.calibrator.kind
+            message = f"{kind}: {why}"
+            self.reporter.report(Warning(code="calibrator_hurts", message=message, names=(kind,)))
 
     def _keep_logits(
         self, index: int, outputs: Outputs, opened: Opened, served_NK: Tensor | None

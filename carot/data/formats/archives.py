@@ -23,12 +23,13 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from carot.data.dealing import deal, halve
 from carot.data.decoding.images import FORMATS, check_size
 from carot.data.formats.bundle_index import INDEX_NAME, Entry, written_index
-from carot.data.formats.layouts import Plan, Planned, plan_layout
+from carot.data.formats.layouts import Plan, plan_layout
 from carot.data.formats.members import Limits, Members, open_members
 from carot.data.labels import in_order
-from carot.data.splits import SPLITS, split_of_digest
+from carot.data.splits import SPLITS
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
 from carot.warnings import CodedWarning
 
@@ -76,7 +77,7 @@ def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> M
 
 
 def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Manifest:
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    read: defaultdict[str | None, list[tuple[str, bytes]]] = defaultdict(list)
     unreadable: list[str] = list(plan.missing)
     classes: set[str] = set()
     index: list[Entry] = []
@@ -91,12 +92,13 @@ def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Ma
                 continue
             _append(tar, planned.target, content)
             classes.add(planned.class_name)
-            counts[_split(planned, content, plan)][planned.class_name] += 1
+            read[planned.split].append((planned.class_name, hashlib.sha256(content).digest()))
             index.append(Entry(planned.target, planned.class_name, planned.split, planned.captions))
             total += len(content)
         _append(tar, INDEX_NAME, written_index(index))
     images = len(index)
     _check_unreadable(unreadable, images, limits)
+    counts = _counts(read, plan)
     _check_classes(classes, counts, plan, limits)
     return Manifest(
         classes=tuple(in_order(classes)),
@@ -141,14 +143,26 @@ def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _split(planned: Planned, content: bytes, plan: Plan) -> str:
-    """The split in which `carot.data.formats.folder` will find this image."""
-    if planned.split is None:
-        return split_of_digest(hashlib.sha256(content).digest())
-    if planned.split == "validation" and "calibration" not in plan.split_folders:
-        digest = hashlib.sha256(content).digest()
-        return "validation" if digest[8] < 128 else "calibration"
-    return planned.split
+def _counts(
+    read: defaultdict[str | None, list[tuple[str, bytes]]], plan: Plan
+) -> defaultdict[str, Counter[str]]:
+    """Images by split and class, in the splits in which `carot.data.formats.folder` finds them.
+
+    Args:
+        read: (class, digest) of each image, by the split that its name says.
+    """
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for named, images in read.items():
+        labels, digests = [name for name, _ in images], [digest for _, digest in images]
+        if named is None:
+            splits = deal(digests, labels)
+        elif named == "validation" and "calibration" not in plan.split_folders:
+            splits = halve(digests, labels)
+        else:
+            splits = [named] * len(images)
+        for split, label in zip(splits, labels, strict=True):
+            counts[split][label] += 1
+    return counts
 
 
 def _check_unreadable(unreadable: list[str], images: int, limits: Limits) -> None:
