@@ -42,7 +42,7 @@ export async function open({ query, signal }) {
   const said = commands();
   const idempotency = { key: crypto.randomUUID?.() ?? String(Math.random()), body: "" };
   const datasetField = { ...fields(openapi, known.kinds.get("finetune"), "", {}, ["method"]).filter((each) => each.path === "dataset")[0] };
-  const planned = plan(signal, architectures);
+  const planned = plan(signal, architectures, (spec) => parts.suggest(spec));
   const change = () => {
     said.update(body());
     if (session.may("jobs:write")) planned.update(body());

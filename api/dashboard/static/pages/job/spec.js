@@ -7,6 +7,9 @@ import { get, path } from "../../core/api.js";
 import { NONE, shown } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
 
+/** What is chosen for model and images where neither job nor preset says it. */
+const OPEN = ["training.epochs", "training.batch_size", "training.learning_rate"];
+
 /** @param {AbortSignal} signal */
 export function specification(signal) {
   const list = table(
@@ -31,7 +34,9 @@ export function specification(signal) {
   function show() {
     const rows = [...flat(job.spec)].map(([name, value]) => {
       const known = preset.has(name);
-      return { name, value, known, preset: preset.get(name), differs: known && JSON.stringify(preset.get(name)) !== JSON.stringify(value) };
+      // A preset that says nothing leaves it to the model; what was chosen for that is no change.
+      const open = OPEN.includes(name) && (preset.get(name) ?? null) === null;
+      return { name, value, known: known && !open, preset: preset.get(name), differs: known && !open && JSON.stringify(preset.get(name)) !== JSON.stringify(value) };
     });
     const changed = rows.filter((row) => row.differs).length;
     filter.hidden = changed === 0;

@@ -133,6 +133,13 @@ export function form(known, draft, onChange) {
     get fields() {
       return shown;
     },
+    /** Show in empty fields what the service would choose. @param {any} spec */
+    suggest(spec) {
+      for (const [path, { input }] of controls) {
+        const value = path.split(".").reduce((inner, name) => inner?.[name], spec);
+        if (typeof value === "number" && "placeholder" in input) input.placeholder = String(value);
+      }
+    },
     /** Show what is wrong beside its field. @param {{field?: string, message?: string}[]} errors @returns {number} how many found one */
     faults(errors) {
       for (const each of controls.values()) each.fault(null);

@@ -7,8 +7,11 @@ import { h, replace } from "../../core/h.js";
 
 const PAUSE_MS = 500;
 
-/** @param {AbortSignal} signal @param {any[]} architectures what can be started from */
-export function plan(signal, architectures) {
+/**
+ * @param {AbortSignal} signal @param {any[]} architectures what can be started from
+ * @param {(spec: any) => void} onFound told what the job would be
+ */
+export function plan(signal, architectures, onFound) {
   const element = h("div", { class: "gone", role: "status" });
   let asked = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -18,7 +21,9 @@ export function plan(signal, architectures) {
   async function look(body) {
     const mine = ++asked;
     const found = await post("/jobs/check", body, { signal }).then(({ data }) => data, () => null); // what is wrong is said when it is queued
-    if (mine === asked && !signal.aborted) replace(element, found && [chosen(found.spec), treatment(found.spec, architectures), warnings(found.warnings)]);
+    if (mine !== asked || signal.aborted) return;
+    if (found) onFound(found.spec);
+    replace(element, found && [chosen(found.spec), treatment(found.spec, architectures), warnings(found.warnings)]);
   }
 
   signal.addEventListener("abort", () => clearTimeout(waiting));
