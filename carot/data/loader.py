@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from carot.data.crops import RandomCrop
 from carot.data.order import epoch_order
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks, Share, even_share
@@ -104,6 +106,7 @@ class TrainingBatches:
     Args:
         templates: number of caption templates to draw from.
         crop_scale: smallest share of the area that a random crop keeps; 1 for no crop.
+        preprocess_cfg: open_clip's, for how the model resizes.
         ranks: who shares each batch; all of them ask for the same steps.
     """
 
@@ -119,13 +122,14 @@ class TrainingBatches:
         seed: int,
         unreadable: Unreadable,
         ranks: Ranks = ALONE,
+        preprocess_cfg: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.source = source
         self.transform = transform
+        self.crop = RandomCrop.of(image_size, crop_scale, preprocess_cfg)
         self.image_size = image_size
         self.batch_size = batch_size
         self.templates = templates
-        self.crop_scale = crop_scale
         self.seed = seed
         self.unreadable = unreadable
         self.ranks = ranks
@@ -154,8 +158,7 @@ class TrainingBatches:
                 image = self.source.image(index)
             except UnreadableImage as error:
                 return error
-            image = random_crop(image, self.image_size, self.crop_scale, rng)
-            return self.transform(image), index, template
+            return self.transform(self.crop(image, rng)), index, template
 
         mine = even_share(self.batch_size, self.ranks.rank, self.ranks.count).span
         plan = (
@@ -235,26 +238,6 @@ def batches_as_listed(
         for start in range(0, len(source), batch_size)
     )
     yield from _ahead(load, plan)
-
-
-def random_crop(
-    image: Image.Image, size: tuple[int, int], scale: float, rng: np.random.Generator
-) -> Image.Image:
-    """A random crop that keeps `scale` to 1 of the area, resized to `size` (height, width).
-
-    As torchvision's RandomResizedCrop, but from a generator of its own, and with the aspect ratio
-    (3/4 to 4/3 of the image's) drawn from those that fit, so that the area is always kept.
-    """
-    if scale >= 1.0:
-        return image
-    width, height = image.size
-    area = rng.uniform(scale, 1.0)
-    widest = min(4 / 3, 1 / area)
-    aspect = float(np.exp(rng.uniform(-np.log(widest), np.log(widest))))
-    crop_width, crop_height = width * np.sqrt(area * aspect), height * np.sqrt(area / aspect)
-    left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
-    box = (left, top, left + crop_width, top + crop_height)
-    return image.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box)
 
 
 def _ahead(

@@ -22,9 +22,9 @@ from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
 from carot.specs import FinetuneSpec, ModelSpec
+from carot.training.identity import RunIdentity
 from carot.training.methods import Method, Outcome, build_method
 from carot.training.normalisation import synchronise_statistics
-from carot.training.snapshots import fingerprint
 from carot.training.trainer import FitResult, fit
 
 SNAPSHOT_NAME = "snapshot"
@@ -93,6 +93,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
         seed=spec.training.seed,
         unreadable=Unreadable(spec.dataset, source, context.reporter),
         ranks=ranks,
+        preprocess_cfg=model.preprocess_cfg,
     )
     total = spec.training.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, spec.training.seed)
@@ -112,7 +113,7 @@ def _fit(
         spec.training,
         context.reporter,
         snapshot_folder=context.folder / SNAPSHOT_NAME,
-        run=fingerprint(spec),
+        run=RunIdentity.of(spec, training.source),
         should_stop=context.should_stop,
         watcher=best,
     )

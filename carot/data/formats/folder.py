@@ -6,11 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from carot.data.decoding.images import SUFFIXES, decode_image
+from carot.data.decoding.images import SUFFIXES
 from carot.data.partition import Arranged, arrange
-from carot.data.source import ImageSource
+from carot.data.source import EncodedSource
 from carot.data.splits import SPLITS
 from carot.errors import DataError
 
@@ -32,7 +30,7 @@ class Item:
             return hashlib.sha256(self.key.encode()).digest()
 
 
-class FileSource(ImageSource):
+class FileSource(EncodedSource):
     """Images in files, decoded when asked for."""
 
     def __init__(self, arranged: Arranged[Item]) -> None:
@@ -41,9 +39,8 @@ class FileSource(ImageSource):
         self.keys = [item.key for item in self.items]
         self.labels = arranged.labels_N
 
-    def image(self, index: int) -> Image.Image:
-        item = self.items[index]
-        return decode_image(item.path, item.key)
+    def content(self, index: int) -> Path:
+        return self.items[index].path
 
 
 def open_folder(root: Path, split: str) -> FileSource:

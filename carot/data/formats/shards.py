@@ -11,13 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
-
-from carot.data.decoding.images import decode_image
 from carot.data.formats.files import DataFile, find_files
 from carot.data.formats.samples import Sample, read_samples
 from carot.data.partition import Arranged, arrange
-from carot.data.source import ImageSource
+from carot.data.source import EncodedSource
 from carot.errors import DataError, UnreadableImage
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
@@ -25,7 +22,7 @@ CLASS_NAMES = ("classes.txt", "classnames.txt")
 MAX_IMAGE_BYTES = 256 << 20
 
 
-class ShardSource(ImageSource):
+class ShardSource(EncodedSource):
     """Images inside tars, read and decoded when asked for, by any number of threads."""
 
     def __init__(self, arranged: Arranged[Sample]) -> None:
@@ -34,9 +31,12 @@ class ShardSource(ImageSource):
         self.keys = [sample.key for sample in self.samples]
         self.labels = arranged.labels_N
 
-    def image(self, index: int) -> Image.Image:
+    def content(self, index: int) -> bytes:
+        return _content(self.samples[index])
+
+    def mark(self, index: int) -> bytes:
         sample = self.samples[index]
-        return decode_image(_content(sample), sample.key)
+        return f"{sample.offset} {sample.size} {sample.shard.modified}".encode()
 
 
 def open_shards(path: Path, split: str) -> ShardSource:

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from carot.data.decoding.images import MAX_PIXELS, decode_image
 from carot.data.formats.folder import open_folder
-from carot.data.loader import TrainingBatches, Unreadable, evaluation_batches, random_crop
+from carot.data.loader import TrainingBatches, Unreadable, evaluation_batches
 from carot.errors import TooManyUnreadable, UnreadableImage
 from carot.events import AnyEvent, Silent
 from tests.carot.tiny import tiny_model, write_images
@@ -54,20 +53,6 @@ def test_a_step_is_the_same_whoever_asks_and_whenever(tmp_path: Path) -> None:
     assert all(len(set(e.tolist())) == len(e) for e in epochs)
     other_seed = next(training_batches(tmp_path, seed=8).steps(0, 1))
     assert not torch.equal(straight[0].indices_N, other_seed.indices_N)
-
-
-def test_random_crop_keeps_its_share_of_the_area() -> None:
-    # A horizontal and a vertical ramp: the range of values shows what part of the image is left.
-    ramp = np.linspace(0, 255, 64, dtype=np.float32)
-    pixels = np.zeros((64, 64, 3), dtype=np.uint8)
-    pixels[..., 0], pixels[..., 1] = ramp[None, :], ramp[:, None]
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        crop = np.asarray(random_crop(Image.fromarray(pixels), (64, 64), 0.5, rng), float)
-        wide, high = np.ptp(crop[..., 0]) / 255, np.ptp(crop[..., 1]) / 255
-        assert 0.44 < wide * high <= 1.0
-    image = Image.fromarray(pixels)
-    assert random_crop(image, (64, 64), 1.0, rng) is image
 
 
 def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None:
