@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from carot.data.crops import RandomCrop
+from carot.data.decoding.images import has_contrast
 from carot.data.order import epoch_order
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks, Share, even_share
@@ -29,6 +30,8 @@ from carot.events import Reporter, Warning
 
 MAX_UNREADABLE_SHARE = 0.01
 MAX_LISTED = 100
+NEARLY_FLAT = 0.5
+"""In normalised pixels, more than the levels of an image without contrast can be apart."""
 BATCHES_AHEAD = 2
 Result = TypeVar("Result")
 
@@ -36,7 +39,8 @@ Result = TypeVar("Result")
 class Unreadable:
     """Keeps count of a data set's images that cannot be decoded, and ends the run at too many.
 
-    The run fails when more than 1 % of the images are unreadable.
+    The run fails when more than 1 % of the images are unreadable. Images that can be read and
+    show nothing are counted as well, and end nothing.
     """
 
     def __init__(self, dataset: str, source: ImageSource, reporter: Reporter) -> None:
@@ -44,6 +48,27 @@ class Unreadable:
         self.source = source
         self.reporter = reporter
         self.reasons: dict[str, str] = {}
+        self._without_contrast: set[str] = set()
+
+    def check_contrast(self, image: Image.Image, input_CHW: Tensor, name: str) -> None:
+        """Count an image without contrast. Any thread may call it.
+
+        Args:
+            image: as it was decoded.
+            input_CHW: what the model gets of it, which is quicker to look at.
+        """
+        spans_C = input_CHW.amax(dim=(1, 2)) - input_CHW.amin(dim=(1, 2))
+        if float(spans_C.max()) < NEARLY_FLAT and not has_contrast(image):
+            self._without_contrast.add(name)
+
+    def tell_contrast(self) -> None:
+        """Warn of the images without contrast that were counted so far, once."""
+        names = sorted(self._without_contrast)
+        self._without_contrast.clear()
+        if names:
+            message = f"{self.dataset}: {len(names)} of {len(self.source)} images show one colour"
+            listed = tuple(names[:MAX_LISTED])
+            self.reporter.report(Warning(code="no_contrast", message=message, names=listed))
 
     def note(self, error: UnreadableImage) -> None:
         """Take note of one image; each is counted once however often it is met.
@@ -158,7 +183,9 @@ class TrainingBatches:
                 image = self.source.image(index)
             except UnreadableImage as error:
                 return error
-            return self.transform(self.crop(image, rng)), index, template
+            input_CHW = self.transform(self.crop(image, rng))
+            self.unreadable.check_contrast(image, input_CHW, str(self.source.keys[index]))
+            return input_CHW, index, template
 
         mine = even_share(self.batch_size, self.ranks.rank, self.ranks.count).span
         plan = (
@@ -172,6 +199,7 @@ class TrainingBatches:
             if len(batch.labels_N) == 0:
                 raise DataError(f"{self.unreadable.dataset}: a batch without a readable image")
             yield batch
+        self.unreadable.tell_contrast()
 
     def _completed(self, batch: ImageBatch, step: int) -> ImageBatch:
         """The batch with what the others know of their shares of it."""
@@ -208,9 +236,12 @@ def evaluation_batches(
 
     def load(index: int) -> tuple[Tensor, int, int] | UnreadableImage:
         try:
-            return transform(source.image(index)), index, 0
+            image = source.image(index)
         except UnreadableImage as error:
             return error
+        input_CHW = transform(image)
+        unreadable.check_contrast(image, input_CHW, str(source.keys[index]))
+        return input_CHW, index, 0
 
     plan = (
         [(index,) for index in range(start, min(start + batch_size, len(source)))]
@@ -220,6 +251,7 @@ def evaluation_batches(
         batch = _collate(results, source, unreadable)
         if len(batch.labels_N) > 0:
             yield batch
+    unreadable.tell_contrast()
 
 
 def batches_as_listed(

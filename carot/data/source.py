@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from carot.data.decoding.depth import Depth
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import decode_image
 
 
@@ -55,7 +55,7 @@ class ImageSource(ABC):
     labels: NDArray[np.int64]
     members: tuple[tuple[str, ...], ...] | None = None
     blocks: Blocks | None = None
-    depth: Depth = Depth()
+    depth: Depth = UNKNOWN
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -90,6 +90,13 @@ class EncodedSource(ImageSource):
     def mark(self, index: int) -> bytes:
         content = self.content(index)
         return file_mark(content) if isinstance(content, Path) else b""
+
+
+def underlying(source: ImageSource) -> ImageSource:
+    """What a source that shows another's images shows in the end."""
+    while isinstance(source, _Derived):
+        source = source.base
+    return source
 
 
 def file_mark(path: Path) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from carot.data.depths import settle_depth
 from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
@@ -124,6 +125,7 @@ class Context:
 
     def outputs(self, evaluated: EvaluatedModel, source: ImageSource, name: str) -> Outputs:
         """Logits, labels and features of every image of `source`."""
+        settle_depth(source, evaluated.card.depth, name, self.reporter)
         return run_model(
             evaluated.model,
             evaluated.head_CD,

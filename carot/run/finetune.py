@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from carot.data.decoding.depth import UNKNOWN
+from carot.data.depths import settle_depth
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
@@ -48,16 +50,16 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     with context.ranks:
         training = _prepare(context, spec)
         model, captions, method = training.model, training.captions, training.method
-        classes = training.source.classes
+        source = training.source
         # Opened before training: a data set that cannot be evaluated should not cost a run first.
-        rows = context.open_rows(classes)
+        rows = context.open_rows(source.classes)
         split = _selection_split(context, spec, method)
-        best = _best(context, spec, method, captions, classes, split)
+        best = _best(context, spec, method, captions, source, split)
         fitted = _fit(context, spec, training, best)
-    evaluated = _model_of(spec, model, captions, classes, method.outcome())
+    evaluated = _model_of(spec, model, captions, source, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
-        evaluated = _model_of(spec, model, captions, classes, best.outcome())
+        evaluated = _model_of(spec, model, captions, source, best.outcome())
         candidates = best.candidates()
     elif split is not None:
         evaluated, candidates = between_start_and_end(context, spec, evaluated, split)
@@ -80,6 +82,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     model = load_model(spec.model, ranks.device)
     source = open_dataset(spec.dataset, "train")
     _check_training_set(spec, source)
+    settle_depth(source, UNKNOWN, spec.dataset, context.reporter)
     synchronise_statistics(model, ranks, spec.training)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
     torch.manual_seed(spec.training.seed)
@@ -139,7 +142,7 @@ def _best(
     spec: FinetuneSpec,
     method: Method,
     captions: Captions,
-    classes: tuple[str, ...],
+    source: ImageSource,
     split: ImageSource | None,
 ) -> BestSoFar | None:
     selection = spec.selection
@@ -147,7 +150,7 @@ def _best(
         return None
 
     def model_of(outcome: Outcome) -> EvaluatedModel:
-        return _model_of(spec, method.model, captions, classes, outcome)
+        return _model_of(spec, method.model, captions, source, outcome)
 
     return BestSoFar(
         method,
@@ -163,16 +166,17 @@ def _model_of(
     spec: FinetuneSpec,
     model: ClipModel,
     captions: Captions,
-    classes: tuple[str, ...],
+    source: ImageSource,
     outcome: Outcome,
 ) -> EvaluatedModel:
     return evaluated_model(
         model.with_module(outcome.module),
         captions,
-        classes,
+        source.classes,
         spec.method.name,
         outcome.head_CD,
         _portable(spec.model),
+        source.depth,
     )
 
 

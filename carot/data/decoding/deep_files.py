@@ -29,6 +29,8 @@ from carot.data.decoding.depth import (
 )
 
 PNG_START = 8
+ROWS = 256
+"""Scaled at a time."""
 CHUNKS = 64
 """Looked at for sBIT, which stands before the pixels."""
 BITS_PER_SAMPLE, PHOTOMETRIC, LEAST, GREATEST, FORMAT = 258, 262, 280, 281, 339
@@ -65,8 +67,12 @@ class Samples:
     def eight_bits(self, depth: Depth) -> NDArray[np.uint8]:
         """The same scaled to 0 to 255; what is beyond black and white is cut, NaN is black."""
         black, white = self.declared or self._span(depth)
-        scaled = (self.values.astype(np.float64) - black) * (255.0 / ((white - black) or 1.0))
-        return np.nan_to_num(scaled, nan=0.0).round().clip(0, 255).astype(np.uint8)
+        found = np.empty(self.values.shape, np.uint8)
+        for first in range(0, len(self.values), ROWS):  # at little memory
+            rows = self.values[first : first + ROWS].astype(np.float64)
+            scaled = (rows - black) * (255.0 / ((white - black) or 1.0))
+            found[first : first + ROWS] = np.nan_to_num(scaled.round().clip(0, 255), nan=0.0)
+        return found
 
     def _span(self, depth: Depth) -> Span:
         low, high = self.extremes()
@@ -75,6 +81,12 @@ class Samples:
         if known and (known not in REALS or (known[0] <= low and high <= known[1])):
             return known
         return INTEGERS[2] if self.is_16_bit else span_of(self.kind, low, high)
+
+
+def scaled(image: Image.Image, depth: Depth) -> Image.Image:
+    """A decoded grey image of more than eight bits, of which no file says anything, in eight."""
+    values = np.asarray(image)
+    return Image.fromarray(Samples(values, None, values.dtype == np.uint16).eight_bits(depth))
 
 
 def samples_of(image: ImageFile.ImageFile, content: bytes | Path | BinaryIO) -> Samples:

@@ -39,10 +39,13 @@ class Depth:
     integers: Span | None = None
     reals: Span | None = None
 
-    def words(self) -> list[str]:
-        """Each span for a reader."""
-        found = [("integers", self.integers), ("numbers with a fraction", self.reals)]
-        return [f"{kind} from {span[0]:g} to {span[1]:g}" for kind, span in found if span]
+    def filled_from(self, other: Depth) -> Depth:
+        """This one, with another's spans where it has none."""
+        return Depth(self.integers or other.integers, self.reals or other.reals)
+
+
+UNKNOWN = Depth()
+"""Of images of which no set is known."""
 
 
 def span_of(kind: Kind, low: float, high: float) -> Span:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImageOps
 
-from carot.data.decoding.depth import Depth, is_deep
+from carot.data.decoding.depth import GREY, UNKNOWN, Depth, is_deep
 from carot.errors import UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -38,9 +38,7 @@ TOO_MUCH_MEMORY = "decoding it takes more memory than an image may have"
 Image.MAX_IMAGE_PIXELS = None
 
 
-def decode_image(
-    source: bytes | Path | BinaryIO, name: str, depth: Depth | None = None
-) -> Image.Image:
+def decode_image(source: bytes | Path | BinaryIO, name: str, depth: Depth = UNKNOWN) -> Image.Image:
     """Decode the first frame of an image, upright (EXIF) and as RGB of eight bits.
 
     Args:
@@ -57,10 +55,10 @@ def decode_image(
         with Image.open(stream, formats=FORMATS) as image:
             check_size(image, name)
             if is_deep(image):
-                return _rgb(_scaled(image, source, depth or Depth()))
+                return to_rgb(_scaled(image, source, depth))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
+            return to_rgb(image, depth)
     except UnreadableImage:
         raise
     # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.
@@ -73,8 +71,12 @@ def has_contrast(image: Image.Image) -> bool:
     return _contrast(image) >= FAINT
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """An image of eight bits without transparency."""
+def to_rgb(image: Image.Image, depth: Depth = UNKNOWN) -> Image.Image:
+    """A decoded image as RGB of eight bits."""
+    if image.mode in GREY:
+        from carot.data.decoding.deep_files import scaled  # see `_scaled`
+
+        return scaled(image, depth).convert("RGB")
     if image.has_transparency_data:
         return _composed(image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")  # a copy takes its time
