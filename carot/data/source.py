@@ -16,6 +16,7 @@ from PIL import Image
 
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import decode_image
+from carot.errors import UnreadableImage
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ class ImageSource(ABC):
 
 
 class EncodedSource(ImageSource):
-    """Images in files of their own or inside others, decoded when asked for."""
+    """Images in files of their own or inside others, decoded when asked for.
+
+    Attributes:
+        may_share_images: with its other splits; not where images are dealt out by their content.
+    """
+
+    may_share_images: bool = True
 
     @abstractmethod
     def content(self, index: int) -> bytes | Path:
@@ -83,6 +90,14 @@ class EncodedSource(ImageSource):
         Raises:
             UnreadableImage: it cannot be read.
         """
+
+    def size(self, index: int) -> int:
+        """Bytes of the encoded image; -1 where they are not known without reading it."""
+        try:
+            content = self.content(index)
+            return content.stat().st_size if isinstance(content, Path) else -1
+        except (OSError, UnreadableImage):
+            return -1
 
     def image(self, index: int) -> Image.Image:
         return decode_image(self.content(index), self.keys[index], self.depth)

@@ -16,8 +16,12 @@ from carot.errors import DataError
 class ListedSource(EncodedSource):
     """Images in files below one root, decoded when asked for; a key is the path below the root.
 
+    Their splits are published, so that nobody looks for images that are in two of them.
+
     With 1.28 million images, one string each is what is affordable.
     """
+
+    may_share_images = False
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class FileSource(EncodedSource):
         self.classes = arranged.classes
         self.keys = [item.key for item in self.items]
         self.labels = arranged.labels_N
+        self.may_share_images = not arranged.dealt
 
     def content(self, index: int) -> Path:
         return self.items[index].path

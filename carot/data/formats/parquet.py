@@ -60,6 +60,9 @@ class ParquetSource(EncodedSource):
             raise UnreadableImage(self.keys[index], "the row has no image bytes")
         return content
 
+    def size(self, index: int) -> int:
+        return -1
+
     def mark(self, index: int) -> bytes:
         file = self.rows[index].group.file
         return f"{file.size} {file.modified}".encode()

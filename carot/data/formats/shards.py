@@ -34,6 +34,9 @@ class ShardSource(EncodedSource):
     def content(self, index: int) -> bytes:
         return _content(self.samples[index])
 
+    def size(self, index: int) -> int:
+        return self.samples[index].size
+
     def mark(self, index: int) -> bytes:
         sample = self.samples[index]
         return f"{sample.offset} {sample.size} {sample.shard.modified}".encode()
