@@ -74,7 +74,7 @@ def open_dataset(reference: str, split: str, *, with_copies: bool = False) -> Im
 def copies_in(reference: str) -> Copies:
     """The images of a data set that are in two of its splits."""
     scheme, _, rest = reference.partition(":")
-    if scheme not in OPENERS:
+    if scheme not in OPENERS or not rest:
         return Copies()
     return find_copies(partial(OPENERS[scheme], Path(rest))).copies
 

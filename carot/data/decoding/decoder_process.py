@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import warnings
+from collections.abc import Sequence
 
 from carot.data.decoding.confinement import confine
 from carot.data.decoding.depth import Depth, Span
@@ -28,14 +29,14 @@ ANSWER = struct.Struct("!BIII")
 MODES: tuple[Mode, ...] = ("shortest", "squash")
 FILTERS = tuple(INTERPOLATIONS)
 PIXELS, UNREADABLE = 0, 1
-UNKNOWN: Span = (math.nan, math.nan)
+NOTHING: Span = (math.nan, math.nan)
 MAX_REASON = 500
 OPEN_FILES = 16
 
 
 def packed(fit: Fit | None, depth: Depth, size: int) -> bytes:
-    """The head of a request. Modes count from 1, and 0 is none; so are numbers that are NaN."""
-    spans = (*(depth.integers or UNKNOWN), *(depth.reals or UNKNOWN))
+    """The head of a request. Modes count from 1; 0 is none."""
+    spans = packed_depth(depth)
     if fit is None:
         return REQUEST.pack(size, 0, 0, 0, 0, *spans)
     where = (MODES.index(fit.mode) + 1, FILTERS.index(fit.interpolation))
@@ -55,12 +56,21 @@ def main() -> None:
     while head := received(link, REQUEST.size):
         size, mode, interpolation, height, width, *spans = REQUEST.unpack(head)
         fit = Fit(height, width, MODES[mode - 1], FILTERS[interpolation]) if mode else None
-        depth = Depth(_known(spans[:2]), _known(spans[2:]))
-        link.sendall(_answer(received(link, size), fit, depth))
+        link.sendall(_answer(received(link, size), fit, unpacked_depth(spans)))
 
 
-def _known(span: list[float]) -> Span | None:
-    return None if math.isnan(span[0]) else (span[0], span[1])
+def packed_depth(depth: Depth) -> tuple[float, ...]:
+    """Four numbers, which are NaN where nothing is known."""
+    return (*(depth.integers or NOTHING), *(depth.reals or NOTHING))
+
+
+def unpacked_depth(numbers: Sequence[float]) -> Depth:
+    """What `packed_depth` has packed."""
+    integers, reals = numbers[:2], numbers[2:]
+    return Depth(
+        None if math.isnan(integers[0]) else (integers[0], integers[1]),
+        None if math.isnan(reals[0]) else (reals[0], reals[1]),
+    )
 
 
 def _answer(content: bytes, fit: Fit | None, depth: Depth) -> bytes:

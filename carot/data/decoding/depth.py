@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,12 @@ class Depth:
 
     integers: Span | None = None
     reals: Span | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Sequence[float] | None]) -> Depth:
+        """From JSON; a kind that is missing is None."""
+        found = {kind: (span[0], span[1]) for kind, span in document.items() if span}
+        return cls(found.get("integers"), found.get("reals"))
 
     def filled_from(self, other: Depth) -> Depth:
         """This one, with another's spans where it has none."""

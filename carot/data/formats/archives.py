@@ -16,20 +16,26 @@ import io
 import tarfile
 import warnings
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import FORMATS, check_size
 from carot.data.formats.layouts import Plan, Planned, plan_layout
 from carot.data.formats.members import Limits, Members, open_members
+from carot.data.inspection import Inspection
+from carot.data.near_copies import NearCopy
 from carot.data.splits import SPLITS, split_of_digest
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
+from carot.specs.base import OnCopies
 from carot.warnings import CodedWarning
 
 NAMES_IN_MESSAGE = 10
+NEAR_COPIES = 1000
+"""Most that are listed."""
 
 
 @dataclass
@@ -43,6 +49,8 @@ class Manifest:
         bytes: their summed size.
         unreadable: "name: reason" of each image that was left out.
         warnings: for the person who uploaded it.
+        near_copies: images of two splits that look alike, the most alike first.
+        depth: what the numbers of deep images span.
     """
 
     classes: tuple[str, ...] = ()
@@ -51,50 +59,84 @@ class Manifest:
     bytes: int = 0
     unreadable: tuple[str, ...] = ()
     warnings: tuple[CodedWarning, ...] = ()
+    near_copies: tuple[NearCopy, ...] = ()
+    depth: Depth = UNKNOWN
 
 
-def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> Manifest:
+def normalise(
+    source: Path,
+    bundle: BinaryIO,
+    limits: Limits | None = None,
+    copies: OnCopies = "leave_out",
+) -> Manifest:
     """Check `source`, a zip, tar or tar.gz file or a folder, and write its images to `bundle`.
 
     The same images under the same names give the same bytes, whatever archive they came in.
 
+    Args:
+        copies: what to do about images that are in two splits.
+
     Raises:
         DataError: not an archive, hostile, damaged, without images or classes, a CSV without
-            labels; `TooManyUnreadable` when more than `limits.unreadable_share` cannot be decoded.
+            labels; copies that are refused; `TooManyUnreadable` when more than
+            `limits.unreadable_share` cannot be decoded.
     """
     limits = limits or Limits()
     with open_members(source, limits) as members:
-        return _write(plan_layout(members), members, bundle, limits)
+        plan = plan_layout(members)
+        inspection = Inspection()
+        manifest = _write(plan, members, bundle, limits, inspection)
+    if copies == "refuse":
+        inspection.copies.refuse("the upload", "file")
+    near = inspection.near_copies()
+    return replace(
+        manifest,
+        warnings=(*manifest.warnings, *inspection.warnings(len(near))),
+        near_copies=tuple(near[:NEAR_COPIES]),
+        depth=inspection.depth(),
+    )
 
 
-def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Manifest:
+def _write(
+    plan: Plan, members: Members, bundle: BinaryIO, limits: Limits, inspection: Inspection
+) -> Manifest:
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     unreadable: list[str] = list(plan.missing)
     classes: set[str] = set()
     images = total = 0
     with tarfile.open(fileobj=bundle, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for planned in plan.images:
+        for planned in sorted(plan.images, key=_place_of_split):
             content = members.read(planned.member)
             try:
                 _check_image(content, planned.member)
             except UnreadableImage as error:
                 unreadable.append(str(error))
                 continue
-            _append(tar, planned.target, content)
+            split = _split(planned, content, plan)
+            named = planned.split is not None
             classes.add(planned.class_name)
-            counts[_split(planned, content, plan)][planned.class_name] += 1
+            if not inspection.take(content, split, planned.target, named=named):
+                counts[split][planned.class_name] += 0  # its class is known all the same
+                continue
+            _append(tar, planned.target, content)
+            counts[split][planned.class_name] += 1
             images += 1
             total += len(content)
     _check_unreadable(unreadable, images, limits)
     _check_classes(classes, counts, plan, limits)
     return Manifest(
         classes=tuple(sorted(classes)),
-        splits={name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name]},
+        splits={name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name].total()},
         images=images,
         bytes=total,
         unreadable=tuple(unreadable),
         warnings=_warnings(unreadable, counts, plan),
     )
+
+
+def _place_of_split(planned: Planned) -> int:
+    """Images of earlier splits come first, so that copies are found in the later ones."""
+    return 0 if planned.split is None else SPLITS.index(planned.split)
 
 
 def _check_image(content: bytes, name: str) -> None:
@@ -186,7 +228,7 @@ def _warnings(
         message = f"{len(unreadable)} unreadable image{plural} left out: {listed}"
         found.append(CodedWarning(code="unreadable_image", message=message))
     for name in SPLITS:
-        if not counts[name]:
+        if not counts[name].total():
             message = f"no images in the {name} split"
             found.append(CodedWarning(code="empty_split", message=message, names=(name,)))
     return tuple(found)
