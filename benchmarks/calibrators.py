@@ -49,7 +49,7 @@ def demo_spec(*, quick: bool) -> FinetuneSpec:
     """The demo's fine-tuning, with every calibrator compared."""
     document = yaml.safe_load(files("cli").joinpath("demo.yaml").read_text(encoding="utf-8"))
     spec: dict[str, Any] = {
-        key: value for key, value in document["carot"].items() if key not in ("name", "alias")
+        key: value for key, value in document.items() if key not in ("name", "alias")
     }
     spec["calibration"] = {"calibrator": "auto", "coverages": COVERAGES}
     if quick:

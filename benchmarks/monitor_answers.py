@@ -118,7 +118,7 @@ def model_answers(name: str, folder: Path, limit: int | None) -> Model:
 def demo_run(limit: int | None) -> Run:
     """What `carot demo` trains."""
     text = (Path(cli.__file__).parent / "demo.yaml").read_text(encoding="utf-8")
-    spec: dict[str, Any] = yaml.safe_load(text)["carot"]
+    spec: dict[str, Any] = yaml.safe_load(text)
     training = spec["training"]
     method = dict(preset(spec["preset"])["method"])
     epochs = training["epochs"] if limit is None else 1

@@ -57,10 +57,15 @@ class CheckpointSaved(Event):
     path: str
 
 
+Subject = Literal["model", "start"]
+"""What is measured: the run's model, or the one that it started from."""
+
+
 class EvaluationDone(Event):
     """One data set of the report is measured; `metrics` holds its headline figures."""
 
     type: Literal["evaluation_done"] = "evaluation_done"
+    of: Subject = "model"
     dataset: str
     index: int
     total: int
@@ -105,6 +110,10 @@ class Warning(CodedWarning, Event):
     """Something the user should know that does not end the run."""
 
     type: Literal["warning"] = "warning"
+
+    def coded(self) -> CodedWarning:
+        """The same, as data sets, reports and models carry it."""
+        return CodedWarning(**self.model_dump(exclude={"type"}))
 
 
 class Failed(Event):

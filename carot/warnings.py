@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Code = Literal[
+    "alias_not_moved",
     "calibrator_at_bound",
     "calibrator_hurts",
     "calibrator_not_converged",
@@ -25,13 +26,19 @@ Code = Literal[
     "no_grounds",
     "no_selection_split",
     "no_shift_score",
+    "not_better_than_commonest_class",
+    "not_better_than_start",
+    "snapshot_lost",
     "snapshot_not_kept",
     "unreadable_image",
+    "unusual_learning_rate",
     "other",
 ]
 """What a warning is about; codes are stable, sentences are not."""
 
 ACTIONS: Mapping[Code, str] = {
+    "alias_not_moved": "Point the alias at the checkpoint yourself, or submit the job with "
+    "`alias_when: always`.",
     "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
     "with fewer parameters.",
     "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none), or another "
@@ -49,11 +56,21 @@ ACTIONS: Mapping[Code, str] = {
     "no_grounds": "Submit a job with `calibration.refit: true`.",
     "no_selection_split": "Add a `validation` split.",
     "no_shift_score": "Give more calibration images.",
+    "not_better_than_commonest_class": "Leave rate, epochs and batch size to their defaults, or "
+    "try a higher rate; look whether the labels are right.",
+    "not_better_than_start": "Leave rate, epochs and batch size to their defaults, or try another "
+    "rate; where the start is good enough, use it.",
+    "snapshot_lost": "Nothing: the run starts again from its beginning.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",
+    "unusual_learning_rate": "Leave `training.learning_rate` out, or look at the curves early.",
     "unreadable_image": "Replace the files, or remove them.",
 }
 """What to do about each, unless the warning itself says more."""
+
+
+HOLDING: frozenset[Code] = frozenset({"not_better_than_commonest_class", "not_better_than_start"})
+"""Those on which an alias stays where it is, unless the job says otherwise."""
 
 
 class CodedWarning(BaseModel):

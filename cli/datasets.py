@@ -11,7 +11,7 @@ import typer
 
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Url
-from cli.output import bars, emit, err, out, size, table
+from cli.output import bars, emit, err, out, size, table, warn
 
 app = typer.Typer(help="Data sets of the service.", no_args_is_help=True)
 
@@ -43,9 +43,7 @@ def push(
         emit(dataset)
         return
     out.print(f"[bold]{dataset['id']}[/]: {_summary(dataset)}")
-    for warning in dataset["warnings"]:
-        err.print("[yellow]warning:[/]", end=" ")
-        err.print(warning["message"], warning["action"], markup=False)
+    warn(dataset["warnings"])
 
 
 @app.command("list")

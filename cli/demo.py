@@ -1,4 +1,4 @@
-"""`carot demo`: two runs and a prediction on this machine, over REST as any client would."""
+"""`carot demo`: a run and a prediction on this machine, over REST as any client would."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from cli.client import Client, Document, ServiceError
 from cli.embedded import Embedded
 from cli.options import AsJson, DataDir
 from cli.output import bars, duration, emit, err, out
-
-RUNS = ("zero_shot", "carot")
 
 
 def demo(
@@ -49,27 +47,22 @@ def demo(
 
 
 def _run(client: Client) -> dict[str, Any]:
-    from cli.tables import compare
+    from cli.tables import with_start
 
     recipe = yaml.safe_load(files("cli").joinpath("demo.yaml").read_text(encoding="utf-8"))
-    submitted = {run: client.post("/jobs", recipe[run]) for run in RUNS}
-    jobs: dict[str, Document] = {}
+    job = client.post("/jobs", recipe)
     with bars() as progress:
-        for run, job in submitted.items():
-            jobs[run] = _finished(client, job, progress)
-    reports = {
-        run: client.get(f"/reports/{job['report_id']}")["document"] for run, job in jobs.items()
-    }
-    rows = compare(reports["zero_shot"], reports["carot"])
+        job = _finished(client, job, progress)
+    report = client.get(f"/reports/{job['report_id']}")["document"]
     name, image = _digit()
-    prediction = client.predict([(name, image)], model=recipe["carot"]["alias"], top_k=3)
+    prediction = client.predict([(name, image)], model=recipe["alias"], top_k=3)
     return {
         "url": client.url,
-        "jobs": {run: job["id"] for run, job in jobs.items()},
-        "checkpoints": {run: job["checkpoint_id"] for run, job in jobs.items()},
-        "rows": rows,
+        "job": job["id"],
+        "checkpoint": job["checkpoint_id"],
+        "rows": with_start(report),
         "prediction": prediction,
-        "reports": reports,
+        "report": report,
     }
 
 

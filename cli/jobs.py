@@ -11,7 +11,7 @@ import typer
 from carot.specs import KINDS
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Preset, SpecFile, Url
-from cli.output import emit, out, table
+from cli.output import emit, out, table, warn
 from cli.progress import watch as draw
 from cli.specs import read_document
 
@@ -36,6 +36,10 @@ def submit(
         float | None, typer.Option(min=1, help="How long it may run, all attempts together.")
     ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay until it ends.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check it, say what would be chosen; queue nothing."),
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -45,6 +49,9 @@ def submit(
     body |= _given(name=name, alias=alias, priority=priority, max_seconds=max_seconds)
     body |= {"resources": resources} if resources else {}
     with Client(url) as client:
+        if dry_run:
+            _show_check(client.post("/jobs/check", body), as_json)
+            return
         # Should the answer get lost, sending the same key again cannot make a second job.
         job = client.post("/jobs", body, key=uuid.uuid4().hex)
         if follow:
@@ -68,10 +75,20 @@ def list_(
         emit(jobs)
         return
     rows = [
-        (j["id"], j["name"], j["state"], _progress(j), j["method"] or j["kind"], j["dataset"])
+        (
+            j["id"],
+            j["name"],
+            j["state"],
+            len(j["warnings"]) or None,
+            _progress(j),
+            j["method"] or j["kind"],
+            j["dataset"],
+        )
         for j in jobs
     ]
-    out.print(table(None, ("id", "name", "state", ">progress", "method", "data set"), rows))
+    out.print(
+        table(None, ("id", "name", "state", ">warnings", ">progress", "method", "data set"), rows)
+    )
 
 
 @app.command()
@@ -167,6 +184,18 @@ def _show(job: Document, as_json: bool) -> None:
     elif job["last_exit"]:
         rows.append(("last exit", job["last_exit"]["message"]))
     out.print(table(None, ("", ""), rows))
+    warn(job["warnings"])
+
+
+def _show_check(found: Document, as_json: bool) -> None:
+    if as_json:
+        emit(found)
+        return
+    spec = found["spec"]
+    rows = [(name, spec[name]) for name in ("kind", "dataset", "preset") if spec.get(name)]
+    rows += list((spec.get("training") or {}).items())
+    out.print(table("It would be queued as", ("", ""), rows))
+    warn(found["warnings"])
 
 
 def _given(**values: object) -> Document:

@@ -37,6 +37,13 @@ def fail(message: str) -> None:
     err.print(message, markup=False, highlight=False)
 
 
+def warn(warnings: Iterable[dict[str, Any]]) -> None:
+    """Say, on stderr, what was found and what to do about it."""
+    for each in warnings:
+        err.print("[yellow]warning:[/]", end=" ")
+        err.print(each["message"], each["action"], markup=False, highlight=False)
+
+
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table; columns whose name starts with `>` are right-aligned numbers."""
     result = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)

@@ -65,12 +65,15 @@ def _of_candidate(candidate: dict[str, Any]) -> tuple[str, str, str, str]:
 
 def _measured(report: Report) -> Table:
     rows = []
+    before = {each["name"]: each["raw"]["accuracy"] for each in report.get("before", ())}
     for each in report["datasets"]:
         raw, calibrated = each["raw"], each["calibrated"] or {}
+        start = [percent(before.get(each["name"]))] if before else []
         rows.append(
             (
                 each["name"] + (" (ID)" if each["in_distribution"] else ""),
                 each["images"],
+                *start,
                 percent(raw["accuracy"]),
                 error(raw["ece"]),
                 error(calibrated.get("ece")),
@@ -81,10 +84,12 @@ def _measured(report: Report) -> Table:
     mean = report["ood_mean"]
     if mean is not None:
         cells = (percent(mean["accuracy"]), error(mean["ece"]), error(mean["calibrated_ece"]))
-        rows.append(("OOD mean", "", *cells, "", figure(mean["sigma_min"])))
+        start = [percent(report["before_ood_mean"]["accuracy"])] if before else []
+        rows.append(("OOD mean", "", *start, *cells, "", figure(mean["sigma_min"])))
     columns = (
         "data set",
         ">images",
+        *([">start\naccuracy"] if before else []),
         ">accuracy",
         ">ECE",
         ">calibrated\nECE",
@@ -96,28 +101,28 @@ def _measured(report: Report) -> Table:
     return captioned(table(title, columns, rows), "\n".join(caption))
 
 
-def compare(before: Report, after: Report) -> list[Row]:
-    """A line for each data set that both reports measured, and one for the mean of the shifts."""
-    measured = {each["name"]: each for each in before["datasets"]}
+def with_start(report: Report) -> list[Row]:
+    """A line for each data set with the start's figures, and one for the mean of the shifts."""
+    before = {each["name"]: each for each in report["before"]}
     rows = [
         {
             "name": each["name"],
             "in_distribution": each["in_distribution"],
-            "before": _figures(measured[each["name"]]),
+            "before": _figures(before[each["name"]]),
             "after": _figures(each),
             "ece_null": each["raw"]["ece_null_mean"],
             "ece_null_p95": _chance_level(each),
         }
-        for each in after["datasets"]
-        if each["name"] in measured
+        for each in report["datasets"]
+        if each["name"] in before
     ]
-    if before["ood_mean"] and after["ood_mean"]:
+    if report["before_ood_mean"] and report["ood_mean"]:
         rows.append(
             {
                 "name": "OOD mean",
                 "in_distribution": False,
-                "before": _mean_figures(before["ood_mean"]),
-                "after": _mean_figures(after["ood_mean"]),
+                "before": _mean_figures(report["before_ood_mean"]),
+                "after": _mean_figures(report["ood_mean"]),
                 "ece_null": None,
                 "ece_null_p95": None,
             }

@@ -17,13 +17,11 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.programs import VARIABLES, Unavailable
-from tests.services import ensure, stop_all
+from tests.services import FOLDER, PROCESS, ensure, stop_all
 
 if TYPE_CHECKING:
     from tests.databases import PostgresServer
 
-FOLDER = "CAROT_TEST_FOLDER"
-PROCESS = "CAROT_TEST_PROCESS"
 BOTH = ("sqlite", pytest.param("postgres", marks=pytest.mark.services))
 
 # Settings of the person who runs the tests are no part of them.

@@ -1,4 +1,4 @@
-"""Private, throw-away Postgres and Redis for the tests.
+"""Private, throw-away servers for the tests: Postgres, Redis, and what trainers are forked from.
 
 `ensure("postgres", folder, watched)` gives the address of a server that is started on first use,
 once for all test processes that share `folder`, and that ends with the process `watched` however
@@ -31,9 +31,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from tests.programs import Unavailable, find_programs, one_at_a_time
+from tests.programs import PROGRAMS, Unavailable, find_programs, one_at_a_time
 
-KINDS = ("postgres", "redis")
+FOLDER = "CAROT_TEST_FOLDER"
+PROCESS = "CAROT_TEST_PROCESS"
+"""Variables with the folder and the process of the test session."""
+KINDS = ("postgres", "redis", "trainers")
 START_SECONDS = 60.0
 INSTALL_SECONDS = 300.0
 STOP_SECONDS = 20.0
@@ -68,7 +71,7 @@ def ensure(kind: str, folder: Path, watched: int) -> str:
     """The URL of the session's server of this kind, started when this is the first call.
 
     Args:
-        kind: `postgres` or `redis`.
+        kind: `postgres`, `redis` or `trainers`.
         folder: shared by the processes of one test session.
         watched: the process whose end is the server's end.
 
@@ -159,7 +162,7 @@ def keep(kind: str, folder: Path, watched: int) -> None:
     server: subprocess.Popen[bytes] | None = None
     data: Path | None = None
     try:
-        programs = find_programs(kind)
+        programs = find_programs(kind) if kind in PROGRAMS else []
         data = make_folder(kind)
         server, url = STARTERS[kind](programs, data)
         _write(note, {"url": url, "keeper": os.getpid()})
@@ -271,7 +274,17 @@ def start_again(ended: subprocess.Popen[bytes], cwd: Path, port: int, *, kind: s
     return server
 
 
-STARTERS = {"postgres": start_postgres, "redis": start_redis}
+def start_trainers(_programs: Sequence[Path], data: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """The process of which trainers are forks, with the environment that workers have in tests."""
+    from tests.environment import plain_environment
+    from worker.launch import start_server
+
+    data.chmod(0o700)
+    server, path = start_server(data, plain_environment())
+    return server, str(path)
+
+
+STARTERS = {"postgres": start_postgres, "redis": start_redis, "trainers": start_trainers}
 
 
 def _on_a_free_port(

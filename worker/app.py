@@ -35,6 +35,7 @@ from store.settings import Settings
 from store.sweeper import Sweeper
 from worker.alive import alive_file, touch
 from worker.devices import devices
+from worker.launch import ForkServer
 from worker.supervisor import Supervisor
 
 MAILBOX = "worker.mailbox:Transport"
@@ -83,9 +84,8 @@ def serve(settings: Settings) -> None:
     database = Database(settings.database_url)
     stopping = threading.Event()
     app = create_app(settings)
-    supervisor = Supervisor(
-        settings, database, open_store(settings, database), worker=_name(), stopping=stopping
-    )
+    fork_server = ForkServer(enabled=settings.warm_trainer)
+    supervisor = _supervisor(settings, database, stopping, fork_server)
     presence = _presence(settings)
 
     @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -120,6 +120,7 @@ def serve(settings: Settings) -> None:
         _try(supervisor.clean_scratch)
         _try(lambda: presence.beat(database))
         sweeper.start()
+        fork_server.start()
         queues = ",".join(map(broker_queue, settings.queues))
         app.worker_main(
             ["--quiet", "worker", f"--hostname={_name()}", f"--queues={queues}", *OPTIONS]
@@ -127,6 +128,7 @@ def serve(settings: Settings) -> None:
     finally:
         stopping.set()
         sweeper.stop()
+        fork_server.close()
         _try(lambda: presence.leave(database))
         alive_file(settings.data_dir).unlink(missing_ok=True)
         database.close()
@@ -138,6 +140,19 @@ def _leave_early(*_: object) -> None:
         signal.signal(number, signal.SIG_IGN)
     state.should_stop = 0  # Celery asks, should whatever is interrupted swallow the exception
     raise SystemExit
+
+
+def _supervisor(
+    settings: Settings, database: Database, stopping: threading.Event, fork_server: ForkServer
+) -> Supervisor:
+    return Supervisor(
+        settings,
+        database,
+        open_store(settings, database),
+        worker=_name(),
+        stopping=stopping,
+        fork_server=fork_server,
+    )
 
 
 def _presence(settings: Settings) -> Presence:

@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from carot.errors import DataError, SpecError
-from carot.events import Failed
+from carot.events import Failed, Warning
+from carot.warnings import Code
 from store.artifacts import ArtifactStore
 from store.database import Database
 from store.errors import ArtifactError, IllegalTransition, NotBeneathRoot, NotFound, StaleFence
@@ -26,8 +27,9 @@ from store.settings import Settings
 from worker.child import DONE, FAILED
 from worker.exits import how_it_ended, oom_kills
 from worker.heartbeat import Heartbeat, Verdict
+from worker.launch import ForkServer
 from worker.materialise import Materialiser, Materials
-from worker.relay import Note, Relay
+from worker.relay import Relay
 from worker.results import Linked, Results
 from worker.trainer_process import Command, TrainerProcess
 
@@ -50,6 +52,7 @@ class Attempt:
         command: of the trainer, for a number of processes; `folder` is added to it.
         stopping: set when this process is to end.
         folder: where everything of this attempt lies.
+        fork_server: from which the trainer is forked, where it can be.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Attempt:
         stopping: threading.Event,
         held: Claim,
         folder: Path,
+        fork_server: ForkServer | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -68,6 +72,7 @@ class Attempt:
         self._stopping = stopping
         self._held = held
         self._folder = folder
+        self._fork_server = fork_server
         self._relay = Relay()
         self._heartbeat = Heartbeat(database, settings, held, self._relay)
         self._materialiser = Materialiser(
@@ -107,7 +112,10 @@ class Attempt:
             )
         kills = oom_kills()
         trainer = TrainerProcess(
-            self._command(self._held.processes), self._folder, self._relay.on_line
+            self._command(self._held.processes),
+            self._folder,
+            self._relay.on_line,
+            self._fork_server,
         )
         try:
             code = self._watch(trainer)
@@ -264,9 +272,8 @@ class Attempt:
             else:
                 return
 
-    def _warn(self, code: str, message: str) -> None:
-        data = {"code": code, "message": message}
-        self._relay.note(Note("warning", message, "warning", data))
+    def _warn(self, code: Code, message: str) -> None:
+        self._relay.warn(Warning(code=code, message=message))
 
 
 def _code(name: str) -> str:

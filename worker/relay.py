@@ -27,9 +27,11 @@ from carot.events import (
     StepDone,
     Warning,
 )
+from carot.warnings import CodedWarning
 from store.database import Database
 from store.jobs.claims import Claim, beat, record_event, record_metrics
 from store.jobs.states import JobState
+from store.jobs.warnings import add_warnings
 
 log = structlog.get_logger("worker")
 MAX_WARNINGS = 1000
@@ -50,6 +52,7 @@ class Note:
 class _Batch:
     notes: list[Note] = field(default_factory=list)
     points: dict[tuple[str, int], float | None] = field(default_factory=dict)
+    warnings: list[CodedWarning] = field(default_factory=list)
     progress: dict[str, Any] | None = None
 
     def __bool__(self) -> bool:
@@ -61,13 +64,20 @@ class _Batch:
         state = beat(session, held, lease_seconds, self.progress, seconds)
         for note in self.notes:
             record_event(session, held, note.type, note.message, level=note.level, data=note.data)
+        if self.warnings:
+            add_warnings(session, held, self.warnings)
         points = [(step, name, value) for (name, step), value in self.points.items()]
         record_metrics(session, held, points)
         return state
 
     def followed_by(self, later: _Batch) -> _Batch:
         progress = later.progress if later.progress is not None else self.progress
-        return _Batch(self.notes + later.notes, self.points | later.points, progress)
+        return _Batch(
+            self.notes + later.notes,
+            self.points | later.points,
+            self.warnings + later.warnings,
+            progress,
+        )
 
 
 class Relay:
@@ -104,10 +114,10 @@ class Relay:
         with self._lock:
             self._take(event)
 
-    def note(self, note: Note) -> None:
-        """Take an event of the supervisor's own."""
+    def warn(self, warning: Warning) -> None:
+        """Take a warning of the supervisor's own."""
         with self._lock:
-            self._batch.notes.append(note)
+            self._take(warning)
 
     def has_heard_of(self, step: int, *, within: float) -> bool:
         """Whether the trainer reports within some seconds that the snapshot of this step is saved.
@@ -174,6 +184,7 @@ class Relay:
                 self._warnings += 1
                 if self._warnings <= MAX_WARNINGS:
                     self._batch.notes.append(_note(event, event.message, level="warning"))
+                    self._batch.warnings.append(event.coded())
             case CheckpointSaved() | ReportSaved() | PredictionsSaved():
                 pass  # paths on this machine; the job's end tells what became of them
 

@@ -17,12 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from carot.evaluation.reports import Report
+from carot.events import Warning
+from carot.warnings import HOLDING, CodedWarning
 from store.artifacts import ArtifactStore
 from store.artifacts.base import saying_no_space
 from store.artifacts.bundles import pack
 from store.artifacts.rows import Stored, commit, discard, drop_pending, store_pending
 from store.database import Database
 from store.jobs.claims import Claim, record_event, set_snapshot, succeed
+from store.jobs.warnings import add_warnings
 from store.models.aliases import set_alias
 from store.models.checkpoints import create_checkpoint
 from store.predictions.files import PREDICTIONS
@@ -126,9 +129,26 @@ class Results:
                     document=self._document(report, materials),
                     logits_artifact_id=None if logits is None else logits.artifact_id,
                 )
-                if given is not None and self._held.alias is not None:
-                    set_alias(session, self._held.project_id, self._held.alias, given)
+                warnings = list(report.warnings)
+                if given is not None:
+                    warnings += self._move_alias(session, given, report)
+                add_warnings(session, self._held, warnings)
                 succeed(session, self._held, checkpoint_id=given, report_id=row.id)
+
+    def _move_alias(self, session: Session, given: str, report: Report) -> list[CodedWarning]:
+        """Point the job's alias at the checkpoint; the warning that says why it was not."""
+        alias = self._held.alias
+        if alias is None:
+            return []
+        held_back = [each.message for each in report.warnings if each.code in HOLDING]
+        if not held_back or self._held.alias_when == "always":
+            set_alias(session, self._held.project_id, alias, given)
+            return []
+        message = f"{alias} was not pointed at {given}: {held_back[0]}"
+        warning = Warning(code="alias_not_moved", message=message)
+        data = warning.model_dump(mode="json", exclude={"type"})
+        record_event(session, self._held, warning.type, message, level="warning", data=data)
+        return [warning.coded()]
 
     def _keep_predictions(self) -> None:
         """List the file and what it says on the whole, and end the job: one transaction."""
@@ -157,6 +177,7 @@ class Results:
             templates=card["templates"],
             calibrator=json.loads(calibrator.read_bytes()) if calibrator.exists() else None,
             metrics=_headlines(report),
+            warnings=report.warnings,
         )
         return row.id
 
@@ -172,7 +193,7 @@ class Results:
     def _document(self, report: Report, materials: Materials) -> dict[str, Any]:
         """The report, speaking of data sets and checkpoints as the job's own spec does."""
         document = report.model_dump(mode="json")
-        spec = self._held.spec
+        spec = self._held.spec | _chosen_by_run(document["spec"])
         document |= {"spec": spec, "model": spec.get("model"), "dataset": spec["dataset"]}
         candidates = document["candidates"]
         for row in chain(document["datasets"], *(each["datasets"] for each in candidates)):
@@ -242,6 +263,11 @@ def _version(folder: Path) -> tuple[int, int]:
     """Another one for each folder of a name: the number of one that is gone is given away again."""
     status = folder.stat()
     return status.st_ino, status.st_ctime_ns  # a rename changes it
+
+
+def _chosen_by_run(spec: dict[str, Any]) -> dict[str, Any]:
+    """What a job may leave open until its images are counted."""
+    return {name: spec[name] for name in ("training",) if name in spec}
 
 
 def _headlines(report: Report) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from store.jobs.transitions import find
 from store.logs import bound
 from store.settings import Settings
 from worker.attempt import Attempt
+from worker.launch import ForkServer
 from worker.trainer_process import Command, trainer_command
 
 SCRATCH = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
@@ -31,6 +32,7 @@ class Supervisor:
         worker: a name for people.
         command: of the trainer, for a number of processes; the attempt's folder is added.
         stopping: set when this process is to end; the job is then given back.
+        fork_server: from which trainers are forked; None for a new interpreter each.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Supervisor:
         worker: str,
         command: Command = trainer_command,
         stopping: threading.Event | None = None,
+        fork_server: ForkServer | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -49,6 +52,7 @@ class Supervisor:
         self._worker = worker
         self._command = command
         self._stopping = stopping or threading.Event()
+        self._fork_server = fork_server
         self._scratch = settings.data_dir / "scratch"
 
     def run(self) -> None:
@@ -92,6 +96,7 @@ class Supervisor:
                 self._stopping,
                 held,
                 folder,
+                self._fork_server,
             ).run()
         except StaleFence as error:
             log.warning("job_taken_away", reason=str(error))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,13 +14,15 @@ from typing import IO
 
 import structlog
 
-import worker
 from store.logs import carrying
-from worker.child import PARENT
+from worker.child import DONE, FAILED, INTERRUPTED, PARENT
+from worker.launch import ForkServer, Spawned, Started, trainer_environment
 
 Command = Callable[[int], Sequence[str]]
 COMMAND = (sys.executable, "-m", "worker.child")
 RANKS_COMMAND = (sys.executable, "-m", "worker.ranks")
+REGULAR = (DONE, FAILED, INTERRUPTED)
+"""Statuses with which a trainer ends that did not crash."""
 MAX_LINE = 4 << 20
 TAIL_LINES = 20
 TAIL_WIDTH = 500
@@ -40,26 +40,24 @@ class TrainerProcess:
     Args:
         command: to which the folder is added.
         on_line: called in another thread with each line of standard output.
+        fork_server: has loaded what a trainer loads; None for a new interpreter in any case.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, on_line: Callable[[bytes], None]
+        self,
+        command: Sequence[str],
+        folder: Path,
+        on_line: Callable[[bytes], None],
+        fork_server: ForkServer | None = None,
     ) -> None:
-        root = str(Path(worker.__file__).parent.parent)
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        environment = os.environ | {PARENT: str(os.getpid()), "PYTHONPATH": path}
-        self._process = subprocess.Popen(
-            [*command, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
+        environment = trainer_environment() | {PARENT: str(os.getpid())}
+        warm = fork_server is not None and tuple(command) == COMMAND
+        self._fork_server = fork_server if warm else None
+        forked = fork_server.fork(folder, environment) if fork_server and warm else None
+        self._process: Started = forked or Spawned(command, folder, environment)
+        self._code: int | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._kill_at: float | None = None
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
         self._readers = [
             threading.Thread(target=carrying(_each_line), args=(stream, handle), daemon=True)
             for stream, handle in (
@@ -87,28 +85,29 @@ class TrainerProcess:
         """
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self.kill()
-        if self._process.returncode is None and not self._has_ended():
+        if self._code is not None:
+            return self._code
+        if not self._process.has_ended():
             return None
         # Before it is reaped: until then nobody else can get its id.
-        if self._process.returncode is None:
-            self._signal_group(signal.SIGKILL)
-        code = self._process.wait()
+        self._process.signal(signal.SIGKILL, group=True)
+        self._code = self._process.wait()
         for reader in self._readers:
             reader.join(timeout=10)
-        return code
+        if self._fork_server is not None and self._code not in REGULAR:
+            self._fork_server.close()  # nothing of a crash is passed on
+        return self._code
 
     def stop(self, grace_seconds: float) -> None:
         """Ask it to stop; `poll` kills it once the grace is over. Asking again changes nothing."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + grace_seconds
             # To the trainer alone: its data loaders would make their own end an error of its.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+            self._process.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the whole group at once."""
-        if self._process.returncode is None:
-            self._signal_group(signal.SIGKILL)
+        self._process.signal(signal.SIGKILL, group=True)
 
     def close(self) -> None:
         """Kill what still runs and reap it."""
@@ -119,14 +118,6 @@ class TrainerProcess:
     def last_words(self) -> str:
         """The end of its standard error."""
         return "\n".join(self._tail)
-
-    def _has_ended(self) -> bool:
-        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self.pid, flags) is not None
-
-    def _signal_group(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
 
     def _note(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip()

@@ -24,11 +24,16 @@ from carot.specs import (
     PredictSpec,
     SelectSpec,
     SplitName,
+    TrainingSpec,
+    complete_training,
+    rate_warnings,
 )
 from carot.specs.base import PATH_SCHEMES, UNLABELLED, is_unlabelled
+from carot.warnings import CodedWarning
 from store.datasets.datasets import get_dataset
 from store.datasets.roots import is_path, named_files
 from store.errors import Gone, NotBeneathRoot, NotFound
+from store.models.checkpoints import get_checkpoint
 from store.retention.deletion import keep_there
 
 FILES = Contents((), {})
@@ -52,6 +57,7 @@ def checked(session: Session, project: str, spec: AnySpec, root: Path | None = N
         return spec
     contents = _contents(session, project, spec.dataset, "dataset", root)
     if isinstance(spec, FinetuneSpec):
+        spec = _with_training(session, project, spec, contents)
         _check_training(spec, contents)
     else:
         _check_classes(session, project, spec, contents)
@@ -121,6 +127,32 @@ def _check_prediction(session: Session, project: str, spec: PredictSpec, root: P
         raise invalid("split", f"{spec.dataset} has no images in {spec.split!r}")
 
 
+def _with_training(
+    session: Session, project: str, spec: FinetuneSpec, contents: Contents
+) -> FinetuneSpec:
+    """Rate, epochs and batch said, where they were left open and the images can be counted."""
+    images = contents.images.get("train", 0)
+    if images == 0:
+        return spec
+    architecture = _architecture(session, project, spec)
+    settings = complete_training(spec.training, spec.method, architecture, images)
+    return spec.with_training(settings)
+
+
+def warnings_of(session: Session, project: str, spec: AnySpec) -> list[CodedWarning]:
+    """What can be told of a spec before it runs."""
+    if not isinstance(spec, FinetuneSpec) or spec.training.epochs is None:
+        return []
+    settings = TrainingSpec(**spec.training.model_dump())
+    return rate_warnings(settings, spec.method, _architecture(session, project, spec))
+
+
+def _architecture(session: Session, project: str, spec: FinetuneSpec) -> str:
+    if spec.model.checkpoint is not None:
+        return get_checkpoint(session, project, spec.model.checkpoint).architecture
+    return spec.model.architecture or ""
+
+
 def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
     if contents == FILES:
         return
@@ -131,7 +163,7 @@ def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
         return
     if images == 0:
         raise invalid("dataset", "it has no training split")
-    if spec.training.batch_size > images:
+    if spec.training.batch_size is not None and spec.training.batch_size > images:
         raise invalid(
             "training.batch_size",
             f"{spec.training.batch_size} is more than the {images} images of the training split",

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Query, Response
 
 from api.access.callers import JobsReader, JobsWriter
 from api.access.idempotency import Answer, IdempotencyKey, Once, fingerprint
-from api.jobs.checks import checked
+from api.jobs.checks import checked, warnings_of
 from api.jobs.schemas import (
+    Aliased,
     EventPage,
     EventView,
     JobChange,
+    JobCheck,
     JobRequest,
     JobStateName,
     JobView,
@@ -73,6 +75,7 @@ def submit(
             key_id=caller.key_id,
             name=body.name,
             alias=body.alias,
+            alias_when=body.alias_when if isinstance(body, Aliased) else "better",
             wishes=wishes,
             request_id=request_id,
         )
@@ -124,6 +127,15 @@ def list_jobs(
         page = store.list_jobs(session, caller.project, wanted, cursor=cursor, limit=limit)
         data = views(jobs, session, page.data)
     return tagged(Page[JobView](data=data, next_cursor=page.next_cursor), if_none_match)
+
+
+@router.post("/check")
+def check(body: JobRequest, jobs: JobsDep, caller: JobsWriter) -> JobCheck:
+    """What a job would be, without queueing it: checked, and completed with what it left open."""
+    with jobs.database.session() as session:  # what it names is locked against deletion
+        spec = checked(session, caller.project, body.spec(), jobs.settings.dataset_root)
+        warnings = warnings_of(session, caller.project, spec)
+        return JobCheck(spec=spec.model_dump(mode="json"), warnings=warnings)
 
 
 @router.get("/{job_id}", response_model=JobView, responses=UNCHANGED)

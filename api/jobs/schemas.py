@@ -19,6 +19,8 @@ from carot.specs import (
     SelectSpec,
     Spec,
 )
+from carot.warnings import CodedWarning
+from store.jobs.jobs import AliasWhen
 from store.queues import QueueName
 
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
@@ -73,7 +75,7 @@ class Named(Spec):
 
     def spec(self) -> AnySpec:
         """What the run is asked to do."""
-        apart = {"name", "alias", "resources", "priority", "max_seconds"}
+        apart = {"name", "alias", "alias_when", "resources", "priority", "max_seconds"}
         return RUN.validate_python(self.model_dump(exclude=apart))
 
 
@@ -81,7 +83,13 @@ class Aliased(Named):
     """A spec with a name, and the alias that its checkpoint gets."""
 
     alias: Alias | None = Field(
-        default=None, description="Points at the job's checkpoint once it has succeeded."
+        default=None,
+        description="Points at the job's checkpoint once it has succeeded, unless the model is no "
+        "better than its start or than the commonest class: see `alias_when`.",
+    )
+    alias_when: AliasWhen = Field(
+        default="better",
+        description="`always` moves the alias whatever was measured.",
     )
 
 
@@ -195,6 +203,16 @@ class JobError(View):
     names: list[str] = Field(default=[], description="The images or files in question.")
 
 
+class JobCheck(BaseModel):
+    """What a job would be, were it queued."""
+
+    spec: dict[str, Any] = Field(
+        description="With everything said that was left open; what depends on files that only the "
+        "run looks at stays null."
+    )
+    warnings: list[CodedWarning] = Field(description="What can be told before it runs.")
+
+
 class JobChange(BaseModel):
     """What can be changed of a job that has not ended."""
 
@@ -236,6 +254,7 @@ class JobView(View):
     kind: KindName
     name: str | None
     alias: str | None
+    alias_when: AliasWhen
     state: JobStateName
     spec: dict[str, Any]
     dataset: str
@@ -249,6 +268,10 @@ class JobView(View):
     max_seconds: float | None
     seconds_spent: float = Field(description="Of running, in all attempts since the last retry.")
     progress: Progress | None
+    warnings: list[CodedWarning] = Field(
+        description="What its run warned of, the first of each kind and sentence; also of a job "
+        "that succeeded."
+    )
     error: JobError | None
     last_exit: LastExit | None
     created_at: Time

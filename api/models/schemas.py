@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.web.schemas import Time, View
+from carot.warnings import CodedWarning
 
 Alias = Annotated[
     str,
@@ -34,6 +35,7 @@ class CheckpointView(View):
         "null where confidences are raw. The others that were fitted are in the report."
     )
     metrics: dict[str, Any] = Field(description="Headline figures of its report.")
+    warnings: list[CodedWarning] = Field(description="What its run warned of.")
     bytes: int | None = Field(default=None, description="Size of the download.")
     sha256: str | None = Field(default=None, description="Hash of the download.")
     created_at: Time

@@ -79,6 +79,7 @@ def measure(
         images=raw.images,
         classes=raw_NK.shape[1],
         skipped=tuple(skipped),
+        commonest_share=float(labels_N.bincount().max()) / raw.images,
         raw=raw,
         calibrated=None if calibration is None else figures[calibration.calibrator.kind],
         calibrators=tuple(CalibratorFigures(kind=k, metrics=m) for k, m in figures.items()),

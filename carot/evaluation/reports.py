@@ -69,6 +69,13 @@ class DatasetReport(Numbers):
         "where the data set has only some of them.",
     )
     skipped: tuple[str, ...] = Field(description="Names of the images that cannot be read.")
+    commonest_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the images that are of the commonest class: the accuracy of always "
+        "answering it; null in reports of earlier releases.",
+    )
     raw: Metrics
     calibrated: Metrics | None = Field(description="After the calibrator that is served.")
     calibrators: tuple[CalibratorFigures, ...] = Field(
@@ -192,6 +199,12 @@ class Report(Numbers):
     ood_mean: ShiftedMean | None
     rule: str | None = Field(default=None, description="By which the candidates were compared.")
     candidates: tuple[Candidate, ...] = ()
+    before: tuple[DatasetReport, ...] = Field(
+        default=(),
+        description="The same rows of the model that a fine-tuning started from, calibrated with "
+        "a temperature on the same images; empty where it was not measured.",
+    )
+    before_ood_mean: ShiftedMean | None = None
     warnings: tuple[CodedWarning, ...] = Field(
         default=(), description="What the run warned of, the first of each kind and sentence."
     )
@@ -209,6 +222,7 @@ def build_report(
     summary: CalibrationSummary | None = None,
     rule: str | None = None,
     candidates: Sequence[Candidate] = (),
+    before: Sequence[DatasetReport] = (),
     warnings: Sequence[CodedWarning] = (),
 ) -> Report:
     """One document of a run's measurements, dated now."""
@@ -229,6 +243,8 @@ def build_report(
         ood_mean=shifted_mean(measured),
         rule=rule,
         candidates=tuple(candidates),
+        before=tuple(before),
+        before_ood_mean=shifted_mean(before),
         warnings=tuple(warnings),
         spec=spec,
     )

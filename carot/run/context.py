@@ -16,6 +16,7 @@ from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
 from carot.errors import SpecError
 from carot.evaluation.evaluate import Outputs, run_model
+from carot.evaluation.improvement import improvement_warnings
 from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
@@ -26,6 +27,7 @@ from carot.events import (
     PhaseStarted,
     Reporter,
     ReportSaved,
+    Subject,
     Warning,
 )
 from carot.models.checkpoints import save_checkpoint
@@ -58,6 +60,7 @@ class Finished:
     Attributes:
         evaluated: the classifier that the report is about.
         measured: its rows.
+        before: the same rows of the model that it started from.
         checkpoint: where it was saved, if the run made it.
     """
 
@@ -67,6 +70,7 @@ class Finished:
     fit: FitResult | None = None
     rule: str | None = None
     candidates: Sequence[Candidate] = ()
+    before: Sequence[DatasetReport] = ()
 
 
 class Noting:
@@ -79,7 +83,7 @@ class Noting:
     def report(self, event: AnyEvent) -> None:
         """Take note of a warning; pass it on, whatever it is."""
         if isinstance(event, Warning):
-            self.warnings.append(CodedWarning(**event.model_dump(exclude={"type"})))
+            self.warnings.append(event.coded())
         self._reporter.report(event)
 
 
@@ -149,16 +153,16 @@ class Context:
         )
 
     def measure(
-        self, evaluated: EvaluatedModel, rows: Rows, *, keep: bool = True
+        self, evaluated: EvaluatedModel, rows: Rows, *, keep: bool = True, of: Subject = "model"
     ) -> list[DatasetReport]:
-        """Every row of a report; with `keep` its logits stay in the run's folder."""
+        """Every row of a report; with `keep` the logits of a run's own model stay in its folder."""
         self.reporter.report(PhaseStarted(phase="evaluating", total=len(rows)))
         measured: list[DatasetReport] = []
         distances: list[Tensor] = []
         score = None if evaluated.calibration is None else evaluated.calibration.shift_score
         for index, (row, opened) in enumerate(rows):
             outputs = self.outputs(evaluated, opened.source, row.name)
-            if keep:
+            if keep and of == "model":
                 served_NK = calibrated_outputs(
                     row, outputs.logits_NC, evaluated.calibration, opened.label_space
                 )
@@ -182,6 +186,7 @@ class Context:
                     dataset=row.name,
                     index=index,
                     total=len(rows),
+                    of=of,
                     metrics=measured[-1].headline(),
                 )
             )
@@ -200,6 +205,8 @@ class Context:
     def write(self, finished: Finished) -> RunResult:
         """Write the report."""
         evaluated = finished.evaluated
+        for warning in improvement_warnings(finished.measured, finished.before):
+            self.reporter.report(Warning(**warning.model_dump()))
         report = build_report(
             self.spec,
             finished.measured,
@@ -210,6 +217,7 @@ class Context:
             summary=evaluated.summary or brought(evaluated),
             rule=finished.rule,
             candidates=finished.candidates,
+            before=finished.before,
             warnings=first_of_each(self.reporter.warnings),
         )
         path = self.folder / REPORT_NAME

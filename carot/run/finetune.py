@@ -23,19 +23,35 @@ from carot.run.captions import captions_for
 from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
-from carot.specs import FinetuneSpec, ModelSpec
+from carot.run.start import measured_start
+from carot.specs import (
+    FinetuneSpec,
+    ModelSpec,
+    TrainingOptions,
+    TrainingSpec,
+    complete_training,
+    rate_warnings,
+)
 from carot.training.identity import RunIdentity
 from carot.training.methods import Method, Outcome, build_method
 from carot.training.normalisation import synchronise_statistics
 from carot.training.trainer import FitResult, fit
+from carot.warnings import CodedWarning
 
 SNAPSHOT_NAME = "snapshot"
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a run trains with, made ready: the same on every process of it."""
+    """What a run trains with, made ready: the same on every process of it.
 
+    Attributes:
+        spec: the run's, with what it left open chosen.
+        settings: its `training`.
+    """
+
+    spec: FinetuneSpec
+    settings: TrainingSpec
     model: ClipModel
     source: ImageSource
     captions: Captions
@@ -46,9 +62,12 @@ class Training:
 def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     """Train from the start, or from the snapshot in the run's folder."""
     context.reporter.report(PhaseStarted(phase="preparing"))
-    _check_share(spec, context.ranks)
+    _check_share(spec.training, context.ranks)
     with context.ranks:
         training = _prepare(context, spec)
+        context.spec = spec = training.spec
+        for warning in _rate_warnings(training):
+            context.reporter.report(Warning(**warning.model_dump()))
         model, captions, method = training.model, training.captions, training.method
         source = training.source
         # Opened before training: a data set that cannot be evaluated should not cost a run first.
@@ -66,15 +85,27 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     evaluated = calibrate(context, evaluated)
     checkpoint = context.save(evaluated)
     measured = context.measure(evaluated, rows)
+    before = measured_start(context, spec, evaluated, rows)
     rule = spec.selection.rule if candidates else None
-    return Finished(evaluated, measured, checkpoint, fitted, rule, candidates)
+    return Finished(evaluated, measured, checkpoint, fitted, rule, candidates, before)
+
+
+def _rate_warnings(training: Training) -> list[CodedWarning]:
+    model, method = training.model, training.spec.method
+    return rate_warnings(training.settings, method, model.architecture, _image_parameters(model))
+
+
+def _image_parameters(model: ClipModel) -> int:
+    tower = model.module.get_submodule("visual")
+    return sum(each.numel() for each in tower.parameters())
 
 
 def train_along(context: Context, spec: FinetuneSpec) -> None:
     """What another process than the first does in a run: its share of the training."""
-    _check_share(spec, context.ranks)
+    _check_share(spec.training, context.ranks)
     with context.ranks:
-        _fit(context, spec, _prepare(context, spec))
+        training = _prepare(context, spec)
+        _fit(context, training.spec, training)
 
 
 def _prepare(context: Context, spec: FinetuneSpec) -> Training:
@@ -83,24 +114,29 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     source = open_dataset(spec.dataset, "train")
     _check_training_set(spec, source)
     settle_depth(source, UNKNOWN, spec.dataset, context.reporter)
-    synchronise_statistics(model, ranks, spec.training)
+    settings = complete_training(
+        spec.training, spec.method, model.architecture, len(source), _image_parameters(model)
+    )
+    _check_batch(spec, settings, len(source), ranks)
+    spec = spec.with_training(settings)
+    synchronise_statistics(model, ranks, settings)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
-    torch.manual_seed(spec.training.seed)
+    torch.manual_seed(settings.seed)
     batches = TrainingBatches(
         source,
         model.transform,
         model.image_size,
-        batch_size=spec.training.batch_size,
+        batch_size=settings.batch_size,
         templates=len(captions.templates),
-        crop_scale=spec.training.random_crop_scale,
-        seed=spec.training.seed,
+        crop_scale=settings.random_crop_scale,
+        seed=settings.seed,
         unreadable=Unreadable(spec.dataset, source, context.reporter),
         ranks=ranks,
         preprocess_cfg=model.preprocess_cfg,
     )
-    total = spec.training.epochs * batches.steps_per_epoch
-    method = build_method(spec.method, model, captions, total, spec.training.seed)
-    return Training(model, source, captions, batches, method)
+    total = settings.epochs * batches.steps_per_epoch
+    method = build_method(spec.method, model, captions, total, settings.seed)
+    return Training(spec, settings, model, source, captions, batches, method)
 
 
 def _fit(
@@ -113,7 +149,7 @@ def _fit(
         training.method,
         training.batches,
         training.captions,
-        spec.training,
+        training.settings,
         context.reporter,
         snapshot_folder=context.folder / SNAPSHOT_NAME,
         run=RunIdentity.of(spec, training.source),
@@ -192,18 +228,25 @@ def _check_training_set(spec: FinetuneSpec, source: ImageSource) -> None:
     if absent:
         names = ", ".join(source.classes[i] for i in absent[:10])
         raise DataError(f"{spec.dataset}: no training image of {names}", field="dataset")
-    if spec.training.batch_size > len(source) and spec.method.name != "zero_shot":
+
+
+def _check_batch(spec: FinetuneSpec, settings: TrainingSpec, images: int, ranks: Ranks) -> None:
+    if spec.method.name == "zero_shot":
+        return
+    if settings.batch_size > images:
         raise SpecError(
-            f"training.batch_size is {spec.training.batch_size}, "
-            f"but the training split has {len(source)} images",
+            f"training.batch_size is {settings.batch_size}, "
+            f"but the training split has {images} images",
             field="training.batch_size",
         )
+    _check_share(settings, ranks)
 
 
-def _check_share(spec: FinetuneSpec, ranks: Ranks) -> None:
-    if spec.training.batch_size < ranks.count and spec.method.name != "zero_shot":
+def _check_share(training: TrainingOptions, ranks: Ranks) -> None:
+    """Also before the processes meet, where the batch is said."""
+    if training.batch_size is not None and training.batch_size < ranks.count:
         raise SpecError(
-            f"training.batch_size is {spec.training.batch_size}, too few for "
+            f"training.batch_size is {training.batch_size}, too few for "
             f"{ranks.count} processes: each needs an image of every batch",
             field="training.batch_size",
         )

@@ -57,7 +57,8 @@ from carot.specs.runs import (
     SelectSpec,
 )
 from carot.specs.selection import Rule, SelectionSpec
-from carot.specs.training import TrainingSpec
+from carot.specs.training import TrainingOptions, TrainingSpec
+from carot.specs.training_defaults import complete_training, rate_warnings
 
 __all__ = [
     "CALIBRATORS", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CalibrationSpec",
@@ -66,6 +67,7 @@ __all__ = [
     "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
     "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation",
     "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod",
-    "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingSpec",
-    "UniformSoup", "ZeroShotMethod", "preset", "preset_names",
+    "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingOptions",
+    "TrainingSpec", "UniformSoup", "ZeroShotMethod", "complete_training", "preset",
+    "preset_names", "rate_warnings",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from carot.errors import SpecError
 from carot.specs.methods import Method
 from carot.specs.selection import SelectionSpec
-from carot.specs.training import TrainingSpec
+from carot.specs.training import TrainingOptions
 
 DEFAULT = "carot"
 """What a fine-tuning job gets that names neither a preset nor a method."""
@@ -82,7 +82,7 @@ class _Filled(BaseModel):
     """What presets fill in. Of a model they fill in all or nothing."""
 
     method: Method
-    training: TrainingSpec
+    training: TrainingOptions
     selection: SelectionSpec
     model: Any = Field(exclude=True)
 

@@ -15,7 +15,7 @@ from carot.specs.model import ModelSpec
 from carot.specs.predicting import PredictSpec
 from carot.specs.presets import with_preset
 from carot.specs.selection import Rule, SelectionSpec
-from carot.specs.training import TrainingSpec
+from carot.specs.training import TrainingOptions, TrainingSpec
 
 Start = Annotated[
     ModelSpec | None,
@@ -63,16 +63,26 @@ class FinetuneSpec(Spec):
         "validation, calibration and test, with a warning that counts them; or refused.",
     )
     method: Method = CarotMethod()
-    training: TrainingSpec = TrainingSpec()
+    training: TrainingOptions = TrainingOptions()
     selection: SelectionSpec = SelectionSpec()
     prompts: PromptSpec = PromptSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     calibration: Calibrations = CalibrationSpec()
+    measure_start: bool = Field(
+        default=True,
+        description="Measure the model that training starts from on the same rows, as the report's "
+        "`before`; without it nobody is told when training has made the model no better.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, document: Any) -> Any:
         return with_preset(document)
+
+    def with_training(self, settings: TrainingSpec) -> FinetuneSpec:
+        """The same, with nothing of the training left open."""
+        options = TrainingOptions(**settings.model_dump())
+        return self.model_copy(update={"training": options})
 
 
 class EvaluateSpec(Spec):

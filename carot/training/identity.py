@@ -11,7 +11,13 @@ from carot.data.identity import DataIdentity
 from carot.data.source import ImageSource
 from carot.specs import FinetuneSpec
 
-NO_TRAINING: dict[str, Any] = {"evaluation": True, "calibration": True, "model": {"folder"}}
+NO_TRAINING: dict[str, Any] = {
+    "copies": True,
+    "evaluation": True,
+    "calibration": True,
+    "measure_start": True,
+    "model": {"folder"},
+}
 """Of a spec, what changes no weight: a run may be resumed with another of these."""
 
 LISTED = 5
@@ -62,10 +68,12 @@ class RunIdentity:
         changed += [
             f"{name} is {self.spec[name]!r}" for name in sorted(self.given) if name not in before
         ]
-        if changed:
-            return f"it is of another spec ({_listed(changed)})"
-        changed = DataIdentity.model_validate(document["data"]).changes(self.data)
-        return f"the training images have changed since ({_listed(changed)})" if changed else ""
+        images = DataIdentity.model_validate(document["data"]).changes(self.data)
+        told = [
+            (images, "the training images have changed since"),
+            (changed, "it is of another spec"),
+        ]
+        return "; ".join(f"{what} ({_listed(found)})" for found, what in told if found)
 
 
 def fingerprint(spec: FinetuneSpec) -> str:

@@ -42,6 +42,7 @@ class Claim:
     spec: dict[str, Any]
     name: str | None = None
     alias: str | None = None
+    alias_when: str = "better"
     snapshot_artifact_id: str | None = None
     processes: int = 1
     seconds_spent: float = 0.0
@@ -127,6 +128,7 @@ def claim(session: Session, job_id: str, worker: str, lease_seconds: float) -> C
         spec=job.spec,
         name=job.name,
         alias=job.alias,
+        alias_when=job.alias_when,
         snapshot_artifact_id=job.snapshot_artifact_id,
         processes=job.processes,
         seconds_spent=job.seconds_spent,

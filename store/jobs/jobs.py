@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, load_only
@@ -25,6 +25,8 @@ from store.tables import Job, JobEvent
 from store.webhooks.webhooks import announce
 
 DEFAULT_MAX_ATTEMPTS = 2
+AliasWhen = Literal["better", "always"]
+"""When a job points its alias at its checkpoint: unless a warning holds it back, or always."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def create_job(
     key_id: str | None = None,
     name: str | None = None,
     alias: str | None = None,
+    alias_when: AliasWhen = "better",
     wishes: Wishes | None = None,
     request_id: str | None = None,
 ) -> Job:
@@ -70,6 +73,7 @@ def create_job(
         kind=spec.kind,
         name=name,
         alias=alias,
+        alias_when=alias_when,
         state=JobState.QUEUED,
         spec=spec.model_dump(mode="json"),
         dataset=spec.dataset,
@@ -241,6 +245,7 @@ def retry_job(session: Session, project: str, job_id: str) -> Job:
         "attempts": 0,
         "seconds_spent": 0.0,
         "error": None,
+        "warnings": [],
         "finished_at": None,
         "notified_at": database_now(),
     }

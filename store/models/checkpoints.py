@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, tuple_
 from sqlalchemy.orm import Session
 
+from carot.warnings import CodedWarning
 from store.errors import NotFound
 from store.ids import new_id
 from store.jobs.claims import Claim, check_fence
@@ -32,6 +33,7 @@ def create_checkpoint(
     templates: Sequence[str],
     calibrator: Mapping[str, Any] | None,
     metrics: Mapping[str, Any],
+    warnings: Sequence[CodedWarning] = (),
 ) -> Checkpoint:
     """A new checkpoint, made under a claim.
 
@@ -51,6 +53,7 @@ def create_checkpoint(
         templates=list(templates),
         calibrator=dict(calibrator) if calibrator is not None else None,
         metrics=dict(metrics),
+        warnings=[each.model_dump(mode="json") for each in warnings],
     )
     session.add(checkpoint)
     session.flush()

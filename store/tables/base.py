@@ -28,6 +28,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {
         dict[str, Any]: Document(),
         list[str]: Document(),
+        list[dict[str, Any]]: Document(),
         datetime: UtcDateTime(),
         int: BigInteger().with_variant(Integer(), "sqlite"),
         float: Float(53),

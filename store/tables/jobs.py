@@ -55,6 +55,8 @@ class Job(Base):
     last_exit: Mapped[dict[str, Any] | None] = mapped_column(Document())
     snapshot_artifact_id: Mapped[str | None] = mapped_column(Id, ForeignKey("artifacts.id"))
     snapshot_step: Mapped[int | None]
+    warnings: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default="[]")
+    alias_when: Mapped[str] = mapped_column(String(10), default="better", server_default="better")
     checkpoint_id: Mapped[str | None] = mapped_column(Id)
     report_id: Mapped[str | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(default=database_now())

@@ -30,6 +30,7 @@ class Checkpoint(Base):
     templates: Mapped[list[str]]
     calibrator: Mapped[dict[str, Any] | None] = mapped_column(Document())
     metrics: Mapped[dict[str, Any]]
+    warnings: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime] = mapped_column(default=database_now())
     deleted_at: Mapped[datetime | None]
 

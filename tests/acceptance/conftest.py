@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from tests.acceptance.harness import Deployment
-from tests.conftest import FOLDER, server_url
+from tests.conftest import server_url
 from tests.databases import PostgresServer
+from tests.services import FOLDER
 
 FIRST_OF_ACCEPTANCE = 8
 """Redis databases below this one belong to tests that empty theirs while others run."""

@@ -7,6 +7,7 @@ import ctypes
 import io
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -22,12 +23,14 @@ from PIL import Image
 
 from carot.data.digits import handwritten_digits
 from cli.client import TERMINAL, Client, Document
+from tests.environment import service_environment
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 PORTS = iter(random.SystemRandom().sample(range(11000, 32000), 5000))
 """Those of this test process, each given away once; browsers refuse some below."""
 CLASSES = ("zero", "one", "four")
+ATTEMPT = re.compile(r"(job_[0-9a-z]{26})-(\d+)")
 EACH = {"train": 12, "validation": 4, "calibration": 8, "test": 8}
 
 
@@ -77,10 +80,6 @@ class Process:
                 os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
 
-    def descendants(self, word: str) -> list[int]:
-        """Processes below it that have `word` among their arguments."""
-        return list(_descendants(self.pid, word))
-
     def tail(self) -> str:
         """The end of what it said."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
@@ -93,7 +92,7 @@ class Deployment:
         self.folder = folder
         self.port = free_port()
         self.environment = {
-            **plain_environment(),
+            **service_environment(),
             "CAROT_HOST": "127.0.0.1",
             "CAROT_PORT": str(self.port),
             # Quick to notice that a worker is gone.
@@ -167,20 +166,15 @@ class Deployment:
     def trainer(self, of: str = "worker") -> int:
         """The process that trains for a worker."""
         deadline = time.monotonic() + START_SECONDS
-        while not (found := list(_descendants(self.processes[of].pid, "worker.child"))):
+        while not (found := self.trainers(of)):
             assert time.monotonic() < deadline, "no trainer runs"
             time.sleep(0.05)
-        return found[0]
+        return found[0][0]
 
-
-def plain_environment() -> dict[str, str]:
-    """The environment of the tests without settings of the service."""
-    others = ("CAROT_", "PYTEST_", "COV_", "PYTHONDONTWRITEBYTECODE")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    changes = {"PATH": path, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
-    # The models are tiny: more threads than this only wait for each other.
-    return kept | changes | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    def trainers(self, worker: str) -> list[tuple[int, str, int]]:
+        """Process, job and fence of what trains for a worker: it works in the attempt's folder."""
+        own = self.folder / f"{worker}-data"
+        return list(_trainers_in(Path(self.environment.get("CAROT_DATA_DIR", own)) / "scratch"))
 
 
 def training(dataset: str, **training: Any) -> Document:
@@ -253,15 +247,14 @@ def await_answer(url: str, seconds: float = START_SECONDS) -> None:
         time.sleep(0.1)
 
 
-def _descendants(pid: int, word: str) -> Iterator[int]:
-    """Processes below `pid` that have `word` among their arguments (Linux)."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+def _trainers_in(scratch: Path) -> Iterator[tuple[int, str, int]]:
+    """Processes that lead a session and work in the folder of an attempt (Linux)."""
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                arguments = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-                if word.encode() in arguments:
-                    yield child
-                yield from _descendants(child, word)
+            place, pid = (process / "cwd").readlink(), int(process.name)
+            match = ATTEMPT.fullmatch(place.name)
+            if match and place.parent == scratch and os.getsid(pid) == pid:
+                yield pid, match[1], int(match[2])
 
 
 def _die_with_parent() -> None:

@@ -27,10 +27,10 @@ from tests.acceptance.harness import (
     Process,
     digit_png,
     free_port,
-    plain_environment,
     training,
     write_digits,
 )
+from tests.environment import plain_environment
 from tests.paths import ROOT
 
 FILE = ROOT / "docker-compose.yml"

@@ -28,11 +28,11 @@ from tests.acceptance.harness import (
     Process,
     digit_png,
     digits_folder,
-    plain_environment,
     training,
     write_digits,
 )
 from tests.acceptance.stored import store_dataset, store_tiny
+from tests.environment import plain_environment
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.services, pytest.mark.timeout(300)]
 TINY_STEPS = 300

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from cli.output import table
-from cli.tables import compare, comparison_table, report_table
+from cli.tables import comparison_table, report_table, with_start
 
 
 def report(accuracy: float, *, calibrated: bool = True) -> dict[str, Any]:
@@ -105,8 +105,21 @@ def test_candidates_of_which_only_the_chosen_one_was_measured() -> None:
     assert " ".join(line.split()) == "step 10 87.5 % 1.234 10.49 % 0.022 -"
 
 
-def test_two_reports_side_by_side() -> None:
-    rows = compare(report(0.5), report(0.75))
+def started(accuracy: float, start: float) -> dict[str, Any]:
+    """A report with the figures of the model that it started from."""
+    before = report(start)
+    more = {"before": before["datasets"], "before_ood_mean": before["ood_mean"]}
+    return report(accuracy) | more
+
+
+def test_a_report_with_its_start() -> None:
+    text = shown(report_table(started(0.75, 0.5)))
+    line = next(line for line in text.splitlines() if "test (ID)" in line)
+    assert " ".join(line.split()).startswith("test (ID) 100 50.0 % 75.0 %")
+
+
+def test_the_start_side_by_side() -> None:
+    rows = with_start(started(0.75, 0.5))
     assert [row["name"] for row in rows] == ["test", "[red]x[/red]", "OOD mean"]
     assert rows[0]["before"]["accuracy"] == 0.5
     assert rows[2]["after"] == {"accuracy": 0.75, "ece": 0.2, "calibrated_ece": 0.05}

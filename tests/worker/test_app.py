@@ -1,6 +1,5 @@
 """`python -m worker` as it is started: rung through a broker, shut down, killed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from store.jobs.transitions import find
 from store.jobs.workers import Holder, list_workers
 from store.settings import Settings
 from store.tables import DEFAULT_PROJECT, Job
+from tests.environment import service_environment
 from tests.worker.conftest import SPEC
 
 PATIENCE_SECONDS = 90.0
@@ -36,10 +36,9 @@ class Service:
         self.database = Database(self.settings.database_url)
         self.database.upgrade()
         self.folder = folder
-        self.environment = os.environ | {
+        self.environment = service_environment() | {
             "CAROT_DATA_DIR": str(folder),
             "CAROT_BROKER_URL": broker_url,
-            "OMP_NUM_THREADS": "1",  # threads that wait for each other starve on a busy machine
             "CAROT_SWEEP_SECONDS": "0.5",
             "CAROT_RING_SECONDS": "2",
             "CAROT_LEASE_SECONDS": "6",

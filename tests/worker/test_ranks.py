@@ -115,8 +115,10 @@ def test_a_run_to_the_end_says_everything_once(job: Callable[..., Trained]) -> N
     assert trained.end() == 0, trained.trainer and trained.trainer.last_words()
     steps = [event.step for event in trained.events("step_done") if event.type == "step_done"]
     assert steps == list(range(1, 9))
-    for kind in ("checkpoint_saved", "report_saved", "evaluation_done"):
+    for kind in ("checkpoint_saved", "report_saved"):
         assert len(trained.events(kind)) == 1
+    measured = [e.of for e in trained.events("evaluation_done") if e.type == "evaluation_done"]
+    assert measured == ["model", "start"]
     assert (trained.folder / "checkpoint" / "head.safetensors").exists()
     assert not list(trained.folder.glob("failed-*"))
 

@@ -126,7 +126,9 @@ def _write(
     _check_classes(classes, counts, plan, limits)
     return Manifest(
         classes=tuple(sorted(classes)),
-        splits={name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name].total()},
+        splits={
+            name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name].total()
+        },
         images=images,
         bytes=total,
         unreadable=tuple(unreadable),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,6 @@ TIMES = {
 }
 API, SECOND = "api", "api2"
 FEW_ATTEMPTS = 2
-ATTEMPT = re.compile(r"(job_[0-9a-z]{26})-(\d+)$")
 
 
 class World(Deployment):
@@ -120,18 +118,6 @@ class World(Deployment):
     def restart(self, name: str) -> None:
         """Start a process that was killed as it was started before."""
         self.start(name, *self._commands[name])
-
-    def trainers(self, worker: str) -> list[tuple[int, str, int]]:
-        """Process, job and fence of what trains for a worker."""
-        found = []
-        for pid in self.processes[worker].descendants("worker.child"):
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
-            except OSError:
-                continue  # it has just ended
-            if match := ATTEMPT.search(words[-1]):
-                found.append((pid, match[1], int(match[2])))
-        return found
 
     def held_by(self, worker: str) -> dict[str, int]:
         """Jobs that a worker holds, with their fences."""

@@ -467,3 +467,29 @@ def test_a_priority_can_be_changed_while_the_job_lives(client: TestClient) -> No
     client.post(f"{url}/cancel")
     assert client.patch(url, json={"priority": 1}).status_code == 409
     assert client.patch("/jobs/job_none", json={"priority": 1}).status_code == 404
+
+
+def test_a_check_says_what_would_be_chosen_and_queues_nothing(client: TestClient) -> None:
+    body = {k: v for k, v in SPEC.items() if k != "training"}
+    answer = client.post("/jobs/check", json=body)
+    assert answer.status_code == 200, answer.text
+    training = answer.json()["spec"]["training"]
+    assert training["learning_rate"] == 5e-4
+    assert training["batch_size"] <= 128
+    assert training["epochs"] >= 10
+    assert answer.json()["warnings"] == []
+    assert client.get("/jobs").json()["data"] == []
+    assert submit(client, body)["spec"]["training"] == training
+
+
+def test_a_check_warns_of_a_rate_far_from_the_models_own(client: TestClient) -> None:
+    body = changed("training.learning_rate", 1e-5)
+    [warning] = client.post("/jobs/check", json=body).json()["warnings"]
+    assert warning["code"] == "unusual_learning_rate"
+    assert warning["action"]
+
+
+def test_a_check_refuses_what_a_job_refuses(client: TestClient) -> None:
+    answer = client.post("/jobs/check", json=changed("dataset", "ds_" + NO_ID))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "dataset"

@@ -24,12 +24,13 @@ from store.artifacts.bundles import pack
 from store.database import Database
 from store.models.aliases import set_alias
 from store.tables import DEFAULT_PROJECT
-from tests.acceptance.harness import Process, await_answer, free_port, plain_environment
+from tests.acceptance.harness import Process, await_answer, free_port
 from tests.api.conftest import FILE
 from tests.api.jobs.test_jobs import SPEC
 from tests.api.predict.test_predict import png
 from tests.api.predict.test_predict_real import CLASSES, folder
 from tests.api.rows import add_checkpoint
+from tests.environment import plain_environment
 from tests.paths import ROOT
 
 __all__ = ["folder"]

@@ -1,7 +1,16 @@
+import { badge } from "./badge.js";
 import { counted } from "../core/format.js";
 import { h } from "../core/h.js";
 
 /** @typedef {{ code: string, message: string, action: string }} Coded */
+
+/** How many there are, with their sentences on hover. @param {Coded[]} all */
+export function warningBadge(all) {
+  if (all.length === 0) return null;
+  const made = badge(counted(all.length, "warning"), "warn");
+  made.title = all.map((each) => each.message).join("\n");
+  return made;
+}
 
 /** @param {Coded[]} all @param {any} [more] what follows the list @returns {HTMLElement | null} */
 export function warnings(all, more = null) {

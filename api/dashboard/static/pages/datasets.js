@@ -25,16 +25,9 @@ const COLUMNS = [
     title: split, kind: "number", hint: `Images of the ${split} split`, value: (/** @type {any} */ row) => inSplit(row, split), render: (/** @type {number} */ count) => (count > 0 ? number(count) : NONE),
   })),
   { title: "Size", kind: "number", value: (row) => row.bytes, render: (size) => (size > 0 ? bytes(size) : NONE) },
-  { title: "Warnings", value: (row) => row.warnings, render: (all) => (all.length === 0 ? NONE : warned(all)), csv: (all) => all.map((/** @type {any} */ each) => each.message).join("; ") },
+  { title: "Warnings", value: (row) => row.warnings, render: (all) => warningBadge(all) ?? NONE, csv: (all) => all.map((/** @type {any} */ each) => each.message).join("; ") },
   { title: "Created", value: (row) => row.created_at, render: (moment) => time(moment) },
 ];
-
-/** @param {any[]} all */
-function warned(all) {
-  const made = badge(counted(all.length, "warning"), "warn");
-  made.title = all.map((each) => each.message).join("\n");
-  return made;
-}
 
 /** @param {import("../pages.js").Context} context @returns {import("../pages.js").View} */
 export function open({ query, signal }) {

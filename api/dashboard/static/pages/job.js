@@ -16,7 +16,7 @@ import { results } from "./job/results.js";
 import { snapshots } from "./job/snapshots.js";
 import { specification } from "./job/spec.js";
 import { timeline } from "./job/timeline.js";
-import { trouble } from "./job/trouble.js";
+import { jobWarnings, trouble } from "./job/trouble.js";
 
 const ACTIVE_MS = 2000;
 const STREAMING_MS = 10_000;
@@ -39,6 +39,7 @@ export async function open({ params, query, signal }) {
     jobPoller.soon();
   });
   const wrong = trouble();
+  const warned = jobWarnings();
   const measured = results();
   const lines = curves(signal);
   const life = timeline();
@@ -74,6 +75,7 @@ export async function open({ params, query, signal }) {
     top.update(job);
     doing.update(job, may);
     wrong.update(job);
+    warned.update(job);
     measured.update(job);
     asked.update(job);
     kept.update(job, events);
@@ -118,6 +120,7 @@ export async function open({ params, query, signal }) {
       h("div", { class: "page-head" }, top.element, doing.element),
       doing.problems,
       wrong.element,
+      warned.element,
       top.facts,
       parts.element,
     ),

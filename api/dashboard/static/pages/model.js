@@ -5,6 +5,7 @@ import { errorCard } from "../components/errorbox.js";
 import { facts } from "../components/facts.js";
 import { tabs } from "../components/tabs.js";
 import { time } from "../components/time.js";
+import { warnings } from "../components/warnings.js";
 import { get, path } from "../core/api.js";
 import { percent } from "../core/format.js";
 import { h, replace } from "../core/h.js";
@@ -31,6 +32,7 @@ export async function open({ params, query, signal }) {
   const moves = moving(alias, signal, take);
   const log = logging(alias, signal, take);
   const failed = h("div", { class: "gone" });
+  const warned = h("div", { class: "gone" });
   const parts = tabs(
     "Parts of the model",
     [
@@ -57,6 +59,7 @@ export async function open({ params, query, signal }) {
       const made = await checkpoint(mine.checkpoint_id);
       if (mine !== model) return; // it was moved meanwhile, and is shown by that
       target.update(figures(model, made));
+      replace(warned, warnings(made.warnings));
       await Promise.all([kept.look(model), moves.look(model)]);
       replace(failed);
     } catch (error) {
@@ -103,6 +106,7 @@ export async function open({ params, query, signal }) {
         h("div", { class: "actions" }, session.may("predict") && h("a", { class: "button", href: link("try", {}, { model: alias }) }, "Try it")),
       ),
       failed,
+      warned,
       h("section", { class: "card facts-card target" }, target.element),
       parts.element,
     ),

@@ -13,6 +13,7 @@ import { commands } from "./new/commands.js";
 import { datasetPart } from "./new/dataset.js";
 import { Draft } from "./new/draft.js";
 import { form } from "./new/form.js";
+import { plan } from "./new/plan.js";
 import { fields, kinds } from "./new/schema.js";
 
 /** By the job that they are clones of. @type {Map<string, Draft>} */
@@ -40,7 +41,11 @@ export async function open({ query, signal }) {
   const said = commands();
   const idempotency = { key: crypto.randomUUID?.() ?? String(Math.random()), body: "" };
   const datasetField = { ...fields(openapi, known.kinds.get("finetune"), "", {}, ["method"]).filter((each) => each.path === "dataset")[0] };
-  const change = () => said.update(body());
+  const planned = plan(signal);
+  const change = () => {
+    said.update(body());
+    if (session.may("jobs:write")) planned.update(body());
+  };
   const parts = form(known, draft, change);
   if (job && !begun) {
     draft.prune(parts.fields.filter((each) => !["model.architecture", "method.name"].includes(each.path)));
@@ -97,6 +102,7 @@ export async function open({ query, signal }) {
       !session.may("jobs:write") && h("div", { class: "note-box" }, "This key may not queue jobs; the command below can be sent with another key."),
       dataset.element,
       parts.element,
+      planned.element,
       wrong.element,
       h("div", { class: "actions submit" }, queue, clear),
       said.element,

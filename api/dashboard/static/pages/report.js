@@ -3,6 +3,7 @@
 import { empty } from "../components/empty.js";
 import { tabs } from "../components/tabs.js";
 import { time } from "../components/time.js";
+import { warnings } from "../components/warnings.js";
 import { get, path } from "../core/api.js";
 import { words } from "../core/format.js";
 import { h } from "../core/h.js";
@@ -56,7 +57,7 @@ export async function open({ params, query, signal }) {
   const title = `Report of ${words(document.method ?? "a run")}`;
   return {
     title,
-    element: h("div", { class: "page" }, head(report, title, start), measured && h("div", { class: "card" }, summaryFacts(document, start)), parts.element),
+    element: h("div", { class: "page" }, head(report, title, start), warnings(document.warnings ?? []), measured && h("div", { class: "card" }, summaryFacts(document, start)), parts.element),
     update: choose,
   };
 }

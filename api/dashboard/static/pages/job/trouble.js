@@ -1,5 +1,6 @@
 /** Why a job failed, or why its last attempt ended, in plain words. */
 
+import { warnings } from "../../components/warnings.js";
 import { capital, words } from "../../core/format.js";
 import { h, replace } from "../../core/h.js";
 
@@ -24,6 +25,22 @@ export function trouble() {
       if (mark === before) return;
       before = mark;
       replace(element, job.error ? failed(job) : job.last_exit && ended(job.last_exit, job.state));
+    },
+  };
+}
+
+/** What the run warned of; a job that succeeded has some, too. */
+export function jobWarnings() {
+  const element = h("div", { class: "gone" });
+  let before = "";
+  return {
+    element,
+    /** @param {any} job */
+    update(job) {
+      const mark = JSON.stringify(job.warnings);
+      if (mark === before) return;
+      before = mark;
+      replace(element, warnings(job.warnings));
     },
   };
 }

@@ -3,6 +3,7 @@
 import { badge, stateBadge } from "../../components/badge.js";
 import { bar, doing, share } from "../../components/progress.js";
 import { time } from "../../components/time.js";
+import { warningBadge } from "../../components/warnings.js";
 import { NONE, duration, number, percent, words } from "../../core/format.js";
 import { h } from "../../core/h.js";
 import { link } from "../../core/router.js";
@@ -49,10 +50,10 @@ export const COLUMNS = [
   },
   {
     title: "State",
-    csvTitles: ["state"],
-    value: (job) => [job.state, job.not_responding_since],
-    render: ([state, silent]) => [stateBadge(state), silent && [" ", badge("not responding", "warn")]],
-    csv: ([state]) => state,
+    csvTitles: ["state", "warnings"],
+    value: (job) => [job.state, job.not_responding_since, job.warnings],
+    render: ([state, silent, warnings]) => [stateBadge(state), silent && [" ", badge("not responding", "warn")], warnings.length > 0 && [" ", warningBadge(warnings)]],
+    csv: ([state, , warnings]) => [state, warnings.length],
   },
   {
     title: "Progress",

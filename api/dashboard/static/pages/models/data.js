@@ -2,6 +2,7 @@
 
 import { lookUp } from "../../components/picker.js";
 import { CHECKPOINTS } from "../../components/sources.js";
+import { warningBadge } from "../../components/warnings.js";
 import { number, percent } from "../../core/format.js";
 import { h } from "../../core/h.js";
 import { link } from "../../core/router.js";
@@ -45,6 +46,7 @@ export function checkpointCell(row) {
   return [
     h("a", { class: "job-name", href: link("job", { id: row.job_id }) }, h("bdi", {}, checkpointName(row))),
     h("span", { class: "job-under muted mono" }, row.id),
+    warningBadge(row.warnings),
   ];
 }
 

@@ -11,6 +11,7 @@ const LOOKED_AT = 200;
  */
 export async function zeroShotStart(report, signal) {
   const { document } = report;
+  if (document.before?.length > 0) return { id: null, document: { datasets: document.before, ood_mean: document.before_ood_mean } };
   const own = (document.candidates ?? []).find((/** @type {any} */ each) => each.alpha === 0 && each.datasets?.length > 0);
   if (own) return { id: null, document: { datasets: own.datasets, ood_mean: own.ood_mean } };
   if (!document.model || document.kind === "evaluate" || !session.may("jobs:read")) return null;

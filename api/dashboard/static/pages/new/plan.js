@@ -1,0 +1,39 @@
+/** What the job would be, asked of the service while it is typed: what it chooses, what it warns of. */
+
+import { warnings } from "../../components/warnings.js";
+import { post } from "../../core/api.js";
+import { counted } from "../../core/format.js";
+import { h, replace } from "../../core/h.js";
+
+const PAUSE_MS = 500;
+
+/** @param {AbortSignal} signal */
+export function plan(signal) {
+  const element = h("div", { class: "gone", role: "status" });
+  let asked = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
+
+  /** @param {any} body */
+  async function look(body) {
+    const mine = ++asked;
+    const found = await post("/jobs/check", body, { signal }).then(({ data }) => data, () => null); // what is wrong is said when it is queued
+    if (mine === asked && !signal.aborted) replace(element, found && [chosen(found.spec), warnings(found.warnings)]);
+  }
+
+  signal.addEventListener("abort", () => clearTimeout(waiting));
+  return {
+    element,
+    /** @param {any} body */
+    update(body) {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => look(body), PAUSE_MS);
+    },
+  };
+}
+
+/** @param {any} spec */
+function chosen({ kind, training }) {
+  if (kind !== "finetune" || training.epochs === null) return null;
+  return h("p", { class: "muted" }, `It trains for ${counted(training.epochs, "epoch")} with batches of ${counted(training.batch_size, "image")} and a learning rate of ${training.learning_rate}.`);
+}
