@@ -31,6 +31,8 @@ UNREADABLE = 1000
 """Most names of images left out that are kept."""
 FOUND = frozenset({"warnings", "unreadable", "unreadable_images", "near_copies"})
 """What checking an upload found; kept in the row beside where it came from."""
+DEPTH = "depth"
+"""The same, for who decodes its images."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def from_file(
         warnings = [each.model_dump(mode="json") for each in manifest.warnings]
         source = {**source, "warnings": warnings}
     if manifest.depth != UNKNOWN:
-        source = {**source, "depth": asdict(manifest.depth)}
+        source = {**source, DEPTH: asdict(manifest.depth)}
     if manifest.near_copies:
         source = {**source, "near_copies": [asdict(each) for each in manifest.near_copies]}
     if manifest.unreadable:
@@ -168,7 +170,7 @@ def from_bundled(reference: str, name: str | None) -> Draft:
 
 def view(row: Dataset) -> DatasetView:
     """A stored data set as the API shows it."""
-    source = {k: v for k, v in row.source.items() if k not in FOUND}
+    source = {k: v for k, v in row.source.items() if k not in FOUND and k != DEPTH}
     found = {k: v for k, v in row.source.items() if k in FOUND}
     found["near_copies"] = len(found.get("near_copies", []))
     found["warnings"] = [_coded(each) for each in found.get("warnings", [])]

@@ -46,11 +46,13 @@ class Samples:
         values: of shape (height, width) or (height, width, channels).
         declared: black and white, where the file says what they are.
         is_16_bit: unsigned integers of 16 bits, whose full range is a usual one.
+        alpha: of shape (height, width, 1), in eight bits already.
     """
 
     values: NDArray[np.generic]
     declared: Span | None
     is_16_bit: bool
+    alpha: NDArray[np.uint8] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -72,7 +74,7 @@ class Samples:
             rows = self.values[first : first + ROWS].astype(np.float64)
             scaled = (rows - black) * (255.0 / ((white - black) or 1.0))
             found[first : first + ROWS] = np.nan_to_num(scaled.round().clip(0, 255), nan=0.0)
-        return found
+        return found if self.alpha is None else np.concatenate([found, self.alpha], axis=2)
 
     def _span(self, depth: Depth) -> Span:
         low, high = self.extremes()
@@ -93,8 +95,10 @@ def samples_of(image: ImageFile.ImageFile, content: bytes | Path | BinaryIO) -> 
     """The numbers of a deep image that was opened from `content` and not yet decoded; upright."""
     declared = _declared(image, content)
     if image.mode not in GREY:
-        values: NDArray[np.generic] = _colours(image, content)
-        return Samples(values, _right_aligned(declared, values), True)
+        channels = _colours(image, content)
+        values: NDArray[np.generic] = channels[..., :3]
+        alpha = _eight_bits_of_alpha(channels[..., 3:]) if channels.shape[2] == 4 else None
+        return Samples(values, _right_aligned(declared, values), True, alpha)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     values = np.asarray(image)
@@ -122,6 +126,13 @@ def _colours(image: ImageFile.ImageFile, content: bytes | Path | BinaryIO) -> ND
         upper = np.asarray(image, np.uint16)
         values: NDArray[np.uint16] = upper * np.uint16(256) + np.asarray(low, np.uint16)
         return values
+
+
+def _eight_bits_of_alpha(alpha_HW1: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Alpha that never passes 4095 has 12 bits: an image that is hardly there is none."""
+    white = INTEGERS[1][1] if alpha_HW1.max(initial=0) <= INTEGERS[1][1] else INTEGERS[2][1]
+    scaled: NDArray[np.uint8] = (alpha_HW1 * (255.0 / white)).round().astype(np.uint8)
+    return scaled
 
 
 def _with_mode(args: tuple[Any, ...] | str | None, raw: str) -> tuple[Any, ...] | str:

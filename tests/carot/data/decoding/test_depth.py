@@ -169,6 +169,17 @@ def test_half_transparent_ink_is_mixed_with_the_ground() -> None:
     assert decoded(file.getvalue())[:, 0, 0].tolist() == [127, 127, 255, 255]
 
 
+@pytest.mark.parametrize("opaque", [4095, 65535])
+def test_colours_of_twelve_bits_may_have_an_alpha_of_sixteen(opaque: int) -> None:
+    alpha = np.full((20, 30, 1), opaque)
+    alpha[:5] = 0
+    content = deep_png(np.concatenate([COLOUR_OF_12_BITS, alpha], axis=2))
+    assert surveyed(content).depth() == TWELVE
+    shown = decoded(content, TWELVE)
+    assert (shown[:5] == 255).all()
+    assert_shows(shown[5:], COLOUR[5:])
+
+
 def test_what_has_contrast() -> None:
     assert not has_contrast(Image.new("RGB", (9, 9), (200, 10, 90)))
     assert has_contrast(Image.fromarray(COLOUR))
