@@ -181,8 +181,12 @@ def _limit(values_N: Floats, deviations: float) -> float:
 def _means(images_NHW: NDArray[np.uint8]) -> Floats:
     """Means of 2 x 2 pixels, of unit length around their mean."""
     half = SIDE // 2
-    blocks = images_NHW.astype(np.float32).reshape(-1, half, 2, half, 2)
-    return _unit(blocks.mean(axis=(2, 4)).reshape(len(images_NHW), -1))
+    means_NP = np.empty((len(images_NHW), half * half), np.float32)
+    for first in range(0, len(images_NHW), LOOKED_IN):  # a block at a time, at little memory
+        block_NHW = images_NHW[first : first + LOOKED_IN].astype(np.float32)
+        means = block_NHW.reshape(-1, half, 2, half, 2).mean(axis=(2, 4))
+        means_NP[first : first + LOOKED_IN] = _unit(means.reshape(len(block_NHW), -1))
+    return means_NP
 
 
 def _crops(images_NHW: NDArray[np.uint8]) -> Floats:

@@ -1,11 +1,11 @@
 /** What there is to train on. */
 
-import { badge } from "../components/badge.js";
 import { command, empty } from "../components/empty.js";
 import { errorCard } from "../components/errorbox.js";
 import { pager } from "../components/pager.js";
 import { table } from "../components/table.js";
 import { time } from "../components/time.js";
+import { warningBadge } from "../components/warnings.js";
 import { get } from "../core/api.js";
 import { NONE, bytes, counted, number } from "../core/format.js";
 import { h, replace, setText } from "../core/h.js";
