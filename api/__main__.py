@@ -15,6 +15,7 @@ from api.access.exposure import has_keys, is_loopback, refusal
 from api.app import create_app
 from api.context import Context
 from api.settings import ApiSettings
+from carot import threads
 from store import logs
 
 GRACE_SECONDS = 10
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that was inherited")
     arguments = parser.parse_args()
     sys.setswitchinterval(SWITCH_SECONDS)
+    threads.prepare()
     settings = ApiSettings()
     logs.configure("api", settings.log_level, settings.log_format)
     sockets = None if arguments.fd is None else [socket.socket(fileno=arguments.fd)]

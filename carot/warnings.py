@@ -16,10 +16,17 @@ Code = Literal[
     "calibrator_hurts",
     "calibrator_not_converged",
     "calibrator_not_fitted",
+    "captions_not_used",
+    "class_named_like_split",
+    "class_names_are_numbers",
+    "columns_not_used",
     "copies_across_splits",
     "empty_split",
+    "files_left_out",
+    "float_labels",
     "image_depth",
     "images_left_out",
+    "images_unlabelled",
     "near_copies",
     "no_calibration_split",
     "no_contrast",
@@ -45,11 +52,19 @@ ACTIONS: Mapping[Code, str] = {
     "calibrator.",
     "calibrator_not_converged": "Choose another calibrator, or give more calibration images.",
     "calibrator_not_fitted": "Give more calibration images of every class.",
+    "captions_not_used": "Nothing, if the classes are what you mean to train on.",
+    "class_named_like_split": "Rename the folder, or say in a table what is meant.",
+    "class_names_are_numbers": "Give the classes names: in the table, or in prompts.class_names.",
+    "columns_not_used": "Name the splits train, validation, calibration and test in a column "
+    "`split`, if they are meant to be used.",
     "copies_across_splits": "Keep each image in one split only.",
     "empty_split": "Add images to it, or leave the splits out: images are then dealt by content.",
+    "files_left_out": "Convert what are images to JPEG or PNG; the rest needs nothing.",
+    "float_labels": "Write them as integers, or as names.",
     "image_depth": "If they hold more bits than that, convert them to 16 bits in full use, or let "
     "the files say it (PNG's sBIT, TIFF's greatest value).",
     "images_left_out": "Look at what was left out; rename, convert or list what belongs to it.",
+    "images_unlabelled": "Label them, or remove them.",
     "near_copies": "Look at the pairs on the data set's page; keep each picture in one split.",
     "no_calibration_split": "Add a `calibration` split; without one no confidence can be trusted.",
     "no_contrast": "Look at them: they show one colour only, whatever their class is.",
@@ -63,8 +78,8 @@ ACTIONS: Mapping[Code, str] = {
     "snapshot_lost": "Nothing: the run starts again from its beginning.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",
-    "unusual_learning_rate": "Leave `training.learning_rate` out, or look at the curves early.",
     "unreadable_image": "Replace the files, or remove them.",
+    "unusual_learning_rate": "Leave `training.learning_rate` out, or look at the curves early.",
 }
 """What to do about each, unless the warning itself says more."""
 

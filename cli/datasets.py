@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from carot.data.tables.reader import is_table
 from carot.specs.base import OnCopies
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Url
@@ -32,7 +33,7 @@ def push(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Upload images: `class/name.png`, with or without split folders, or with a CSV file."""
+    """Upload images: `class/name.png`, with or without split folders, or with a table."""
     with Client(url) as client:
         if path.startswith("builtin:"):
             body: Document = {"source": path} | ({"name": name} if name else {})
@@ -41,6 +42,10 @@ def push(
             source = Path(path)
             if not source.exists():
                 raise typer.BadParameter(f"{path}: no such file or folder")
+            if source.is_file() and is_table(source.name):
+                raise typer.BadParameter(
+                    f"{path} names images; push the folder that holds it and them"
+                )
             with TemporaryDirectory() as scratch:
                 archive = _archive(source, Path(scratch)) if source.is_dir() else source
                 copies: OnCopies = "refuse" if refuse_copies else "leave_out"
@@ -65,10 +70,19 @@ def list_(
         emit(datasets)
         return
     rows = [
-        (d["id"], d["name"], len(d["classes"]), d["images"], size(d["bytes"]), d["created_at"][:19])
+        (
+            d["id"],
+            d["name"],
+            len(d["classes"]),
+            d["images"],
+            size(d["bytes"]),
+            len(d["warnings"]) or "",
+            d["created_at"][:19],
+        )
         for d in datasets
     ]
-    out.print(table(None, ("id", "name", ">classes", ">images", ">size", "created"), rows))
+    header = ("id", "name", ">classes", ">images", ">size", ">warnings", "created")
+    out.print(table(None, header, rows))
 
 
 def _archive(folder: Path, scratch: Path) -> Path:

@@ -66,11 +66,13 @@ _build()
 
 def main() -> None:
     """Run the command and leave with its status: 1 for an error, 2 for wrong usage."""
+    from carot import threads
     from carot.errors import CarotError
     from cli.client import ServiceError
     from cli.embedded import CannotStart
     from cli.output import fail
 
+    threads.prepare()
     # What was started is stopped on the way out, as it is for Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:

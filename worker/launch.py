@@ -24,6 +24,7 @@ from typing import IO, Any, Protocol
 
 import structlog
 
+from carot.threads import with_threads
 from worker.fork_server import LIMITS
 
 SERVER = (sys.executable, "-m", "worker.fork_server")
@@ -219,7 +220,8 @@ def trainer_environment(environment: Mapping[str, str] = os.environ) -> dict[str
     """Variables, by default of this process, with this project where Python looks for modules."""
     root = str(Path(__file__).parent.parent)
     others = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each != root]
-    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (root, *others)))}
+    path = os.pathsep.join(filter(None, (root, *others)))
+    return with_threads(environment) | {"PYTHONPATH": path}
 
 
 def _fork(address: str, folder: Path, environment: Mapping[str, str]) -> Forked | None:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from carot.events import EVENT, Failed
+from carot.threads import available_cores
 from worker import layout
 from worker.child import DONE, FAILED, INTERRUPTED, LOST, PARENT, LineReporter, die_with_parent
 
@@ -70,7 +71,7 @@ def _launch(count: int, folder: Path) -> list[tuple[int, int]]:
 
     place = folder.absolute() / layout.RANKS
     place.mkdir(exist_ok=True)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     os.environ |= {
         PARENT: str(os.getpid()),
         "CAROT_RANKS_STORE": str(place / "store"),

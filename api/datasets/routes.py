@@ -88,9 +88,11 @@ async def create(
 ) -> Response:
     """Upload images as a zip, tar or tar.gz, or name a data set that the server has.
 
-    Layouts: `class/name.png`; `train|validation|calibration|test/class/name.png`; or images with a
-    CSV file beside them (`filepath`, and `label` or `title`). The archive is checked member by
-    member. Up to 1 % of unreadable images are left out and named in `warnings`; more refuse it.
+    Layouts: `class/name.png`; `train|validation|calibration|test/class/name.png`, under any usual
+    name of a split; or images with tables beside them (CSV, JSON Lines, Label Studio's JSON) that
+    name images and classes. What is not clearly one of them is refused with what would be. The
+    archive is checked member by member. What is left out is counted in `warnings`; more than 1 %
+    of unreadable images refuse it.
     """
     media_type = media_type_of(request.headers)
     if media_type == "application/json":

@@ -5,7 +5,9 @@ Shape suffixes: N images, C classes, D embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,10 @@ from carot.models.clip import ClipModel
 FIRST_SIZES = (1, 2)
 """On a CPU only the first passes are slow: there weights are packed and kernels chosen, for a
 single image other ones than for several."""
+SHORT_SECONDS = 0.005
+"""Of one thread's time for one image: below it, threads cost more than they bring."""
+ROUNDS = 3
+THREADS = torch.get_num_threads()
 
 
 class Tower:
@@ -37,6 +43,7 @@ class Tower:
             self._format = torch.channels_last
             model.module.get_submodule("visual").to(memory_format=torch.channels_last)
         self._encode = model.encode_images if self._half else traced(model, self._format)
+        self._one_thread = not self._half and self._is_short()
 
     @property
     def device(self) -> torch.device:
@@ -50,7 +57,10 @@ class Tower:
         if self._padded:
             images_NCHW = pad(images_NCHW)
         images_NCHW = images_NCHW.contiguous(memory_format=self._format)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self._half):
+        with (
+            _one_thread(self._one_thread),
+            torch.autocast("cuda", torch.bfloat16, enabled=self._half),
+        ):
             features_ND = self._encode(images_NCHW)
         # Outside: a product of 1000 classes in bfloat16 would leave logits two or three digits.
         features_ND = features_ND[:count].float()
@@ -68,8 +78,28 @@ class Tower:
         sizes = padded_sizes(batch) if self._padded else [n for n in FIRST_SIZES if n <= batch]
         return [lambda size=size: self._blank(size) for size in sizes]  # type: ignore[misc]
 
+    def _is_short(self) -> bool:
+        """Whether an image takes one thread a few milliseconds, whatever else the machine does."""
+        self._one_thread = True
+        times = []
+        for _ in range(ROUNDS):
+            began = time.thread_time()
+            self._blank(1)
+            times.append(time.thread_time() - began)
+        return min(times) < SHORT_SECONDS
+
     def _blank(self, size: int) -> None:
         self(torch.zeros(size, 3, *self._model.image_size, device=self.device))
+
+
+@contextmanager
+def _one_thread(wanted: bool) -> Iterator[None]:
+    """The number holds for the whole process; only the models' thread computes for long."""
+    torch.set_num_threads(1 if wanted else THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(THREADS)
 
 
 def pad(images_NCHW: Tensor) -> Tensor:

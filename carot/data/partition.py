@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from carot.data.labels import in_order
 from carot.data.splits import SPLITS, split_of_digest
 from carot.errors import DataError
 
@@ -62,7 +63,7 @@ def arrange(
     Where splits are named, a calibration split that is missing is half of validation, by digest.
     Where none is, the images are dealt out by digest (`carot.data.splits.SHARES`). Classes are
     the labels of the training split (of the first there is, or of all images, where there is
-    none): numbers by size, names by alphabet. So every split has the same list.
+    none), in the order of `carot.data.labels.in_order`. So every split has the same list.
 
     Args:
         groups: by split; None for images without one, which then is the only group.
@@ -101,7 +102,9 @@ def _distinct(items: Sequence[Item], where: str) -> list[Label]:
             f"{where}: only one class ({str(*labels)!r}); a classifier needs two or more",
             field="dataset",
         )
-    return sorted(labels)  # all of them are numbers, or all are names
+    if all(isinstance(label, int) for label in labels):
+        return sorted(labels)
+    return list(in_order(map(str, labels)))
 
 
 def _checked(classes: Sequence[Label], where: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from PIL import Image
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import decode_image
 from carot.errors import UnreadableImage
+from carot.warnings import CodedWarning
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class ImageSource(ABC):
             where each stands for the one of its own name.
         blocks: what is cheap to read together; None where any order is as good as another.
         depth: how files of more than eight bits are read.
+        captions: for each image, what is said of it besides its class; None where nothing is.
+        warnings: what whoever trains on it or measures with it should know.
     """
 
     classes: tuple[str, ...]
@@ -57,6 +60,8 @@ class ImageSource(ABC):
     members: tuple[tuple[str, ...], ...] | None = None
     blocks: Blocks | None = None
     depth: Depth = UNKNOWN
+    captions: Sequence[tuple[str, ...]] | None = None
+    warnings: tuple[CodedWarning, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -177,6 +182,8 @@ class ShiftedSource(_Derived):
         self.labels = base.labels
         self.members = base.members
         self.blocks = base.blocks
+        self.captions = base.captions
+        self.warnings = base.warnings
 
     def image(self, index: int) -> Image.Image:
         return self.change(self.base.image(index), self.keys[index])
@@ -196,6 +203,9 @@ class SubsetSource(_Derived):
         self.labels = base.labels[np.asarray(self.indices, dtype=np.int64)]
         self.members = base.members
         self.blocks = None if base.blocks is None else _blocks_of(base.blocks, self.indices)
+        if base.captions is not None:
+            self.captions = [base.captions[i] for i in self.indices]
+        self.warnings = base.warnings
 
     def image(self, index: int) -> Image.Image:
         return self.base.image(self.indices[index])

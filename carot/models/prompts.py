@@ -32,6 +32,22 @@ class Captions:
         captions = [template.replace("{}", name) for name in names for template in templates]
         self.tokens_UL = model.tokenize(captions)
 
+    @property
+    def draws(self) -> int:
+        """How many captions there are to draw from for each image."""
+        return len(self.templates)
+
+    def of_samples(
+        self, labels_B: Tensor, drawn_B: Tensor, images_B: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The captions of a batch's samples, as `tokens` gives them.
+
+        Args:
+            drawn_B: what was drawn for each, below `draws`.
+            images_B: positions of the images among those trained on.
+        """
+        return self.tokens(labels_B * len(self.templates) + drawn_B)
+
     def tokens(self, captions_B: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens of the distinct captions among `captions_B`, and where each sample's is.
 
@@ -40,6 +56,48 @@ class Captions:
         """
         unique_U, position_B = torch.unique(captions_B, return_inverse=True)
         return self.tokens_UL[unique_U], position_B
+
+
+class ImageCaptions(Captions):
+    """Captions of classes for the head, and captions of N images to train on, each of its own.
+
+    An image without any has those of its class.
+
+    Args:
+        of_images: for each image its captions.
+    """
+
+    def __init__(
+        self,
+        model: ClipModel,
+        names: Sequence[str],
+        templates: Sequence[str],
+        of_images: Sequence[Sequence[str]],
+    ) -> None:
+        super().__init__(model, names, templates)
+        distinct = list(dict.fromkeys(caption for each in of_images for caption in each))
+        position = {caption: len(self.tokens_UL) + i for i, caption in enumerate(distinct)}
+        self._all_UL = torch.cat([self.tokens_UL, model.tokenize(distinct)])
+        self._flat_F = torch.tensor([position[caption] for each in of_images for caption in each])
+        self._count_N = torch.tensor([len(each) for each in of_images])
+        self._first_N = self._count_N.cumsum(0) - self._count_N
+
+    @property
+    def draws(self) -> int:
+        """Far more than any image has captions: what is drawn is taken modulo their number."""
+        return 1 << 30
+
+    def of_samples(
+        self, labels_B: Tensor, drawn_B: Tensor, images_B: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        count_B, templates = self._count_N[images_B], len(self.templates)
+        own_B = (self._first_N[images_B] + drawn_B % count_B.clamp_min(1)).clamp_max(
+            len(self._flat_F) - 1
+        )
+        of_class_B = labels_B * templates + drawn_B % templates
+        chosen_B = torch.where(count_B > 0, self._flat_F[own_B], of_class_B)
+        unique_U, position_B = torch.unique(chosen_B, return_inverse=True)
+        return self._all_UL[unique_U], position_B
 
 
 def caption_names(classes: Sequence[str], prompts: PromptSpec) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def calibrate(
     Args:
         only: the one kind to fit, without the rest: for a model that is compared and not kept.
     """
-    source = open_dataset(context.spec.dataset, "calibration")
+    source = context.reporter.opened(open_dataset(context.spec.dataset, "calibration"))
     if len(source) == 0:
         message = f"{context.spec.dataset} has no calibration split: confidences stay raw"
         _warn(context, "no_calibration_split", message)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from carot.data.source import ImageSource
 from carot.errors import SpecError
 from carot.models.clip import ClipModel
-from carot.models.prompts import Captions, caption_names, default_templates
+from carot.models.prompts import Captions, ImageCaptions, caption_names, default_templates
 from carot.specs import PromptSpec
+from carot.training.methods import Method
+from carot.warnings import CodedWarning
 
 
 def captions_for(
-    model: ClipModel, classes: tuple[str, ...], prompts: PromptSpec, dataset: str
+    model: ClipModel,
+    classes: tuple[str, ...],
+    prompts: PromptSpec,
+    dataset: str,
+    of_images: Sequence[Sequence[str]] | None = None,
 ) -> Captions:
-    """Tokenized captions of every class.
+    """Tokenized captions of every class, and those of images to train on.
+
+    Args:
+        of_images: what the data set says of each image; templates that the spec gives come first.
 
     Raises:
         SpecError: a caption name is given for a class that does not exist, or two classes have a
@@ -24,9 +36,33 @@ def captions_for(
             field="prompts.class_names",
         )
     templates = prompts.templates or default_templates(dataset, classes)
-    captions = Captions(model, caption_names(classes, prompts), templates)
+    names = caption_names(classes, prompts)
+    captions = Captions(model, names, templates)
     _check_distinct(captions, classes)
+    if of_images is not None and prompts.templates is None:
+        return ImageCaptions(model, names, templates, of_images)
     return captions
+
+
+def caption_warnings(
+    source: ImageSource, prompts: PromptSpec, method: Method, dataset: str
+) -> list[CodedWarning]:
+    """What to know of captions that came with the images: not used, or other words than classes."""
+    if source.captions is None or not method.trains:
+        return []
+    if not method.uses_captions or prompts.templates is not None:
+        why = (
+            "prompts.templates is in their place" if method.uses_captions else "the method has none"
+        )
+        message = f"{dataset}: the captions of its images are not trained on: {why}"
+        return [CodedWarning(code="captions_not_used", message=message)]
+    if prompts.class_names is None and all(name.isdecimal() for name in source.classes):
+        message = (
+            f"{dataset}: images train with captions, but its classes are called "
+            f"{', '.join(source.classes[:3])} …, and that is what their own captions say"
+        )
+        return [CodedWarning(code="class_names_are_numbers", message=message)]
+    return []
 
 
 def _check_distinct(captions: Captions, classes: tuple[str, ...]) -> None:

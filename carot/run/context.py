@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -40,6 +40,7 @@ CHECKPOINT_NAME = "checkpoint"
 REPORT_NAME = "report.json"
 LOGITS_NAME = "logits"
 
+Source = TypeVar("Source", bound=ImageSource)
 Rows = list[tuple[EvaluationDataset, Opened]]
 
 
@@ -86,6 +87,13 @@ class Noting:
             self.warnings.append(event.coded())
         self._reporter.report(event)
 
+    def opened(self, source: Source) -> Source:
+        """`source`, after what it says of itself is reported, each thing once in a run."""
+        for each in source.warnings:
+            if each not in self.warnings:
+                self.report(Warning(**each.model_dump()))
+        return source
+
 
 class Context:
     """A run's spec, its folder, who listens to it, who may stop it and who shares its training."""
@@ -122,9 +130,12 @@ class Context:
 
     def open_rows(self, classes: tuple[str, ...]) -> Rows:
         """The rows of the report to be, opened; with them the domains, so that both are there."""
-        open_domains(self.spec.calibration, classes)
+        domains = open_domains(self.spec.calibration, classes)
         rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
-        return [(row, open_evaluation(row, classes)) for row in rows]
+        opened = [(row, open_evaluation(row, classes)) for row in rows]
+        for _, each in (*domains, *opened):
+            self.reporter.opened(each.source)
+        return opened
 
     def open_split(self, split: str, field: str) -> ImageSource:
         """A split of the run's data set to choose by.
@@ -132,7 +143,7 @@ class Context:
         Raises:
             SpecError: it has no images.
         """
-        source = open_dataset(self.spec.dataset, split)
+        source = self.reporter.opened(open_dataset(self.spec.dataset, split))
         if len(source) == 0:
             raise SpecError(
                 f"{self.spec.dataset} has no images in {split!r} to choose by", field=field

@@ -19,7 +19,7 @@ from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
 from carot.run.best import BestSoFar
 from carot.run.calibrate import calibrate
-from carot.run.captions import captions_for
+from carot.run.captions import caption_warnings, captions_for
 from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
@@ -66,7 +66,8 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
     with context.ranks:
         training = _prepare(context, spec)
         context.spec = spec = training.spec
-        for warning in _rate_warnings(training):
+        of_captions = caption_warnings(training.source, spec.prompts, training.method, spec.dataset)
+        for warning in (*_rate_warnings(training), *of_captions):
             context.reporter.report(Warning(**warning.model_dump()))
         model, captions, method = training.model, training.captions, training.method
         source = training.source
@@ -111,7 +112,7 @@ def train_along(context: Context, spec: FinetuneSpec) -> None:
 def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     ranks = context.ranks
     model = load_model(spec.model, ranks.device)
-    source = open_dataset(spec.dataset, "train")
+    source = context.reporter.opened(open_dataset(spec.dataset, "train"))
     _check_training_set(spec, source)
     settle_depth(source, UNKNOWN, spec.dataset, context.reporter)
     settings = complete_training(
@@ -120,14 +121,14 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     _check_batch(spec, settings, len(source), ranks)
     spec = spec.with_training(settings)
     synchronise_statistics(model, ranks, settings)
-    captions = captions_for(model, source.classes, spec.prompts, spec.dataset)
+    captions = captions_for(model, source.classes, spec.prompts, spec.dataset, source.captions)
     torch.manual_seed(settings.seed)
     batches = TrainingBatches(
         source,
         model.transform,
         model.image_size,
         batch_size=settings.batch_size,
-        templates=len(captions.templates),
+        templates=captions.draws,
         crop_scale=settings.random_crop_scale,
         seed=settings.seed,
         unreadable=Unreadable(spec.dataset, source, context.reporter),
@@ -162,7 +163,7 @@ def _selection_split(context: Context, spec: FinetuneSpec, method: Method) -> Im
     """The images to choose by; None where nothing is to be chosen."""
     if spec.selection.rule == "last" or not method.trains:
         return None
-    source = open_dataset(spec.dataset, spec.selection.split)
+    source = context.reporter.opened(open_dataset(spec.dataset, spec.selection.split))
     if len(source) > 0:
         return source
     message = (

@@ -17,6 +17,7 @@ from carot.data.resolve import open_prediction
 from carot.errors import DataError, Interrupted, SpecError
 from carot.events import PhaseStarted, PredictionsSaved, Reporter
 from carot.models.classifier import Classifier
+from carot.run.context import Noting
 from carot.run.evaluated import is_checkpoint
 from carot.run.prediction_file import written
 from carot.run.prediction_rows import schema_of, scored_batches
@@ -54,6 +55,9 @@ def predict(
         raise SpecError(message, field="model")
     model_folder = Path(spec.model.folder or "")
     sources = open_prediction(spec)
+    noting = Noting(reporter)
+    for _, source in sources:
+        noting.opened(source)
     classifier = Classifier.load(model_folder)
     scoring = Scoring(classifier, spec, model_folder.name)
     total = sum(len(source) for _, source in sources)

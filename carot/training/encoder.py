@@ -49,9 +49,7 @@ class StepEncoder:
             self.anchors_share = ranks.share(len(anchors_ACHW))
         self.text: tuple[Tensor, Tensor] | None = None
         if uses_captions:
-            self.text = captions.tokens(
-                batch.labels_N * len(captions.templates) + batch.templates_N
-            )
+            self.text = captions.of_samples(batch.labels_N, batch.templates_N, batch.indices_N)
         self.without_gradient = _WithoutGradient(self)
 
     def __call__(self, model: ClipModel) -> Features:

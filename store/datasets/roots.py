@@ -103,7 +103,7 @@ def _leads_to(path: Path, root: Path, *, strict: bool = True) -> bool:
 def _named_by(path: Path, scheme: str) -> Iterator[Path]:
     """What is read besides a file itself."""
     if scheme == "csv":
-        yield from (item.path for items in read_csv(path).values() for item in items)
+        yield from (path.parent / image.file for image in read_csv(path).images)
     elif scheme == "webdataset":
         yield from (path.parent / name for name in CLASS_NAMES)
 

@@ -15,13 +15,16 @@ from PIL import Image, ImageFile, ImageOps
 from carot.data.decoding.depth import GREY, UNKNOWN, Depth, is_deep
 from carot.errors import UnreadableImage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 """What Pillow may try. Exotic formats are where decoders have their holes."""
 
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-)
-"""File name endings, lower case, that make a file an image of a data set."""
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif",
+        ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif",
+    }
+)  # fmt: skip
+"""File name endings, lower case, with which a file is an image before it is opened."""
 
 MAX_PIXELS = 40_000_000
 """Refused above this before any pixel is decoded: 40 megapixels take 120 MB as RGB."""

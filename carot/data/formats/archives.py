@@ -2,7 +2,8 @@
 
 An archive is hostile until shown otherwise: it is never extracted. Its members are listed and
 checked first, then read one at a time, bounded, into a deterministic tar of the original image
-bytes, `<split>/<class>/<name>` or `<class>/<name>`, with a manifest beside it. Needs no torch.
+bytes, `<split>/<class>/<name>` or `<class>/<name>`, and an index that says what each shows, so that
+nobody has to recognise it again. A manifest lies beside it. Needs no torch.
 
     archive ─► members.Members (names, sizes; refused here: links, climbing paths, bombs)
             ─► layouts.Plan (which member is which image of which class and split)
@@ -24,9 +25,11 @@ from PIL import Image
 
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import FORMATS, check_size
+from carot.data.formats.bundle_index import INDEX_NAME, Entry, written_index
 from carot.data.formats.layouts import Plan, Planned, plan_layout
 from carot.data.formats.members import Limits, Members, open_members
 from carot.data.inspection import Inspection
+from carot.data.labels import in_order
 from carot.data.near_copies import NearCopy
 from carot.data.splits import SPLITS, split_of_digest
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
@@ -43,7 +46,7 @@ class Manifest:
     """What a bundle holds.
 
     Attributes:
-        classes: the sorted class names.
+        classes: the class names in order.
         splits: split name to class name to number of images, as training will see them.
         images: images in the bundle.
         bytes: their summed size.
@@ -77,17 +80,19 @@ def normalise(
         copies: what to do about images that are in two splits.
 
     Raises:
-        DataError: not an archive, hostile, damaged, without images or classes, a CSV without
-            labels; copies that are refused; `TooManyUnreadable` when more than
+        DataError: not an archive, hostile, damaged, without images or classes, of no layout that
+            `plan_layout` knows; copies that are refused; `TooManyUnreadable` when more than
             `limits.unreadable_share` cannot be decoded.
     """
-    limits = limits or Limits()
-    with open_members(source, limits) as members:
-        plan = plan_layout(members)
-        inspection = Inspection()
-        manifest = _write(plan, members, bundle, limits, inspection)
-    if copies == "refuse":
-        inspection.copies.refuse("the upload", "file")
+    limits, inspection = limits or Limits(), Inspection()
+    try:
+        with open_members(source, limits) as members:
+            manifest = _write(plan_layout(members), members, bundle, limits, inspection)
+        if copies == "refuse":
+            inspection.copies.refuse("the upload", "file")
+    except DataError as error:
+        error.field = "file"
+        raise
     near = inspection.near_copies()
     return replace(
         manifest,
@@ -103,7 +108,8 @@ def _write(
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     unreadable: list[str] = list(plan.missing)
     classes: set[str] = set()
-    images = total = 0
+    index: list[Entry] = []
+    total = 0
     with tarfile.open(fileobj=bundle, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for planned in sorted(plan.images, key=_place_of_split):
             content = members.read(planned.member)
@@ -120,14 +126,18 @@ def _write(
                 continue
             _append(tar, planned.target, content)
             counts[split][planned.class_name] += 1
-            images += 1
+            index.append(Entry(planned.target, planned.class_name, planned.split, planned.captions))
             total += len(content)
+        _append(tar, INDEX_NAME, written_index(index))
+    images = len(index)
     _check_unreadable(unreadable, images, limits)
     _check_classes(classes, counts, plan, limits)
     return Manifest(
-        classes=tuple(sorted(classes)),
+        classes=tuple(in_order(classes)),
         splits={
-            name: dict(sorted(counts[name].items())) for name in SPLITS if counts[name].total()
+            name: {each: counts[name][each] for each in in_order(counts[name])}
+            for name in SPLITS
+            if counts[name].total()
         },
         images=images,
         bytes=total,

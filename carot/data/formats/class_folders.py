@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from carot.data.decoding.images import SUFFIXES
+from carot.data.formats.listing import is_bookkeeping
 from carot.data.source import EncodedSource
 from carot.errors import DataError
 
@@ -53,7 +54,7 @@ def subfolders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder", field="dataset")
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+        names = [e.name for e in entries if not is_bookkeeping(e.name) and e.is_dir()]
     return [folder / name for name in sorted(names)]
 
 
@@ -96,4 +97,4 @@ def list_images(root: Path, folders: Mapping[str, Path]) -> tuple[list[str], lis
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+    return not is_bookkeeping(name) and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122

@@ -1,34 +1,43 @@
-"""Images on disk that a CSV file names, with their classes."""
+"""Images on disk that a table names, with their classes: a reference `csv:PATH`."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import os
+import posixpath
+from functools import cached_property
 from pathlib import Path
 
-from carot.data.formats.folder import FileSource, Item
+from carot.data.formats.folder import FileSource, Groups, Item, left_out
+from carot.data.formats.listing import DiskFiles, is_bookkeeping, look_for_images
 from carot.data.partition import arrange
-from carot.data.splits import SPLITS
+from carot.data.tables.named_images import FoundImages, named_images
+from carot.data.tables.places import Places
+from carot.data.tables.reader import read_table
 from carot.errors import DataError
-
-PATH_COLUMNS = ("filepath", "path", "image")
-LABEL_COLUMNS = ("label", "title", "class")
 
 
 def open_csv(path: Path, split: str) -> FileSource:
-    """The images that a CSV file names, in open_clip's convention.
+    """The images of one split that a table names; see `carot.data.tables` for its columns.
 
-    Columns: `filepath` (relative to the file's folder), `title` or `label` (the class), and
-    optionally `split`. Without a split column the images are dealt out by content hash.
+    Images lie where the table says, relative to its folder, or anywhere beneath that where their
+    name alone is enough. Without splits they are dealt out by content hash.
 
     Raises:
-        DataError: no such file, a column is missing, a row has no label, fewer than two classes.
+        DataError: no such file, a table that is not understood, fewer than two classes.
     """
-    return FileSource(arrange(read_csv(path), split, path.name))
+    found = read_csv(path)
+    groups: Groups = {}
+    for image in found.images:
+        item = Item(image.file, path.parent / image.file, image.label, image.captions)
+        groups.setdefault(image.split, []).append(item)
+    warnings = [*found.warnings, *left_out(found.missing, len(found.images), path.name)]
+    return FileSource(arrange(groups, split, path.name), warnings)
 
 
-def read_csv(path: Path) -> dict[str | None, list[Item]]:
-    """What the rows of a CSV file name, by split; None without a split column.
+def read_csv(path: Path) -> FoundImages:
+    """The images that a table names, by their paths from its folder.
+
+    Those that are nowhere are where the table says: they count as unreadable when they are read.
 
     Raises:
         DataError: as for `open_csv`.
@@ -36,41 +45,34 @@ def read_csv(path: Path) -> dict[str | None, list[Item]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file", field="dataset")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-        delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-        header, rows = list(reader.fieldnames or []), list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path.name}: not a CSV file in UTF-8 ({error})", field="dataset"
-        ) from error
-    path_column = _column(header, PATH_COLUMNS, path)
-    label_column = _column(header, LABEL_COLUMNS, path)
-    has_split = "split" in header
-    groups: dict[str | None, list[Item]] = {}
-    for number, row in enumerate(rows, start=2):
-        name, label = (row[path_column] or "").strip(), (row[label_column] or "").strip()
-        if not name or not label:
-            raise DataError(
-                f"{path.name}, line {number}: no {path_column if not name else label_column}",
-                field="dataset",
-            )
-        row_split = (row["split"] or "").strip() if has_split else None
-        if row_split is not None and row_split not in SPLITS:
-            raise DataError(
-                f"{path.name}, line {number}: split {row_split!r} is none of {', '.join(SPLITS)}",
-                field="dataset",
-            )
-        groups.setdefault(row_split, []).append(Item(name, path.parent / name, label))
-    return groups
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", field="dataset") from error
+    table = read_table(path.name, content)
+    if table is None:
+        raise DataError(f"{path.name}: not a list of records", field="dataset")
+    return named_images([table], _Beside(path.parent).find)
 
 
-def _column(header: Sequence[str], names: Sequence[str], path: Path) -> str:
-    for name in names:
-        if name in header:
-            return name
-    raise DataError(
-        f"{path.name}: no column named {' or '.join(names)}; it has {', '.join(header) or 'none'}",
-        field="dataset",
-    )
+class _Beside:
+    """The files in a table's folder, listed only where a name does not lead to one directly."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, name: str, _: str) -> str | None:
+        """The path from the folder, as the table says it where nothing else fits.
+
+        None for what is hidden, or made by a system for itself: tables that are written by a
+        program name that as well.
+        """
+        plain = name if os.path.isabs(name) else posixpath.normpath(name)  # noqa: PTH117
+        if any(is_bookkeeping(part) for part in plain.split("/") if part != ".."):
+            return None
+        if os.path.isfile(self._folder / plain):  # noqa: PTH113 (False for what can be no name)
+            return plain
+        return self._places.find(name, "") or plain
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(look_for_images(DiskFiles(self._folder)))

@@ -7,23 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from carot.data.formats.listing import is_bookkeeping
+from carot.data.splits import split_named
 from carot.errors import DataError
 
 MAX_FILES = 10_000
 NAMES_IN_MESSAGE = 10
 CORRUPTION_GROUPS = ("noise", "blur", "weather", "digital", "extra")
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "calibration": "calibration",
-    "test": "test",
-}
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
-_NO_LETTERS = re.compile(r"[^a-z]+")
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ def _found(path: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
 
 
 def _is_wanted(path: Path, root: Path, suffixes: tuple[str, ...]) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    hidden = any(map(is_bookkeeping, path.relative_to(root).parts))
     return path.name.lower().endswith(suffixes) and not hidden and path.is_file()
 
 
@@ -138,18 +129,10 @@ def _named_split(relative: Path) -> str | None:
     """By a word of the file's name, or else by the innermost folder that is named after a split.
 
     Raises:
-        DataError: the file's name has the words of two splits.
+        DataError: a name has the words of two splits.
     """
-    words = _NO_LETTERS.split(relative.name.lower())
-    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
-    if len(splits) > 1:
-        raise DataError(
-            f"{relative.as_posix()}: named after {' and '.join(sorted(splits))}", field="dataset"
-        )
-    if splits:
-        return splits.pop()
-    folders = (folder.name.lower() for folder in relative.parents)
-    return next((SPLIT_WORDS[name] for name in folders if name in SPLIT_WORDS), None)
+    parts = (relative.name, *(folder.name for folder in relative.parents))
+    return next((split for part in parts if (split := split_named(part)) is not None), None)
 
 
 def _check_splits(files: list[DataFile], path: Path) -> None:

@@ -17,12 +17,13 @@ import tempfile
 import unicodedata
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from carot.data.formats.listing import HEAD_BYTES, is_bookkeeping
 from carot.errors import DataError
 
 CHUNK = 1 << 20
@@ -53,17 +54,33 @@ class Members(ABC):
     Attributes:
         sizes: name to declared size of every regular file that is not hidden.
         folders: every folder that is named or implied, without the root.
+        hidden: how many files are hidden, or made by a system for itself, and not listed.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.sizes: dict[str, int] = {}
         self.folders: set[str] = set()
+        self.hidden = 0
         self.total = 0
 
     @abstractmethod
     def _stream(self, name: str) -> IO[bytes]:
         """Open one file of `sizes`."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of the files."""
+        return self.sizes.keys()
+
+    def head(self, name: str) -> bytes:
+        """The first `HEAD_BYTES` of one file.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        with _reading(name), self._stream(name) as stream:
+            return stream.read(HEAD_BYTES)
 
     def read(self, name: str) -> bytes:
         """The content of one file.
@@ -82,7 +99,10 @@ class Members(ABC):
         """List one entry; None when it is ignored."""
         name = safe_name(raw_name, self.limits)
         parts = name.split("/") if name else []
-        if not parts or any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if not parts:
+            return None
+        if any(map(is_bookkeeping, parts)):
+            self.hidden += not is_folder
             return None
         if is_folder:
             self.folders.add(name)
@@ -102,6 +122,16 @@ class Members(ABC):
         if self.total > self.limits.total_bytes:
             raise _refused(f"the archive unpacks to more than {self.limits.total_bytes} bytes")
         return name
+
+    def _check_names(self) -> None:
+        """Refuse a file that is a folder as well: nowhere can both be unpacked.
+
+        Raises:
+            DataError: there is one.
+        """
+        both = sorted(self.folders & self.sizes.keys())
+        if both:
+            raise _refused(f"{both[0]}: the archive holds a file and a folder of this name")
 
     def _check_ratio(self, packed: int, unpacked: int, what: str) -> None:
         if unpacked > self.limits.ratio_floor_bytes and unpacked > self.limits.ratio * packed:
@@ -125,6 +155,7 @@ class ZipMembers(Members):
         _check_overlaps(infos, self._zip.start_dir)
         for info in infos:
             self._list(info)
+        self._check_names()
         self._check_ratio(path.stat().st_size, self.total, "the archive")
 
     def _list(self, info: zipfile.ZipInfo) -> None:
@@ -171,6 +202,7 @@ class TarMembers(Members):
             file.seek(tar.offset)
             if file.read(512) != bytes(512):
                 raise _refused("the tar is cut short: it has no end marker")
+        self._check_names()
 
     def _list(self, info: tarfile.TarInfo) -> None:
         shown = ascii(info.name)
@@ -180,6 +212,10 @@ class TarMembers(Members):
         name = self._add(info.name, info.size, is_folder=info.isdir())
         if name is not None:
             self._places[name] = info.offset_data
+
+    def head(self, name: str) -> bytes:
+        self._file.seek(self._places[name])
+        return self._file.read(min(HEAD_BYTES, self.sizes[name]))
 
     def _stream(self, name: str) -> IO[bytes]:
         self._file.seek(self._places[name])

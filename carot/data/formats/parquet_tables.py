@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,17 @@ import pyarrow.parquet as pq
 
 from carot.data.formats.files import DataFile
 from carot.data.partition import Label
+from carot.data.splits import SPLITS, split_named
+from carot.data.tables.columns import SPLIT_COLUMNS, plain
 from carot.errors import DataError
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture")
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "target", "category", "fine_label")
 MAX_ROW_GROUP_BYTES = 1 << 30
+MAX_ABSENT = 0.5
+"""The share of rows without image bytes from which a file is refused before anything is read."""
+SMALLEST_IMAGE = 16
+"""No image takes fewer bytes."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +78,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file, in order, and the class names that it gives to its labels, if any."""
+    """What a file says of its rows, in their order.
 
-    rows: Sequence[Row]
+    Attributes:
+        labels: as they are written; None where there is none.
+        splits: those that a column says; None without such a column.
+        are_words: whether the column of labels holds words.
+        names: those of the classes that the labels are indices of, if the file says them.
+    """
+
+    labels: Sequence[str | None]
+    are_words: bool
+    splits: Sequence[str] | None
+    groups: Sequence[tuple[RowGroup, int]]
     names: tuple[str, ...] | None
+
+    def places(self) -> Iterator[tuple[RowGroup, int]]:
+        """The row group of each row, and its position in that."""
+        return ((group, position) for group, rows in self.groups for position in range(rows))
 
 
 def read_table(file: DataFile) -> Table:
     """All of a file but its images.
 
     Raises:
-        DataError: not a whole Parquet file, no column of images or of labels, a label that is
-            missing or negative, a row group too large to be read at once.
+        DataError: not a whole Parquet file, no column of images or of labels, images that are
+            named and not in it, a split that is none, a row group too large to be read at once.
     """
     with _reading(file), pq.ParquetFile(file.path) as opened:
         schema = opened.schema_arrow
@@ -90,27 +111,78 @@ def read_table(file: DataFile) -> Table:
         label = _column(schema, LABEL_COLUMNS, _holds_labels, file)
         is_struct = pa.types.is_struct(schema.field(image).type)
         column = f"{image}.bytes" if is_struct else image
-        labels = _labels(opened.read(columns=[label], use_threads=False).column(0), file)
+        _check_has_images(opened.metadata, column, file)
+        written = opened.read(columns=[label], use_threads=False).column(0)
+        labels, are_words = _labels(written, file), _are_words(written.type)
+        splits = _splits(opened, file)
         groups = _row_groups(opened.metadata, column, file)
         names = _class_names(schema, label, file)
-    places = ((group, position) for group, rows in groups for position in range(rows))
-    rows = [
-        Row(value, group, position, number)
-        for number, (value, (group, position)) in enumerate(zip(labels, places, strict=True))
-    ]
-    return Table(rows, names)
+    return Table(labels, are_words, splits, groups, names)
+
+
+def _splits(opened: pq.ParquetFile, file: DataFile) -> list[str] | None:
+    """What a column of splits says of each row; None where there is no such column."""
+    columns = [n for n in opened.schema_arrow.names if plain(n) in SPLIT_COLUMNS]
+    if not columns:
+        return None
+    if len(columns) > 1:
+        raise DataError(
+            f"{file.name}: the columns {' and '.join(columns)} may both be splits; keep one",
+            field="dataset",
+        )
+    values = _texts(opened.read(columns=columns, use_threads=False).column(0))
+    said = {value: None if value is None else split_named(value) for value in set(values)}
+    wrong = next((i for i, value in enumerate(values) if said[value] is None), None)
+    if wrong is not None:
+        raise DataError(
+            f"{file.name}, row {wrong}: {columns[0]} {str(values[wrong])[:80]!r} is none of "
+            f"{', '.join(SPLITS)}",
+            field="dataset",
+        )
+    return [split for value in values if (split := said[value]) is not None]
+
+
+def _check_has_images(metadata: pq.FileMetaData, column: str, file: DataFile) -> None:
+    """Refuse a file that names images, as `datasets` writes it, and does not hold them.
+
+    Statistics count the rows without bytes; without any, a column of a few bytes a row has none.
+
+    Raises:
+        DataError: more than `MAX_ABSENT` of the rows have no bytes.
+    """
+    absent = 0
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        for chunk in (group.column(i) for i in range(group.num_columns)):
+            if chunk.path_in_schema != column:
+                continue
+            if chunk.is_stats_set and chunk.statistics.has_null_count:
+                absent += chunk.statistics.null_count
+            elif chunk.total_uncompressed_size < SMALLEST_IMAGE * group.num_rows:
+                absent += group.num_rows
+    if absent > MAX_ABSENT * metadata.num_rows:
+        raise DataError(
+            f"{file.name}: {absent} of {metadata.num_rows} rows have no image bytes in {column}, "
+            "only a path at best: the images are not in the file. Write it anew with the bytes in "
+            "it (with `datasets`, cast the column to Image() and embed the files before "
+            "to_parquet), or use the images as `folder:` or `csv:`",
+            field="dataset",
+        )
 
 
 def _column(
     schema: pa.Schema, names: Sequence[str], fits: Callable[[pa.DataType], bool], file: DataFile
 ) -> str:
+    by_name = {plain(field.name): field.name for field in reversed(schema)}
     for name in names:
-        if schema.get_field_index(name) >= 0 and fits(schema.field(name).type):
-            return name
+        found = by_name.get(plain(name))
+        if found is not None and fits(schema.field(found).type):
+            return str(found)
     what = "encoded images" if names is IMAGE_COLUMNS else "labels"
     listed = ", ".join(f"{field.name} ({field.type})" for field in schema)
     raise DataError(
-        f"{file.name}: no column of {what} named {' or '.join(names)}; it has {listed[:500]}",
+        f"{file.name}: no column of {what} named {' or '.join(names)}; it has {listed[:500]}"
+        + ("; the bytes of the images belong into the file" if names is IMAGE_COLUMNS else ""),
         field="dataset",
     )
 
@@ -119,34 +191,45 @@ def _holds_images(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _holds_images(kind.field(index).type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in tests)
 
 
 def _holds_labels(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _holds_labels(kind.value_type)
-    tests = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or _are_words(kind))
+
+
+def _are_words(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _are_words(kind.value_type)
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return any(test(kind) for test in tests)
 
 
-def _labels(column: pa.ChunkedArray, file: DataFile) -> list[Label]:
+def _labels(column: pa.ChunkedArray, file: DataFile) -> list[str | None]:
+    if pa.types.is_floating(column.type):
+        values = (v for v in column.to_pylist() if v is not None and not math.isnan(v))
+        fraction = next((v for v in values if not v.is_integer()), None)
+        if fraction is not None:
+            raise DataError(
+                f"{file.name}: labels are fractions, such as {fraction}, not classes",
+                field="dataset",
+            )
+    labels = _texts(column)
+    if labels and not any(labels):
+        raise DataError(f"{file.name}: not one row has a label", field="dataset")
+    return labels
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    """The values as text, one string for all that are equal."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_integer(column.type):
-        numbers: list[int | None] = column.to_pylist()
-        wrong = (i for i, number in enumerate(numbers) if number is None or number < 0)
-        labels: list[Label] = [number for number in numbers if number is not None]
-    else:
-        words: list[str | None] = column.to_pylist()
-        wrong = (i for i, word in enumerate(words) if not word)
-        # One string for all images of a class.
-        labels = [sys.intern(word) for word in words if word is not None]
-    first = next(wrong, None)
-    if first is not None:
-        raise DataError(
-            f"{file.name}: row {first} has no label ({column[first].as_py()})", field="dataset"
-        )
-    return labels
+    values = column.to_pylist()
+    texts = {value: None if value is None else sys.intern(str(value)) for value in set(values)}
+    return [texts[value] for value in values]
 
 
 def _row_groups(

@@ -8,14 +8,17 @@ folder of images, and no image waits in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from carot.data.formats.files import DataFile, find_files
-from carot.data.formats.samples import Sample, read_samples
+from carot.data.formats.samples import Sample, Written, read_samples
+from carot.data.labels import check_no_captions, settle, unlabelled
 from carot.data.partition import Arranged, arrange
 from carot.data.source import EncodedSource
 from carot.errors import DataError, UnreadableImage
+from carot.warnings import CodedWarning
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 CLASS_NAMES = ("classes.txt", "classnames.txt")
@@ -25,8 +28,9 @@ MAX_IMAGE_BYTES = 256 << 20
 class ShardSource(EncodedSource):
     """Images inside tars, read and decoded when asked for, by any number of threads."""
 
-    def __init__(self, arranged: Arranged[Sample]) -> None:
+    def __init__(self, arranged: Arranged[Sample], warnings: tuple[CodedWarning, ...]) -> None:
         self.samples = arranged.items
+        self.warnings = warnings
         self.classes = arranged.classes
         self.keys = [sample.key for sample in self.samples]
         self.labels = arranged.labels_N
@@ -52,8 +56,8 @@ def open_shards(path: Path, split: str) -> ShardSource:
     with indices are the lines of a `classes.txt` or `classnames.txt` beside the shards.
 
     Raises:
-        DataError: no such shards, compressed or damaged ones, a sample without an image or a
-            label, a key twice in one split, fewer than two classes.
+        DataError: no such shards, compressed or damaged ones, a sample without an image, no
+            labels or captions in their place, a key twice in one split, fewer than two classes.
     """
     files = find_files(path, (".tar", *COMPRESSED))
     for file in files:
@@ -63,16 +67,25 @@ def open_shards(path: Path, split: str) -> ShardSource:
                 "decompress it",
                 field="dataset",
             )
-    groups = _index(tuple(files))
-    are_numbers = any(isinstance(s.label, int) for samples in groups.values() for s in samples)
-    names = _class_names(path, files[0].path) if are_numbers else None
-    return ShardSource(arrange(groups, split, path.name, names))
+    index = _index(tuple(files), path.name)
+    names = _class_names(path, files[0].path) if index.are_indices else None
+    arranged = arrange(index.groups, split, path.name, names)
+    return ShardSource(arranged, index.warnings)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Every labelled sample, by split."""
+
+    groups: dict[str | None, Sequence[Sample]]
+    are_indices: bool
+    warnings: tuple[CodedWarning, ...]
 
 
 @lru_cache(maxsize=4)
-def _index(files: tuple[DataFile, ...]) -> dict[str | None, Sequence[Sample]]:
-    """Every sample, by split. A run opens the same data set several times: the last are kept."""
-    by_split: dict[str | None, dict[str, Sample]] = {}
+def _index(files: tuple[DataFile, ...], where: str) -> _Index:
+    """What the shards hold. A run opens the same data set several times: the last are kept."""
+    by_split: dict[str | None, dict[str, Written]] = {}
     for file in files:
         samples = by_split.setdefault(file.split, {})
         for sample in read_samples(file):
@@ -83,10 +96,21 @@ def _index(files: tuple[DataFile, ...]) -> dict[str | None, Sequence[Sample]]:
                     "files of a sample stand together, and keys differ",
                     field="dataset",
                 )
-    if all(isinstance(s.label, int) for samples in by_split.values() for s in samples.values()):
-        return {split: list(samples.values()) for split, samples in by_split.items()}
-    # Some classes are words, so that the others only look like numbers.
-    return {split: [s.worded() for s in samples.values()] for split, samples in by_split.items()}
+    written = [(split, sample) for split in by_split for sample in by_split[split].values()]
+    settled = settle([sample.label for _, sample in written], where)
+    groups: dict[str | None, list[Sample]] = {split: [] for split in by_split}
+    for (split, sample), label in zip(written, settled.labels, strict=True):
+        if label is not None:
+            groups[split].append(sample.meaning(int(label) if settled.are_indices else label))
+    labels = [label for label in settled.labels if label is not None]
+    if written and not labels:
+        raise DataError(
+            f"{where}: no sample has a label in .cls, .json (label or class) or .txt",
+            field="dataset",
+        )
+    check_no_captions(labels, where, "`.cls`, or in `.json` as `label`")
+    missing = unlabelled(len(written) - len(labels), len(written), where)
+    return _Index(dict(groups), settled.are_indices, (*settled.warnings, *missing))
 
 
 def _class_names(path: Path, shard: Path) -> list[str] | None:
@@ -97,7 +121,7 @@ def _class_names(path: Path, shard: Path) -> list[str] | None:
                 text = candidate.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError as error:
                 raise DataError(f"{candidate.name}: not UTF-8", field="dataset") from error
-            return [line.strip() for line in text.rstrip().splitlines()]
+            return [line.strip() for line in text.rstrip().split("\n")]
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,40 @@ def test_archives_that_cannot_be_used(
     assert problem["errors"][0]["field"] == "file"
     assert client.get("/datasets").json()["data"] == []
     assert left_behind(client) == []
+
+
+def test_a_file_and_a_folder_of_one_name(client: TestClient) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        for i in range(20):
+            zipped.writestr(f"{'ab'[i % 2]}/{i}.png", picture(i))
+        zipped.writestr("a/0.png/x.png", picture(99))
+    answer = client.post("/datasets", content=file.getvalue(), headers=ZIP)
+    assert answer.status_code == 422
+    assert "a/0.png: the archive holds a file and a folder" in answer.json()["detail"]
+    assert client.get("/datasets").json()["data"] == []
+
+
+def test_a_table_whose_classes_no_folder_can_be_called(client: TestClient) -> None:
+    file = io.BytesIO()
+    names = ("T-shirt/top", "train")
+    rows = [f"{i}.png,{names[i % 2]},{'Training' if i < 12 else 'Eval'}" for i in range(20)]
+    with zipfile.ZipFile(file, "w") as zipped:
+        for i in range(20):
+            zipped.writestr(f"{i}.png", picture(i))
+        zipped.writestr("labels.csv", "\n".join(["file_name,label, Split", *rows]))
+        zipped.writestr("README.md", "hello")
+    answer = client.post("/datasets", content=file.getvalue(), headers=ZIP)
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert dataset["classes"] == list(names)
+    assert dataset["splits"] == {split: dict.fromkeys(names, n) for split, n in
+                                 (("train", 6), ("test", 4))}  # fmt: skip
+    assert "files_left_out" in [warning["code"] for warning in dataset["warnings"]]
+    url = f"/datasets/{dataset['id']}/samples"
+    samples = client.get(url, params={"split": "test", "class": names[0]}).json()["data"]
+    assert len(samples) == 4
+    assert client.get(samples[0]["picture"]).status_code == 200
 
 
 def left_behind(client: TestClient) -> list[Path]:

@@ -23,6 +23,7 @@ from carot.errors import (
     SpecError,
     TooManyUnreadable,
 )
+from carot.events import Warning
 from carot.models.checkpoints import CALIBRATOR_NAME
 from carot.models.classifier import Classifier
 from carot.run import execute
@@ -68,6 +69,48 @@ def test_a_run_leaves_a_checkpoint_a_report_and_logits(
     assert torch.equal(raw.argmax(1), calibrated.argmax(1))
     expected = (logits.double() / classifier.calibrator.temperature).softmax(1)
     torch.testing.assert_close(calibrated, expected)
+
+
+def test_what_a_data_set_says_of_itself_is_in_the_report(
+    model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    (images / "README.txt").write_text("hello")
+    spec = finetune(model_folder, images, method={"name": "zero_shot"})
+    result, listener = run(spec, tmp_path / "run")
+    said = [each for each in result.report.warnings if each.code == "files_left_out"]
+    assert [each.message for each in said] == ["left out 1 file, not images: 1 .txt"]
+    heard = [event for event in listener.events if isinstance(event, Warning)]
+    assert len([event for event in heard if event.code == "files_left_out"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"method": {"name": "flyp"}}, None),
+        ({"method": {"name": "linear_probe"}}, "captions_not_used"),
+        ({"method": {"name": "flyp"}, "prompts": {"templates": ["{}"]}}, "captions_not_used"),
+    ],
+)
+def test_captions_of_a_table_train_and_labels_judge(
+    model_folder: Path, images: Path, tmp_path: Path, changes: dict[str, Any], code: str | None
+) -> None:
+    with_labels, with_captions = ["filepath,label,split"], ["filepath,label,split,title"]
+    for path in sorted(images.rglob("*.png")):
+        split, label, _ = path.relative_to(images).parts
+        with_labels.append(f"{path.relative_to(tmp_path)},{label},{split}")
+        with_captions.append(f"{with_labels[-1]},something {label} here")
+    results, weights = [], []
+    for name, rows in (("plain", with_labels), ("captioned", with_captions)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows))
+        spec = finetune(model_folder, images, **changes, dataset=f"csv:{tmp_path}/{name}.csv")
+        results.append(run(spec, tmp_path / name)[0])
+        saved = tmp_path / name / "checkpoint" / "open_clip_model.safetensors"
+        weights.append(saved.read_bytes())
+    codes = [each.code for each in results[1].report.warnings]
+    assert codes.count("captions_not_used") == (code is not None)
+    # What they say is trained on, or the run is the one without them.
+    assert (weights[0] == weights[1]) == (code is not None)
+    assert results[1].report.classes == ("bright", "dark")
 
 
 def test_a_run_taken_up_again_ends_with_the_same_report(

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from carot.data.formats.archives import Manifest, normalise
+from carot.data.formats.bundle_index import INDEX_NAME
 from carot.data.formats.folder import open_folder
 from carot.data.formats.members import Limits
 from carot.errors import CarotError, ClassMismatch, DataError, TooManyUnreadable
@@ -100,7 +101,7 @@ def test_every_container_gives_the_same_bundle(tmp_path: Path) -> None:
         (tmp_path / "folder" / name).write_bytes(content)
     _, from_folder = run(tmp_path / "folder")
     assert from_zip == from_tar == from_gzip == from_nested == from_folder
-    assert names(from_zip) == sorted(files)
+    assert names(from_zip) == [*sorted(files), INDEX_NAME]
 
 
 @pytest.mark.parametrize("prefix", ["", "pets/"])
@@ -144,7 +145,9 @@ def test_hidden_files_and_other_files_are_ignored(tmp_path: Path) -> None:
     }
     manifest, bundle = run(make_zip(tmp_path / "a.zip", two_classes() | extra))
     assert manifest.images == 40
-    assert names(bundle) == sorted(two_classes())
+    assert names(bundle) == [*sorted(two_classes()), INDEX_NAME]
+    [warning] = [each for each in manifest.warnings if each.code == "files_left_out"]
+    assert warning.message == ("left out 4 files, not images: 1 .md, 3 hidden or made by a system")
 
 
 def test_one_broken_image_of_many_is_left_out_and_named(tmp_path: Path) -> None:
@@ -214,8 +217,8 @@ def test_an_image_outside_of_the_class_folders(tmp_path: Path) -> None:
 
 
 def test_folders_beside_the_splits(tmp_path: Path) -> None:
-    files = two_classes(prefix="train/") | {"val/cat/1.png": picture(1)}
-    refused(make_zip(tmp_path / "a.zip", files), "val stand beside train")
+    files = two_classes(prefix="train/") | {"extra/cat/1.png": picture(1)}
+    refused(make_zip(tmp_path / "a.zip", files), "extra stand beside train")
 
 
 def test_classes_that_only_the_test_split_has(tmp_path: Path) -> None:
@@ -227,12 +230,12 @@ def test_classes_that_only_the_test_split_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "match"),
     [
-        ("filepath,caption\n1.png,x", "labels are missing"),
-        ("filepath,label\n1.png,", "line 2: the label is missing"),
-        ("filepath,label\n1.png,../up", "cannot be a class name"),
+        ("filepath,colour\n1.png,x", "no column named label, class or title"),
+        ("filepath,label\n1.png,", "not one row has a label"),
+        ("filepath,label\n1.png,a\u200bb", "cannot be a class name"),
         ("filepath,label\n1.png,a\n1.png,b", "another label above"),
         ("filepath,label\n1.png,a\n2.png,b\n3.png,b", "1 of 3 images cannot be read"),
-        ("filepath,label\n1.png,a\n../../etc/passwd,b", "not in the archive"),
+        ("filepath,label\n1.png,a\n../../etc/passwd,b", "named in labels.csv but not there"),
         ("filepath,label,split\n1.png,a,holdout", "is none of train"),
     ],
 )

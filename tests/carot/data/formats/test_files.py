@@ -63,6 +63,10 @@ def test_splits_by_words_of_names_and_by_folders(tmp_path: Path) -> None:
         "calibration.tar": "calibration",
         "test2019.tar": "test",
         "val/0.tar": "validation",
+        "Training-0.tar": "train",
+        "eval-0.tar": "test",
+        "seg_train/9.tar": "train",
+        "split=test/9.tar": "test",
         "plain_text/dev/deep/0.tar": "validation",
         "train/sub/test-1.tar": "test",
     }

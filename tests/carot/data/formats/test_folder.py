@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from carot.data.formats.csv_table import open_csv
+from carot.data.formats.bundle_index import INDEX_NAME
+from carot.data.formats.csv_table import open_csv, read_csv
 from carot.data.formats.folder import open_folder
 from carot.data.splits import SHARES, SPLITS, split_of
-from carot.errors import DataError
+from carot.errors import DataError, TooManyUnreadable
 from tests.carot.tiny import write_images
 
 
@@ -141,7 +143,7 @@ def test_csv_that_is_none(tmp_path: Path) -> None:
     [
         ("filepath,colour\na.png,x\n", "no column named label"),
         ("name,label\na.png,x\n", "no column named filepath"),
-        ("filepath,label\na.png,\n", "line 2: no label"),
+        ("filepath,label\na.png,\n", "not one row has a label"),
         ("filepath,label\na.png,x\n,y\n", "line 3: no filepath"),
         ("filepath,label,split\na.png,x,exam\n", "'exam' is none of"),
         ("filepath,label\na.png,x\n", "only one class"),
@@ -151,3 +153,90 @@ def test_csv_that_is_none(tmp_path: Path) -> None:
 def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         open_csv(write_csv(tmp_path, text), "train")
+
+
+def test_csv_names_images_that_lie_elsewhere(tmp_path: Path) -> None:
+    write_images(tmp_path / "deep" / "images")
+    write_images(tmp_path / "beside")
+    (tmp_path / "set").mkdir()
+    rows = ["bright/0", "/home/me/images/dark/0.png", "../beside/dark/1.png", "gone.png"]
+    text = "image_id,label\n" + "".join(f"{row},{'ab'[i % 2]}\n" for i, row in enumerate(rows))
+    write_images(tmp_path / "set" / "images")
+    found = {
+        Path(image.file).as_posix()
+        for image in read_csv(
+            write_csv(tmp_path / "set", text.replace("bright/0", "images/bright/0"))
+        ).images
+    }
+    assert found == {
+        "images/bright/0.png", "images/dark/0.png", "../beside/dark/1.png", "gone.png"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("filepath,label\ndark/0.png,a\ndark/0.png,b\n", "has another label above"),
+        ("filepath,label\ndark/0.png,a\n./dark/0.png,b\n", "has another label above"),
+        ("filepath,label,split\ndark/0.png,a,train\ndark/0.png,a,val\n", "in another split above"),
+    ],
+)
+def test_csv_of_one_image_twice(tmp_path: Path, text: str, message: str) -> None:
+    write_images(tmp_path)
+    with pytest.raises(DataError, match=message):
+        open_csv(write_csv(tmp_path, text), "train")
+    same = "filepath,label\n" + "dark/0.png,a\n" * 3 + "bright/0.png,b\n"
+    sources = [open_csv(write_csv(tmp_path, same), split) for split in SPLITS]
+    assert sum(map(len, sources)) == 2
+
+
+def test_csv_says_what_it_leaves_out(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    path = write_csv(tmp_path, "filepath,label\nbright/0.png,0.0\ndark/0.png,1.0\ndark/1.png,\n")
+    source = open_csv(path, "train")
+    assert source.classes == ("0", "1")
+    assert [warning.code for warning in source.warnings] == ["float_labels", "images_unlabelled"]
+
+
+def test_csv_that_names_what_is_hidden(tmp_path: Path) -> None:
+    write_images(tmp_path, each=60)
+    shutil.copytree(tmp_path / "dark", tmp_path / "dark" / ".ipynb_checkpoints")
+    rows = [f"{name}/{i}.png,{name}" for name in ("bright", "dark") for i in range(60)]
+    one = [*rows, "dark/.ipynb_checkpoints/0.png,dark"]
+    source = open_csv(write_csv(tmp_path, "\n".join(["filepath,label", *one])), "train")
+    assert not [key for key in source.keys if "checkpoints" in key]
+    assert "1 of 121 images that are named cannot be had" in source.warnings[0].message
+    many = [*one, "__MACOSX/._0.png,dark"]
+    with pytest.raises(TooManyUnreadable, match="2 of 122"):
+        open_csv(write_csv(tmp_path, "\n".join(["filepath,label", *many])), "train")
+
+
+def test_circles_of_links_and_special_files(tmp_path: Path) -> None:
+    write_images(tmp_path / "set", each=4)
+    (tmp_path / "set" / "dark" / "again").symlink_to(tmp_path / "set")
+    os.mkfifo(tmp_path / "set" / "dark" / "pipe.png")
+    sources = [open_folder(tmp_path / "set", split) for split in SPLITS]
+    assert sum(map(len, sources)) == 8
+
+
+INDEX = '{"file": "a/0.png", "label": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"file": "../0.png", "label": "x"}',
+        '{"file": "/etc/passwd", "label": "x"}',
+        '{"file": "a/0.png"}',
+        '{"file": "a/0.png", "label": 3}',
+        '{"file": "a/0.png", "label": "x", "split": "exam"}',
+        '{"file": "a/0.png", "label": "x", "captions": [1]}',
+        '{"file": "a/0.png", "label": "x", "more": 1}',
+        "[]",
+        "{",
+    ],
+)
+def test_an_index_that_is_none(tmp_path: Path, line: str) -> None:
+    (tmp_path / INDEX_NAME).write_text(f"{INDEX}{line}\n")
+    with pytest.raises(DataError, match="line 2"):
+        open_folder(tmp_path, "train")

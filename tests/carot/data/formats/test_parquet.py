@@ -130,12 +130,10 @@ def table(picture: bytes, **columns: Any) -> pa.Table:
     [
         ({"image": ["a.png", "b.png"]}, "no column of encoded images named image or img"),
         ({"image": pa.array([{"path": "x"}] * 2)}, "image (struct<path: string>)"),
-        ({"label": [0.5, 1.5]}, "no column of labels named label"),
+        ({"label": [0.5, 1.5]}, "labels are fractions, such as 0.5"),
         ({"label": [True, False]}, "label (bool)"),
         ({"label": [[1], [2]]}, "label (list<"),
-        ({"label": [0, None]}, "row 1 has no label (None)"),
-        ({"label": [-1, 1]}, "row 0 has no label (-1)"),
-        ({"label": ["a", ""]}, "row 1 has no label ()"),
+        ({"label": pa.array([None, None], pa.int64())}, "not one row has a label"),
         ({"label": ["a", "b\0"]}, "cannot be a class name"),
         ({"label": [1, 1]}, "only one class"),
     ],
@@ -237,6 +235,102 @@ def test_a_file_that_is_written_anew_is_read_anew(picture: bytes, tmp_path: Path
     assert open_parquet(path, "train").classes == ("a", "b")
     write_parquet(path, [picture] * 3, ["a", "b", "c"])
     assert open_parquet(path, "train").classes == ("a", "b", "c")
+
+
+# What people bring ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["split", "Split", " subset"])
+def test_a_column_of_splits(picture: bytes, tmp_path: Path, name: str) -> None:
+    splits = ["train"] * 4 + ["Val", "dev", "TEST", "testing"]
+    columns = {"image": pa.array([picture] * 8, pa.binary()), "label": ["a", "b"] * 4}
+    write(tmp_path / "0.parquet", pa.table(columns | {name: splits}))
+    sources = {split: open_parquet(tmp_path, split) for split in SPLITS}
+    assert len(sources["train"]) == 4
+    assert len(sources["validation"]) + len(sources["calibration"]) == 2
+    assert sources["test"].keys == ["0.parquet:6", "0.parquet:7"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "file", "message"),
+    [
+        ({"split": ["train", "exam"]}, "0", "row 1: split 'exam' is none of train"),
+        ({"split": ["train", None]}, "0", "row 1: split 'None' is none of"),
+        ({"split": ["train", "test"]}, "train-0", "in the split test, but the file is named after"),
+        ({"split": ["train"] * 2, "subset": ["a"] * 2}, "0", "split and subset may both be splits"),
+    ],
+)
+def test_splits_that_are_refused(
+    picture: bytes, tmp_path: Path, columns: dict[str, Any], file: str, message: str
+) -> None:
+    write(tmp_path / f"{file}.parquet", table(picture, **columns))
+    with pytest.raises(DataError, match=message):
+        open_parquet(tmp_path, "train")
+
+
+def test_folders_of_splits(picture: bytes, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"split={split}").mkdir()
+        write(tmp_path / f"split={split}" / "0.parquet", table(picture))
+    assert open_parquet(tmp_path, "train").keys == [f"split=train/0.parquet:{i}" for i in (0, 1)]
+    assert len(open_parquet(tmp_path, "test")) == 2
+
+
+def test_types_of_views(picture: bytes, tmp_path: Path) -> None:
+    images = pa.array([picture] * 4, pa.binary()).cast(pa.binary_view())
+    for column in (images, pa.StructArray.from_arrays([images], ["bytes"])):
+        labels = pa.array(["a", "b"] * 2).cast(pa.string_view())
+        path = write(tmp_path / "train.parquet", pa.table({"Image": column, "label": labels}))
+        source = open_parquet(path, "train", row_groups(1 << 20))
+        assert source.classes == ("a", "b")
+        assert source.image(3).size == (32, 32)
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_images_that_are_named_and_not_there(tmp_path: Path, statistics: bool) -> None:
+    images = [{"bytes": None, "path": f"{i}.png"} for i in range(8)]
+    path = tmp_path / "train.parquet"
+    columns = pa.table(
+        {
+            "image": pa.array(images, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+            "label": [0, 1] * 4,
+        }
+    )
+    pq.write_table(columns, path, write_statistics=statistics)
+    with pytest.raises(DataError, match="8 of 8 rows have no image bytes") as caught:
+        open_parquet(path, "train")
+    assert "embed the files" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes"),
+    [
+        ([0, 1, None, 0], ["images_unlabelled"]),
+        ([0, 1, -1, 0], ["images_unlabelled"]),
+        (["a", "b", "", "a"], ["images_unlabelled"]),
+        ([0.0, 1.0, None, 0.0], ["float_labels", "images_unlabelled"]),
+        ([0.0, 1.0, float("nan"), 0.0], ["float_labels", "images_unlabelled"]),
+    ],
+)
+def test_a_row_without_a_label(
+    picture: bytes, tmp_path: Path, labels: list[Any], codes: list[str]
+) -> None:
+    columns = pa.table({"image": pa.array([picture] * 4, pa.binary()), "label": labels})
+    source = open_parquet(write(tmp_path / "train.parquet", columns), "train")
+    assert source.keys == [f"train.parquet:{i}" for i in (0, 1, 3)]
+    assert [warning.code for warning in source.warnings] == codes
+
+
+def test_padded_numbers_are_words(picture: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path / "train.parquet", table(picture, label=["01", "1"]))
+    assert open_parquet(path, "train").classes == ("01", "1")
+
+
+def test_captions_in_a_column_of_labels(picture: bytes, tmp_path: Path) -> None:
+    captions = [f"cat number {i}" for i in range(12)]
+    columns = pa.table({"image": pa.array([picture] * 12, pa.binary()), "label": captions})
+    with pytest.raises(DataError, match="captions or names of images"):
+        open_parquet(write(tmp_path / "train.parquet", columns), "train")
 
 
 # Memory, threads and order --------------------------------------------------------------------

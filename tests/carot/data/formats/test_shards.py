@@ -178,19 +178,16 @@ def test_links_devices_and_hidden_files_are_no_samples(picture: bytes, tmp_path:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"2_png": b"x"}, "sample '2': no label"),
         ({"2_cls": b"1"}, "sample '2': no images; it has .cls"),
         ({"2_png": b"x", "2_jpg": b"x", "2_cls": b"1"}, "sample '2': 2 images"),
-        ({"2_png": b"x", "2_cls": b" \n"}, "sample '2': no label"),
         ({"2_png": b"x", "2_cls": b"\xff"}, "its .cls is not UTF-8"),
-        ({"2_png": b"x", "2_cls": b"-1"}, "the label -1 is neither"),
         ({"2_png": b"x", "2_json": b'{"label": true}'}, "the label True is neither"),
         ({"2_png": b"x", "2_json": b'{"label": 0.5}'}, "the label 0.5 is neither"),
         ({"2_png": b"x", "2_json": b'{"label": '}, "its .json is none"),
         ({"2_png": b"x", "2_json": b"[" * 100_000}, "its .json is none"),
         ({"2_png": b"x", "2_txt": bytes(2 << 20)}, "too many for a label"),
         ({"2_png": b"x", "2_cls": b"1", "0_png": b"x", "0_cls": b"0"}, "the key '0' is also in"),
-        ({"2_png": b"x", "2_txt": b"two\nlines"}, "cannot be a class name"),
+        ({"2_png": b"x", "2_txt": b"a\0b"}, "cannot be a class name"),
     ],
 )
 def test_samples_that_are_refused(
@@ -330,3 +327,80 @@ def test_ten_times_the_images_take_no_more_memory(tmp_path: Path) -> None:
     assert sizes[100].stat().st_size > 25_000_000
     peak(sizes[10])  # whatever is made once is made now
     assert peak(sizes[100]) < 1.5 * peak(sizes[10])
+
+
+# What labels mean -----------------------------------------------------------------------------
+
+
+def labelled(picture: bytes, labels: list[bytes], kind: str = "cls") -> list[tuple[str, bytes]]:
+    """A sample for each label."""
+    return [
+        (f"{i:04}.{ending}", content)
+        for i, label in enumerate(labels)
+        for ending, content in (("png", picture), (kind, label))
+    ]
+
+
+def test_padded_numbers_are_words(picture: bytes, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "train.tar", labelled(picture, [b"01", b"1", b"02134", b"10"]))
+    source = open_shards(path, "train")
+    assert source.classes == ("01", "1", "10", "02134")
+    assert source.labels.tolist() == [0, 1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [("cls", b"-1"), ("cls", b" \n"), ("cls", b"null"), ("json", b'{"label": null}'),
+     ("json", b'{"label": -1}'), ("note", b"")],
+)  # fmt: skip
+def test_samples_without_a_label_are_left_out_and_counted(
+    picture: bytes, tmp_path: Path, kind: str, missing: bytes
+) -> None:
+    listed = [*labelled(picture, [b"0", b"1", b"0"]), ("9.png", picture), (f"9.{kind}", missing)]
+    source = open_shards(write_tar(tmp_path / "train.tar", listed), "train")
+    assert source.keys == ["0000", "0001", "0002"]
+    [warning] = source.warnings
+    assert (warning.code, warning.message[:32]) == (
+        "images_unlabelled",
+        "train.tar: 1 of 4 images have no",
+    )
+
+
+def test_no_labels_at_all(picture: bytes, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "train.tar", [("0.png", picture), ("1.png", picture)])
+    with pytest.raises(DataError, match=r"no sample has a label in \.cls"):
+        open_shards(path, "train")
+
+
+def test_captions_are_refused(picture: bytes, tmp_path: Path) -> None:
+    captions = [f"a fine cat, number {i}".encode() for i in range(12)]
+    path = write_tar(tmp_path / "train.tar", labelled(picture, captions, "txt"))
+    with pytest.raises(DataError, match="captions or names of images, not classes"):
+        open_shards(path, "train")
+
+
+def test_floats_of_whole_numbers_are_told(picture: bytes, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "train.tar", labelled(picture, [b"0.0", b"1.0"]))
+    source = open_shards(path, "train")
+    assert source.classes == ("0", "1")
+    assert [warning.code for warning in source.warnings] == ["float_labels"]
+
+
+def test_endings_of_several_parts(picture: bytes, tmp_path: Path) -> None:
+    listed = [
+        ("0.image.png", picture), ("0.label.cls", b"a"),
+        ("1.png", picture), ("1.mask.png", b"x"), ("1.cls", b"b"), ("1.meta.json", b"{}"),
+        ("2.v1.JFIF", picture), ("2.info.json", b'{"label": "a"}'),
+        ("3.image", picture), ("3.cls", b"b"),
+    ]  # fmt: skip
+    source = open_shards(write_tar(tmp_path / "train.tar", listed), "train")
+    assert source.keys == ["0", "1", "2", "3"]
+    assert source.labels.tolist() == [0, 1, 0, 1]
+    assert source.image(1).size == source.image(3).size == (32, 32)
+    for extra in (
+        {"2_a.png": picture, "2_b.png": picture},
+        {"2_png": picture, "2_a.cls": b"1", "2_b.cls": b"1"},
+    ):
+        path = write_tar(tmp_path / "train.tar", two(picture, **extra))
+        with pytest.raises(DataError, match=r"sample '2': (2 images|it has \.a\.cls and \.b\.cls)"):
+            open_shards(path, "train")

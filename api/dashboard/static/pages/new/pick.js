@@ -8,8 +8,9 @@ import { tar } from "./tar.js";
 const TYPES = [[/\.zip$/i, "application/zip"], [/\.tar$/i, "application/x-tar"], [/\.(tgz|tar\.gz)$/i, "application/gzip"]];
 export const ACCEPT = ".zip,.tar,.tgz,.tar.gz,.gz";
 
-const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|ppm|pgm)$/i;
-const TABLE = /\.(csv|tsv)$/i;
+const IMAGE = /\.(jpe?g|jpe|jfif|jif|png|webp|bmp|dib|gif|tiff?|p[pgbn]m|avif)$/i;
+const TABLE = /\.([ct]sv(\.gz)?|jsonl|ndjson|json)$/i;
+const NO_ENDING = /(^|\/)[^./]+$/;
 
 /** @param {File} file @returns {Picked} @throws {Error} it is no archive */
 export function archive(file) {
@@ -26,10 +27,10 @@ export function archive(file) {
 export function folder(names, files) {
   const kept = files.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX"));
   const what = named(names);
-  if (!kept.some(({ path }) => IMAGE.test(path))) throw new Error(`there is no image in ${what}`);
+  if (!kept.some(({ path }) => IMAGE.test(path) || NO_ENDING.test(path))) throw new Error(`there is no image in ${what}`);
   const loose = kept.find(({ path }) => !path.includes("/") && IMAGE.test(path));
   if (loose && !kept.some(({ path }) => !path.includes("/") && TABLE.test(path))) {
-    throw new Error(`the class of ${loose.path} is not given: put images into folders named after their classes, and drop those, or drop a CSV file with them`);
+    throw new Error(`the class of ${loose.path} is not given: put images into folders named after their classes, and drop those, or drop a table with them`);
   }
   return { name: what, body: tar(kept), type: "application/x-tar", files: kept.length };
 }

@@ -23,7 +23,7 @@ export function upload(onDone, signal) {
     { class: "drop" },
     h("p", {}, "Drop a folder or an archive of images here, or"),
     h("div", { class: "actions" }, button("Choose an archive", () => files.click()), button("Choose a folder", () => folders.click())),
-    h("p", { class: "muted" }, "class/name.png, or train|validation|calibration|test/class/name.png; zip, tar or tar.gz"),
+    h("p", { class: "muted" }, "class/name.png, or train|validation|calibration|test/class/name.png, or images with a table of filepath and label; zip, tar or tar.gz"),
     files, folders, under, wrong.element,
   );
   /** @type {AbortController | null} */

@@ -1,0 +1,1 @@
+"""Tables that name images and say what they show: read, understood, and their images found."""
