@@ -21,6 +21,7 @@ class DataIdentity(BaseModel):
         names: SHA-256 of keys and labels, in order.
         contents: SHA-256 of what changes when an image does: sizes and times of files, pixels of
             images in memory (`ImageSource.mark`).
+        captions: SHA-256 of the captions that came with the images.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +30,7 @@ class DataIdentity(BaseModel):
     counts: tuple[int, ...]
     names: str
     contents: str
+    captions: str = ""
 
     @classmethod
     def of(cls, source: ImageSource) -> DataIdentity:
@@ -38,11 +40,13 @@ class DataIdentity(BaseModel):
         counts = [0] * len(source.classes)
         for label in labels:
             counts[label] += 1
+        captions = ("\0".join(each) for each in source.captions or ())
         return cls(
             classes=source.classes,
             counts=tuple(counts),
             names=_digest(name.encode("utf-8", "surrogateescape") for name in names),
             contents=_digest(map(source.mark, range(len(source)))),
+            captions=_digest(each.encode("utf-8", "surrogateescape") for each in captions),
         )
 
     def changes(self, now: DataIdentity) -> list[str]:
@@ -58,6 +62,8 @@ class DataIdentity(BaseModel):
             return _first(differ)
         if self.names != now.names:
             return ["as many images of each class, but under other names or labels"]
+        if self.captions not in ("", now.captions):
+            return ["the captions of some images"]
         if self.contents != now.contents:
             return ["the same names, but files of another size or time"]
         return []

@@ -55,6 +55,17 @@ def test_a_step_is_the_same_whoever_asks_and_whenever(tmp_path: Path) -> None:
     assert not torch.equal(straight[0].indices_N, other_seed.indices_N)
 
 
+def test_crops_are_resized_as_the_model_resizes(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", size=40)
+
+    def first(**changes: object) -> torch.Tensor:
+        return next(training_batches(tmp_path, **changes).steps(0, 1)).images_NCHW
+
+    own = {"interpolation": "bicubic", "resize_mode": "shortest"}
+    assert torch.equal(first(), first(preprocess_cfg=own))
+    assert not torch.equal(first(), first(preprocess_cfg={**own, "interpolation": "bilinear"}))
+
+
 def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None:
     write_images(tmp_path / "test", each=100)
     (tmp_path / "test" / "dark" / "torn.png").write_bytes(b"")
