@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from carot.data.formats.wordnet import are_imagenet
 from carot.data.source import ImageSource
 from carot.errors import SpecError
 from carot.models.clip import ClipModel
@@ -38,7 +39,8 @@ def captions_for(
     templates = prompts.templates or default_templates(dataset, classes)
     names = caption_names(classes, prompts)
     captions = Captions(model, names, templates)
-    _check_distinct(captions, classes)
+    given = set(prompts.class_names or {})
+    _check_distinct(captions, classes, given if are_imagenet(classes) else set(classes))
     if of_images is not None and prompts.templates is None:
         return ImageCaptions(model, names, templates, of_images)
     return captions
@@ -65,17 +67,21 @@ def caption_warnings(
     return []
 
 
-def _check_distinct(captions: Captions, classes: tuple[str, ...]) -> None:
+def _check_distinct(captions: Captions, classes: tuple[str, ...], looked_at: set[str]) -> None:
     """Refuse two classes whose captions are the same tokens.
 
     Tokenizers lower the case, join blanks and cut what is beyond the context.
+
+    Args:
+        looked_at: classes of which one at least must be of a pair. CLIP was published with the
+            same names for two pairs of ImageNet's classes, and its figures go with them.
     """
     count = len(captions.templates)
     first: dict[tuple[int, bytes], int] = {}
     for caption, tokens_L in enumerate(captions.tokens_UL.numpy()):
         c, template = divmod(caption, count)
         other = first.setdefault((template, tokens_L.tobytes()), c)
-        if other != c:
+        if other != c and not looked_at.isdisjoint((classes[other], classes[c])):
             names = [f"{classes[i]!r} ({captions.names[i][:80]!r})" for i in (other, c)]
             raise SpecError(
                 f"the classes {' and '.join(names)} have the same caption for this model under "

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from carot.data.formats.wordnet import imagenet_names
 from carot.errors import SpecError
 from carot.run.captions import captions_for
 from carot.specs import PromptSpec
@@ -34,6 +35,17 @@ def test_given_captions_tell_them_apart() -> None:
     assert captions.names == ("thing from Poland", "polish")
     with pytest.raises(SpecError, match=r"'Polish'.*'polish'"):
         captions_for(tiny_model(), ("Polish", "polish"), PromptSpec(), "folder:x")
+
+
+def test_the_names_that_clip_was_published_with_are_taken_as_they_are() -> None:
+    missiles = [wnid for wnid, name in imagenet_names().items() if name == "missile"]
+    assert len(missiles) == 2
+    classes = tuple(sorted(imagenet_names()))
+    prompts = PromptSpec(templates=("a {}",))
+    assert captions_for(tiny_model(), classes, prompts, "folder:x").names.count("missile") == 2
+    given = PromptSpec(templates=("a {}",), class_names={classes[0]: "missile"})
+    with pytest.raises(SpecError, match=f"'{classes[0]}'"):
+        captions_for(tiny_model(), classes, given, "folder:x")
 
 
 def test_given_captions_may_not_make_two_classes_one() -> None:
