@@ -11,7 +11,8 @@ ARG PIP_ARGUMENTS=""
 
 # What the project requires changes seldom: a layer of its own, made from pyproject.toml alone.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+# With what models of Hugging Face's need, so that every architecture that is listed runs.
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['hf'], sep='\n')" > requirements.txt \
     && pip install ${PIP_ARGUMENTS} -c constraints.txt -r requirements.txt
 
 COPY README.md LICENSE CHANGELOG.md ./
@@ -22,7 +23,7 @@ COPY recipes recipes
 COPY worker worker
 COPY api api
 COPY cli cli
-RUN pip install ${PIP_ARGUMENTS} -c constraints.txt .
+RUN pip install ${PIP_ARGUMENTS} -c constraints.txt '.[hf]'
 
 
 FROM python:3.11-slim

@@ -65,6 +65,7 @@ SUBJECTS = (
     api.protocol_v2.routes.router,
     api.datasets.routes.router,
     api.jobs.routes.router,
+    api.jobs.architectures.router,
     api.jobs.predictions.router,
     api.jobs.event_stream.router,
     api.presets.routes.router,

@@ -93,7 +93,7 @@ def of_dataset(row: DatasetReport) -> dict[str, Any]:
             kind: {name: getattr(metrics, name) for name in FIGURES}
             for kind, metrics in {"raw": row.raw, **after}.items()
         },
-        "sets": [each.model_dump(mode="json") for each in row.sets],
+        "sets": [each.model_dump(mode="json", exclude={"classes"}) for each in row.sets],
         "risks": [each.model_dump(mode="json") for each in row.risks],
         "shift_score": row.shift_score and row.shift_score.model_dump(mode="json"),
     }

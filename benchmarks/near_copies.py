@@ -88,13 +88,14 @@ def measured(name: str, picture: Picture, images: int) -> dict[str, Any]:
     """One set: recall of what was planted, the share of others listed, seconds and MiB."""
     before = _peak_mib()
     started = time.perf_counter()
-    inspection, planted = Inspection(), dict[str, str]()
+    inspection, planted, splits = Inspection(), dict[str, str](), dict[str, str]()
     for content, split, key, alteration in written(picture, images):
-        inspection.take(content, split, key, named=True)
+        inspection.take(content, split, key)
+        splits[key] = split
         if alteration:
             planted[key] = alteration
     gathered = time.perf_counter()
-    found = {copy.key: copy for copy in inspection.near_copies()}
+    found = {copy.key: copy for copy in inspection.near_copies(splits)}
     hits = [k for k in planted if k in found and found[k].other_key == k.partition(" ")[0]]
     others = images - int(TRAIN * images)
     missed = Counter(planted[key] for key in planted if key not in set(hits))

@@ -118,13 +118,12 @@ class Run:
         batches = TrainingBatches(
             source if self.images is None else SubsetSource(source, range(self.images)),
             model.transform,
-            model.image_size,
+            model.resizing,
             batch_size=training.batch_size,
             templates=len(TEMPLATES),
             crop_scale=training.random_crop_scale,
             seed=self.seed,
             unreadable=Unreadable("digits", source, Silent()),
-            preprocess_cfg=model.preprocess_cfg,
         )
         total = self.epochs * batches.steps_per_epoch
         spec = METHOD.validate_python(self.method)

@@ -84,6 +84,28 @@ class CandidateMeasured(Event):
     score: float | None = None
 
 
+class ValidationMeasured(Event):
+    """What a run would end with after `step` steps, on a part of the validation split.
+
+    Confidences are raw; 0 steps are the start.
+    """
+
+    type: Literal["validation_measured"] = "validation_measured"
+    step: int = Field(ge=0)
+    images: int
+    accuracy: float
+    nll: float
+    ece: float
+
+
+def in_words(event: ValidationMeasured) -> str:
+    """One line for people: `step 40: accuracy 91.2 %, NLL 0.312, ECE 4.1 %`."""
+    return (
+        f"step {event.step}: accuracy {100 * event.accuracy:.1f} %, NLL {event.nll:.3f}, "
+        f"ECE {100 * event.ece:.1f} %"
+    )
+
+
 class ImagesScored(Event):
     """So many of the images of a data set have their answers."""
 
@@ -133,6 +155,7 @@ AnyEvent = Annotated[
     | CheckpointSaved
     | EvaluationDone
     | CandidateMeasured
+    | ValidationMeasured
     | ImagesScored
     | ReportSaved
     | PredictionsSaved

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Code = Literal[
     "alias_not_moved",
+    "calibration_lacks_classes",
     "calibrator_at_bound",
     "calibrator_hurts",
     "calibrator_not_converged",
@@ -37,8 +38,10 @@ Code = Literal[
     "not_better_than_start",
     "snapshot_lost",
     "snapshot_not_kept",
+    "terms_left_out",
     "unreadable_image",
     "unusual_learning_rate",
+    "worse_than_start",
     "other",
 ]
 """What a warning is about; codes are stable, sentences are not."""
@@ -46,10 +49,12 @@ Code = Literal[
 ACTIONS: Mapping[Code, str] = {
     "alias_not_moved": "Point the alias at the checkpoint yourself, or submit the job with "
     "`alias_when: always`.",
+    "calibration_lacks_classes": "Give the calibration split images of these classes; until then "
+    "no calibrator changes them, and confidences in them rest on the other classes.",
     "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
     "with fewer parameters.",
-    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none), or another "
-    "calibrator.",
+    "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none, or "
+    "calibration.none_if_worse: true), or another calibrator.",
     "calibrator_not_converged": "Choose another calibrator, or give more calibration images.",
     "calibrator_not_fitted": "Give more calibration images of every class.",
     "captions_not_used": "Nothing, if the classes are what you mean to train on.",
@@ -78,8 +83,12 @@ ACTIONS: Mapping[Code, str] = {
     "snapshot_lost": "Nothing: the run starts again from its beginning.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",
-    "unreadable_image": "Replace the files, or remove them.",
+    "terms_left_out": "Nothing, if the method is what you want without them; else start from a "
+    "model whose towers end in linear maps (`carot models architectures` says which).",
     "unusual_learning_rate": "Leave `training.learning_rate` out, or look at the curves early.",
+    "unreadable_image": "Replace the files, or remove them.",
+    "worse_than_start": "Cancel the job if this is not meant, and try a lower "
+    "training.learning_rate.",
 }
 """What to do about each, unless the warning itself says more."""
 

@@ -66,6 +66,8 @@ def recalibrate(
         ("version", answer["calibrator_id"]),
     ]
     out.print(table(None, ("", ""), rows))
+    for each in answer.get("warnings", ()):
+        out.print(f"! {each['message']}", highlight=False)
     said = "uses it now" if answer["moved"] else "stays as it was"
     out.print(f"{alias} {said}", highlight=False)
 
@@ -124,6 +126,8 @@ def _show(answer: dict[str, Any]) -> None:
         f"after {test['labels']} labels",
         highlight=False,
     )
+    if (test.get("delays") or {}).get("text"):
+        out.print(f"! {test['delays']['text']}", highlight=False)
 
 
 def _drift(found: dict[str, Any]) -> str:

@@ -12,12 +12,39 @@ Report = dict[str, Any]
 Row = dict[str, Any]
 
 WORSE = "!"
+MOST_CLASSES = 3
 
 
 def calibration_tables(report: Report) -> list[Table]:
     """Those that there is something to say in; none for reports from before they were there."""
-    found = (calibrators_table(report), sets_table(report), guarantees_table(report))
+    found = (
+        classes_table(report),
+        calibrators_table(report),
+        sets_table(report),
+        guarantees_table(report),
+    )
     return [each for each in found if each is not None]
+
+
+def classes_table(report: Report) -> Table | None:
+    """The classes whose confidence is farthest from their accuracy, three of each data set."""
+    lines = [
+        (
+            _name(row),
+            each["name"],
+            str(each["images"]),
+            percent(each["accuracy"]),
+            percent(each["mean_confidence"]),
+            each["confused_with"] or "-",
+        )
+        for row in report["datasets"]
+        for each in (row.get("worst_classes") or {}).get("gaps", ())[:MOST_CLASSES]
+    ]
+    if not lines:
+        return None
+    columns = ("data set", "class", ">images", ">accuracy", ">mean\nconfidence", "mostly taken for")
+    result = table("Worst calibrated classes", columns, lines)
+    return captioned(result, "mean confidence outside the 95 % interval of the accuracy")
 
 
 def calibrators_table(report: Report) -> Table | None:
@@ -73,7 +100,22 @@ def sets_table(report: Report) -> Table | None:
     columns = [f">target {coverage:.4g}" for coverage in asked]
     result = table("Prediction sets: coverage, mean size", ("data set", "method", *columns), lines)
     reasons = [each["reason"] for each in every if each["reason"]]
-    return captioned(result, "\n".join(dict.fromkeys(reasons)))
+    notes = [*dict.fromkeys(reasons), *filter(None, map(_held_too_rarely, rows))]
+    return captioned(result, "\n".join(notes))
+
+
+def _held_too_rarely(row: Row) -> str | None:
+    """The class that `raps` sets in distribution are surest to hold less often than asked."""
+    if not row["in_distribution"]:
+        return None
+    for each in row.get("sets", ()):
+        worst = next(iter(each.get("classes", ())), None)
+        if each["method"] == "raps" and worst and worst["coverage_interval"][1] < each["asked"]:
+            return (
+                f"{row['name']}: of {worst['name']} {percent(worst['coverage'])} are held where "
+                f"{each['asked']:.4g} was asked; the method mondrian keeps it for each class"
+            )
+    return None
 
 
 def guarantees_table(report: Report) -> Table | None:

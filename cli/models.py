@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.architectures import architectures
 from cli.calibration import calibration, calibrators, recalibrate
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Url
@@ -13,7 +14,7 @@ from cli.output import captioned, emit, err, error, out, percent, table
 from cli.tables import OOD_MEAN
 
 app = typer.Typer(help="Aliases and checkpoints of the service.", no_args_is_help=True)
-for command in (calibration, calibrators, recalibrate):
+for command in (architectures, calibration, calibrators, recalibrate):
     app.command()(command)
 AliasName = Annotated[str, typer.Argument(metavar="ALIAS")]
 LogRate = Annotated[

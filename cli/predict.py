@@ -26,7 +26,9 @@ Coverage = Annotated[
     float | None,
     typer.Option(help="How often sets contain the right class; 0.9 where that is possible."),
 ]
-SetMethod = Annotated[str | None, typer.Option(help="How sets are built: lac, aps, raps or saps.")]
+SetMethod = Annotated[
+    str | None, typer.Option(help="How sets are built: lac, aps, raps, saps or mondrian.")
+]
 MaxRisk = Annotated[
     float | None,
     typer.Option(help="Abstain so that at most this share of the other answers is wrong."),

@@ -7,7 +7,16 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from carot.events import AnyEvent, EvaluationDone, ImagesScored, PhaseStarted, StepDone, Warning
+from carot.events import (
+    AnyEvent,
+    EvaluationDone,
+    ImagesScored,
+    PhaseStarted,
+    StepDone,
+    ValidationMeasured,
+    Warning,
+    in_words,
+)
 from cli.client import Client, Document
 from cli.output import bars, duration, err, fail
 
@@ -38,6 +47,8 @@ class BarReporter:
             )
         elif isinstance(event, ImagesScored):
             self.progress.update(self._task, completed=event.images, total=event.total)
+        elif isinstance(event, ValidationMeasured):
+            err.print(f"validation, {in_words(event)}", markup=False, highlight=False)
         elif isinstance(event, Warning):
             err.print(f"[yellow]warning:[/] {escape(event.message)}")
 
@@ -72,6 +83,8 @@ def _draw(progress: Progress, task: TaskID, title: str, item: Document) -> None:
             total=total,
             note=note,
         )
+    elif item["event"] == "validation_measured":
+        err.print(f"{title}: validation, {data['message']}", markup=False, highlight=False)
     elif item["event"] == "warning":
         err.print(f"[yellow]warning:[/] {escape(data['message'])}")
 

@@ -25,7 +25,9 @@ from carot.events import (
     ReportSaved,
     SnapshotSaved,
     StepDone,
+    ValidationMeasured,
     Warning,
+    in_words,
 )
 from carot.warnings import CodedWarning
 from store.database import Database
@@ -175,6 +177,8 @@ class Relay:
                 self._batch.progress = dict(self._progress)
             case CandidateMeasured():
                 self._on_candidate(event)
+            case ValidationMeasured():
+                self._on_validation(event)
             case SnapshotSaved():
                 self.snapshot = event
                 self._saved.notify_all()
@@ -192,6 +196,11 @@ class Relay:
         for name in ("accuracy", "nll", "calibration_error", "sigma_min"):
             value = event.model_dump()[name]
             self._batch.points[f"candidate.{name}", event.step] = _finite(value)
+
+    def _on_validation(self, event: ValidationMeasured) -> None:
+        for name in ("accuracy", "nll", "ece"):
+            self._batch.points[f"validation.{name}", event.step] = _finite(event.model_dump()[name])
+        self._batch.notes.append(_note(event, in_words(event)))
 
     def _on_step(self, event: StepDone) -> None:
         values: dict[str, float | None] = {

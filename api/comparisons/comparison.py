@@ -21,7 +21,7 @@ from api.comparisons.schemas import (
     LeftOut,
     ModelFigures,
 )
-from api.reports.outputs import Measured, Outputs, calibrated, outputs
+from api.reports.outputs import Measured, Outputs, calibrated, outputs, ranked_by
 from api.reports.schemas import ConfidenceName
 from api.reports.state import ReportsState
 from api.web.problems import Problem
@@ -99,6 +99,8 @@ def _compared(
     places: Sequence[int],
     confidence: ConfidenceName,
 ) -> _Row:
+    from torch import from_numpy
+
     from carot.calibration.metrics.comparing import compare, contributions
 
     first: Outputs | None = None
@@ -107,9 +109,11 @@ def _compared(
         kept = outputs(state, report, place)
         first = first or kept
         order_N = _order(first, kept)
-        log_NK, labels_N = _log(report, kept, confidence)
+        log_NK, ranking_NK = _log(report, kept, confidence)
+        labels_N = from_numpy(kept.labels_N)[order_N]
+        raw_NK = None if ranking_NK is None else ranking_NK[order_N]
         # One model's logits at a time: of ImageNet's size, those of ten are gigabytes.
-        added.append(contributions(log_NK[order_N], labels_N[order_N]))
+        added.append(contributions(log_NK[order_N], labels_N, ranked_by=raw_NK))
     said = [report.rows[place] for report, place in zip(reports, places, strict=True)]
     return _Row(said, compare(added))
 
@@ -131,20 +135,20 @@ def _order(first: Outputs, other: Outputs) -> NDArray[np.int64]:
     return order_N
 
 
-def _log(report: Measured, kept: Outputs, confidence: ConfidenceName) -> tuple[Tensor, Tensor]:
-    """Logits or calibrated log-probabilities, and labels."""
+def _log(
+    report: Measured, kept: Outputs, confidence: ConfidenceName
+) -> tuple[Tensor, Tensor | None]:
+    """Logits or calibrated log-probabilities, and the logits that say which class is on top."""
     from torch import from_numpy
 
-    labels_N = from_numpy(kept.labels_N)
-    raw_NK = from_numpy(kept.logits_NK)
     if confidence == "raw" or report.calibrator is None:
-        return raw_NK, labels_N
+        return from_numpy(kept.logits_NK), None
     log_NK = calibrated(report, kept)
     if log_NK is None:
         raise NotPaired(
             f"{report.report_id} kept no calibrated confidences of it; compare the raw ones"
         )
-    return log_NK, labels_N
+    return log_NK, ranked_by(report, kept)
 
 
 def _nothing_shared(left_out: Sequence[LeftOut], faults: Sequence[NotPaired]) -> Problem:

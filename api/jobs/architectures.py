@@ -1,61 +1,56 @@
-"""Which architectures and weights open_clip knows, read from its files without importing torch."""
+"""The models that a job can start from, and what each method does there."""
 
 from __future__ import annotations
 
-import ast
-import difflib
-from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 
-BUNDLED = "carot-mini"
-QUICK_GELU = "-quickgelu"
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 
+from api.access.callers import JobsReader
+from api.web.schemas import Page
+from carot.models.catalogue import family, pairs
+from carot.models.families import treatments
 
-@cache
-def architectures() -> frozenset[str]:
-    """Every name that `model.architecture` takes."""
-    names = {path.stem for path in (_package() / "model_configs").glob("*.json")}
-    return frozenset({BUNDLED, *names})
-
-
-def weights(architecture: str) -> frozenset[str] | None:
-    """The tags that `model.pretrained` takes for an architecture; None when they are not known."""
-    return _tables().get(architecture.removesuffix(QUICK_GELU))
+router = APIRouter(prefix="/architectures", tags=["jobs"])
 
 
-def similar(name: str, known: frozenset[str]) -> str:
-    """A sentence with similar names, for a name that was mistyped."""
-    close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+class ArchitectureView(BaseModel):
+    """An architecture with one of its published weights, as `model` of a job names them."""
+
+    architecture: str
+    pretrained: str | None = Field(description="The tag of its weights; null for `carot-mini`.")
+    image_tower: str
+    tokenizer: str | None = Field(description="Of the Hugging Face hub; null for CLIP's own.")
+    batch_norm: bool = Field(
+        description="Whether it normalises over batches: with `training.accumulation_steps` above "
+        "1 it then needs `training.freeze_batch_norm`."
+    )
+    available: bool = Field(
+        description="Whether the packages that it needs are installed with this service."
+    )
+    methods: dict[str, str] = Field(description="By method: what trains, and what is left out.")
 
 
-def _package() -> Path:
-    spec = find_spec("open_clip")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("open_clip is not installed")
-    return Path(spec.submodule_search_locations[0])
+@router.get("")
+def list_architectures(caller: JobsReader) -> Page[ArchitectureView]:
+    """Every architecture with each of its weights. The list has one page."""
+    return Page(data=[_view(name, tag) for name, tag in pairs()])
 
 
-@cache
-def _tables() -> dict[str, frozenset[str]]:
-    """open_clip's table of weights: a literal whose values are `dict(tag=…)` calls or their names.
+def installed(architecture: str) -> bool:
+    """Whether the packages that an architecture needs are there."""
+    return not family(architecture).needs_transformers or find_spec("transformers") is not None
 
-    A table written in another way gives an empty answer here, and the job itself then says what
-    is wrong with its tag.
-    """
-    tree = ast.parse((_package() / "pretrained.py").read_text(encoding="utf-8"))
-    named: dict[str, ast.expr] = {
-        statement.targets[0].id: statement.value
-        for statement in tree.body
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-    }
-    table = named.get("_PRETRAINED")
-    if not isinstance(table, ast.Dict):
-        return {}
-    found: dict[str, frozenset[str]] = {}
-    for key, value in zip(table.keys, table.values, strict=True):
-        call = named.get(value.id) if isinstance(value, ast.Name) else value
-        if isinstance(key, ast.Constant) and isinstance(call, ast.Call):
-            found[str(key.value)] = frozenset(k.arg for k in call.keywords if k.arg)
-    return found
+
+def _view(name: str, tag: str | None) -> ArchitectureView:
+    of_name = family(name)
+    return ArchitectureView(
+        architecture=name,
+        pretrained=tag,
+        image_tower=of_name.image_tower,
+        tokenizer=of_name.tokenizer,
+        batch_norm=of_name.batch_norm,
+        available=installed(name),
+        methods=treatments(of_name),
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from api.datasets.bundled import DIGITS, Contents, bundled_digits
-from api.jobs.model_checks import checked_models, named_checkpoints
+from api.jobs.model_checks import checked_models, constraint_warnings, named_checkpoints
 from api.web.identifiers import ID
 from api.web.problems import Problem, invalid
 from carot.data.label_space import label_space
@@ -144,7 +144,11 @@ def warnings_of(session: Session, project: str, spec: AnySpec) -> list[CodedWarn
     if not isinstance(spec, FinetuneSpec) or spec.training.epochs is None:
         return []
     settings = TrainingSpec(**spec.training.model_dump())
-    return rate_warnings(settings, spec.method, _architecture(session, project, spec))
+    architecture = _architecture(session, project, spec)
+    return [
+        *rate_warnings(settings, spec.method, architecture),
+        *constraint_warnings(architecture, spec.method),
+    ]
 
 
 def _architecture(session: Session, project: str, spec: FinetuneSpec) -> str:

@@ -6,9 +6,24 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from api.jobs.architectures import architectures, similar, weights
+from api.jobs.architectures import installed
 from api.web.problems import invalid
-from carot.specs import AnySpec, InterpolateSpec, MergeSpec, ModelSpec, ModelStock, SelectSpec
+from carot.models.catalogue import architectures, family, similar, weights
+from carot.models.families import terms_left_out
+from carot.specs import (
+    HUB,
+    AnySpec,
+    CarotMethod,
+    FinetuneSpec,
+    InterpolateSpec,
+    MergeSpec,
+    Method,
+    ModelSpec,
+    ModelStock,
+    SelectSpec,
+    TracerMethod,
+)
+from carot.warnings import CodedWarning
 from store.errors import Gone, NotFound
 from store.jobs.transitions import find
 from store.models.checkpoints import get_checkpoint
@@ -24,6 +39,8 @@ def checked_models(session: Session, project: str, spec: AnySpec) -> AnySpec:
     """
     for field, model in _subjects(spec):
         _check_model(session, project, model, field)
+    if isinstance(spec, FinetuneSpec):
+        _check_method(session, project, spec)
     if not isinstance(spec, InterpolateSpec | MergeSpec | SelectSpec):
         return spec
     _check_checkpoints(spec)
@@ -62,7 +79,7 @@ def _check_model(session: Session, project: str, model: ModelSpec, field: str) -
             raise invalid(f"{field}.checkpoint", f"{model.checkpoint} has been deleted") from None
         except NotFound:
             raise invalid(f"{field}.checkpoint", f"no checkpoint {model.checkpoint}") from None
-    if model.architecture is not None:
+    if model.architecture is not None and not model.architecture.startswith(HUB):
         known = architectures()
         if model.architecture not in known:
             hint = similar(model.architecture, known)
@@ -76,6 +93,51 @@ def _check_model(session: Session, project: str, model: ModelSpec, field: str) -
                 f"{model.architecture} has no weights {model.pretrained!r}; it has "
                 f"{', '.join(sorted(tags)) or 'none'}",
             )
+        if not installed(model.architecture):
+            raise invalid(
+                f"{field}.architecture",
+                f"{model.architecture} needs the package transformers, which is not installed with "
+                "this service: pip install 'carot[hf]'",
+            )
+
+
+def constraint_warnings(architecture: str, method: Method) -> list[CodedWarning]:
+    """What can be told of a method's terms before the model is there."""
+    if architecture not in architectures() or not isinstance(method, CarotMethod | TracerMethod):
+        return []
+    found = family(architecture)
+    warning = terms_left_out(
+        architecture,
+        method.orthogonality_weight,
+        method.cross_norm_weight,
+        image=found.image_map,
+        text=found.text_map,
+    )
+    return [] if warning is None else [warning]
+
+
+def _check_method(session: Session, project: str, spec: FinetuneSpec) -> None:
+    """What the run itself would refuse behind the download."""
+    architecture = spec.model.architecture
+    if spec.model.checkpoint is not None:
+        architecture = get_checkpoint(session, project, spec.model.checkpoint).architecture
+    if architecture is None or architecture not in architectures():
+        return  # the run will see
+    found = family(architecture)
+    if spec.method.name == "lipsum_ft" and found.tokenizer is not None:
+        raise invalid(
+            "method.name",
+            f"lipsum_ft draws random tokens of CLIP's own tokenizer, and {architecture} has "
+            "another one; choose another method",
+        )
+    training = spec.training
+    if found.batch_norm and training.accumulation_steps > 1 and not training.freeze_batch_norm:
+        raise invalid(
+            "training.accumulation_steps",
+            f"{architecture} normalises over batches, and micro-batches have other statistics than "
+            "the batch; set training.freeze_batch_norm to true, or training.accumulation_steps "
+            "to 1",
+        )
 
 
 def _check_checkpoints(spec: InterpolateSpec | MergeSpec | SelectSpec) -> None:

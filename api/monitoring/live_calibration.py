@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from cachetools import TTLCache, cachedmethod
 
+from carot.calibration.monitoring.delays import Delays, delays
 from carot.calibration.monitoring.live import (
     LiveAccuracy,
     LiveCalibration,
@@ -35,6 +36,24 @@ LATELY = 1000
 def live(rows: Sequence[Any], reference: EvidenceTable | None) -> LiveCalibration | None:
     """Figures of the rows that `read_window` gives; None without any."""
     return live_calibration(watched(rows), reference) if rows else None
+
+
+def delays_of(rows: Sequence[Any]) -> Delays | None:
+    """How long the labels of the rows that `read_window` gives took; None without any."""
+    labelled = [row for row in rows if row.truth is not None]
+    if not labelled:
+        return None
+    return delays(
+        np.array([row.confidence for row in labelled], dtype=np.float64),
+        np.array([row.truth == row.class_index for row in labelled], dtype=np.bool_),
+        np.array([_seconds(row) for row in labelled], dtype=np.float64),
+    )
+
+
+def _seconds(row: Any) -> float:
+    # By the clocks of two processes: a label may seem to come before its prediction.
+    seconds: float = (row.given_at - row.created_at).total_seconds()
+    return max(0.0, seconds)
 
 
 def watched(rows: Sequence[Any]) -> Watched:

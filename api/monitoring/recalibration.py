@@ -5,7 +5,7 @@ C classes, N labels. Torch is loaded with the first call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ from api.monitoring.schemas import RecalibrationView, RefitKind
 from api.monitoring.state import MonitoringState
 from carot.calibration.calibrators.calibrator import AnyCalibrator, from_json
 from carot.errors import CalibrationError
+from carot.warnings import CodedWarning
 from store.errors import Conflict
 from store.models.aliases import get_alias, set_alias
 from store.models.calibrators import add_version
@@ -68,11 +69,25 @@ def recalibrate_model(
         gain_interval=found.gain_interval,
         gain_lower_bound=found.gain_lower_bound,
         improves=found.improves,
+        warnings=tuple(_warnings(found)),
         moved=moved,
         calibrator_id=version,
         document=found.calibrator.to_json(),
         model=model,
     )
+
+
+def _warnings(found: Recalibration) -> Iterator[CodedWarning]:
+    from carot.calibration.calibrators.by_class import LEAST_OF_CLASS, named
+
+    rare = found.rare_classes
+    if rare:
+        shown = named(rare, range(len(rare)))
+        message = f"fitted to fewer than {LEAST_OF_CLASS} labels of {shown}"
+        yield CodedWarning(code="calibration_lacks_classes", message=message, names=rare)
+    if found.suppressed is not None:
+        message = f"{found.calibrator.kind}: {found.suppressed}"
+        yield CodedWarning(code="calibrator_hurts", message=message, names=(found.calibrator.kind,))
 
 
 def _current(

@@ -10,7 +10,9 @@ from api.models.schemas import AliasView
 from api.web.schemas import Time, View
 from carot.calibration.metrics.intervals import Interval
 from carot.calibration.metrics.numbers import Bin
+from carot.calibration.monitoring.delays import Delays
 from carot.calibration.monitoring.live import LiveCalibration
+from carot.warnings import CodedWarning
 
 RefitKind = Literal[
     "auto",
@@ -77,6 +79,10 @@ class TestView(BaseModel):
     labels: int = Field(description="Labels seen, in the order in which they were given.")
     finding: str | None = Field(description="What earned the evidence, such as `overconfident`.")
     begun_at: Time | None = Field(description="When the first label came since the model moved.")
+    delays: Delays | None = Field(
+        description="Whether labels of wrong answers come sooner or later than those of right "
+        "ones, in the window: then the test may reject a calibrated model. Null without labels."
+    )
 
 
 class CalibrationView(BaseModel):
@@ -139,7 +145,11 @@ class RecalibrationView(BaseModel):
     gain: float = Field(description="before - after: above 0 the new one is better.")
     gain_interval: Interval = Field(description="95 % interval of the gain, paired.")
     gain_lower_bound: float = Field(description="Above this with 95 % confidence, one-sided.")
-    improves: bool = Field(description="Whether that bound is above 0.")
+    improves: bool = Field(
+        description="Whether that bound is above 0, the labels held out are 20 times likelier, no "
+        "parameter ran to a bound and no class loses most of its right answers."
+    )
+    warnings: tuple[CodedWarning, ...] = Field(description="What to know before it is used.")
     moved: bool = Field(description="Whether the model uses it from now on.")
     calibrator_id: str | None = Field(description="The new version; null for a dry run.")
     document: dict[str, Any]

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from api.models.targets import ModelTarget
-from api.monitoring.live_calibration import live
+from api.monitoring.live_calibration import delays_of, live
 from api.monitoring.schemas import AlertView, CalibrationView, ReportedView, TestView, WindowView
 from api.monitoring.state import MonitoringState
 from carot.calibration.monitoring.e_process import ALPHA
@@ -46,7 +46,7 @@ def calibration_of(
         ),
         live=live(rows, reference),
         reported=reported,
-        test=test,
+        test=test.model_copy(update={"delays": delays_of(rows)}),
         alert=shown,
     )
 
@@ -81,4 +81,5 @@ def _test(session: Session, target: ModelTarget) -> TestView:
         labels=now.labels,
         finding=now.finding,
         begun_at=now.begun_at,
+        delays=None,
     )

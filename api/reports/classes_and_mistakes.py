@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from api.datasets.image_list import shown
 from api.datasets.listings import can_show
-from api.reports.outputs import Measured, Outputs, calibrated, outputs
+from api.reports.outputs import Measured, Outputs, calibrated, outputs, ranked_by
 from api.reports.schemas import ClassesView, ClassView, ConfidenceName, MistakesView, MistakeView
 from api.reports.state import ReportsState
 from carot.calibration.metrics.intervals import wilson_interval
@@ -30,6 +30,7 @@ class _Served:
     log_NK: Tensor
     raw_NK: Tensor
     labels_N: Tensor
+    ranked_by: Tensor | None
 
 
 def classes_of(state: ReportsState, report: Measured, index: int) -> ClassesView:
@@ -41,7 +42,7 @@ def classes_of(state: ReportsState, report: Measured, index: int) -> ClassesView
     from carot.calibration.metrics.classes_and_mistakes import class_details
 
     served = _served(state, report, index)
-    found = class_details(served.log_NK, served.labels_N)
+    found = class_details(served.log_NK, served.labels_N, ranked_by=served.ranked_by)
     names = served.kept.classes
     return ClassesView(
         report_id=report.report_id,
@@ -60,7 +61,13 @@ def mistakes_of(state: ReportsState, report: Measured, index: int) -> MistakesVi
     from carot.calibration.metrics.classes_and_mistakes import worst_mistakes
 
     served = _served(state, report, index)
-    count, found = worst_mistakes(served.log_NK, served.raw_NK, served.labels_N, MOST_MISTAKES)
+    count, found = worst_mistakes(
+        served.log_NK,
+        served.raw_NK,
+        served.labels_N,
+        MOST_MISTAKES,
+        ranked_by=served.ranked_by,
+    )
     return MistakesView(
         report_id=report.report_id,
         dataset=report.rows[index]["name"],
@@ -78,8 +85,8 @@ def _served(state: ReportsState, report: Measured, index: int) -> _Served:
     raw_NK, labels_N = from_numpy(kept.logits_NK), from_numpy(kept.labels_N)
     log_NK = calibrated(report, kept)
     if log_NK is None:
-        return _Served(kept, "raw", raw_NK, raw_NK, labels_N)
-    return _Served(kept, "calibrated", log_NK, raw_NK, labels_N)
+        return _Served(kept, "raw", raw_NK, raw_NK, labels_N, None)
+    return _Served(kept, "calibrated", log_NK, raw_NK, labels_N, ranked_by(report, kept))
 
 
 def _class(name: str, detail: ClassDetail, names: tuple[str, ...]) -> ClassView:

@@ -159,6 +159,18 @@ def calibrated(report: Measured, kept: Outputs) -> Tensor | None:
     return calibrator.log_probabilities(from_numpy(kept.logits_NK))
 
 
+def ranked_by(report: Measured, kept: Outputs) -> Tensor | None:
+    """Logits that say which class is on top of calibrated answers, as when they are served.
+
+    None where the calibrator may put another one there; loads torch.
+    """
+    from torch import from_numpy
+
+    if report.calibrator is None or not report.calibrator.keeps_ranking:
+        return None
+    return from_numpy(kept.logits_NK)
+
+
 async def cached_answer(state: ReportsState, key: Hashable, make: Callable[[], Answer]) -> Answer:
     """An answer about kept logits; what is known already waits for nothing that is under way."""
     with state.lock:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from carot.answers.calibrated import calibrated, carried_temperature, temperature_of
 from carot.answers.class_order import ClassOrder
-from carot.answers.guarantees import TOP_CHANGED, Guaranteed, Guarantees
+from carot.answers.guarantees import NO_SIMILAR, TOP_CHANGED, Guaranteed, Guarantees
 from carot.answers.schemas import (
     LISTED,
     AbstainReason,
@@ -207,10 +207,10 @@ class Answering:
         ):
             evidence, missing = None, guaranteed.missing
             if guaranteed.evidence is not None:
-                if same:
-                    evidence = stated(guaranteed.evidence.at(min(raw, 1.0)))
-                else:
-                    missing = missing | {"evidence": TOP_CHANGED}
+                found = guaranteed.evidence.at(min(raw, 1.0)) if same else None
+                evidence = None if found is None else stated(found)
+                if found is None:
+                    missing = missing | {"evidence": NO_SIMILAR if same else TOP_CHANGED}
             abstain, reasons = _abstention(raw, shift, guaranteed.limits, asked)
             answers.append(
                 Answer(

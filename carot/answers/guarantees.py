@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from decimal import Decimal
 from operator import attrgetter
 
 from cachetools import LRUCache, cachedmethod
 
-from carot.answers.schemas import COVERAGE, MAX_SHIFT, Asked, Limits, Missing
+from carot.answers.schemas import COVERAGE, MAX_SHIFT, Asked, Limits, Missing, SetMethod
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
-from carot.calibration.sets.conformal import ConformalSets
-from carot.calibration.sets.evidence import EvidenceTable
+from carot.calibration.sets.conformal import ConformalSets, images_needed
+from carot.calibration.sets.evidence import LEAST_NEAR, WIDTH, EvidenceTable
 from carot.calibration.sets.risk import RiskThreshold
 from carot.errors import CalibrationError
 
@@ -30,6 +31,16 @@ NO_IMAGES = Missing(
 OTHER_CLASSES = Missing(
     code="uncalibrated_label_set",
     message="classes of the request's own: no calibration image had one of them",
+)
+NO_SHIFT_SCORE = Missing(
+    code="no_shift_score",
+    message="the checkpoint has no shift score: its calibration images were too few, or their "
+    "features do not vary",
+)
+NO_SIMILAR = Missing(
+    code="no_similar_confidence",
+    message=f"fewer than {LEAST_NEAR} calibration images had a raw confidence within {WIDTH:g} of "
+    "this one",
 )
 TOP_CHANGED = Missing(
     code="top_class_changed",
@@ -87,24 +98,13 @@ class Guarantees:
         missing: dict[str, Missing] = {}
         max_shift = MAX_SHIFT if asked.max_shift is None else asked.max_shift
         if not has_shift_score:
-            missing["shift"] = NO_IMAGES
+            missing["shift"] = NO_IMAGES if self._evidence is None else NO_SHIFT_SCORE
             if asked.max_shift is not None and max_shift < 1:
                 raise CalibrationError("the checkpoint has no shift score", field="max_shift")
         evidence = None if own_classes else self._evidence
         if evidence is None:
-            why = OTHER_CLASSES if own_classes else NO_IMAGES
-            for name in ("coverage", "max_risk"):
-                if getattr(asked, name) is not None:
-                    raise CalibrationError(f"cannot be guaranteed: {why.message}", field=name)
-            limits = Limits(
-                coverage=None,
-                set_method=asked.set_method,
-                risk=None,
-                max_shift=max_shift if has_shift_score else None,
-                guarantee=None,
-            )
-            return Guaranteed(limits, missing=missing | {"set": why, "evidence": why})
-        sets = evidence.sets[asked.set_method]
+            return _nothing(asked, max_shift if has_shift_score else None, missing, own_classes)
+        sets = _sets(evidence, asked.set_method)
         coverage: float | None = asked.coverage or COVERAGE
         try:
             sets.threshold(asked.coverage or COVERAGE)
@@ -127,7 +127,7 @@ class Guarantees:
             set_method=asked.set_method,
             risk=risk,
             max_shift=max_shift if has_shift_score else None,
-            guarantee=_guarantee(evidence, coverage, risk),
+            guarantee=_guarantee(evidence, coverage, risk, asked.set_method),
         )
         return Guaranteed(limits, sets, evidence.evidence, missing)
 
@@ -148,22 +148,70 @@ class Guarantees:
             return error
 
 
+def _nothing(
+    asked: Asked, max_shift: float | None, missing: dict[str, Missing], own_classes: bool
+) -> Guaranteed:
+    """Where no calibration image says anything of these classes.
+
+    Raises:
+        CalibrationError: a coverage or a risk was asked for.
+    """
+    why = OTHER_CLASSES if own_classes else NO_IMAGES
+    for name in ("coverage", "max_risk"):
+        if getattr(asked, name) is not None:
+            raise CalibrationError(f"cannot be guaranteed: {why.message}", field=name)
+    limits = Limits(
+        coverage=None,
+        set_method=asked.set_method,
+        risk=None,
+        max_shift=max_shift,
+        guarantee=None,
+    )
+    return Guaranteed(limits, missing=missing | {"set": why, "evidence": why})
+
+
+def _sets(evidence: CalibrationEvidence, method: SetMethod) -> ConformalSets:
+    if method not in evidence.sets:
+        raise CalibrationError(
+            f"the checkpoint is from before there were {method} sets; evaluate it with "
+            "calibration.refit to have them",
+            field="set_method",
+        )
+    return evidence.sets[method]
+
+
 def _guarantee(
-    evidence: CalibrationEvidence, coverage: float | None, risk: RiskThreshold | None
+    evidence: CalibrationEvidence,
+    coverage: float | None,
+    risk: RiskThreshold | None,
+    method: SetMethod,
 ) -> str | None:
     """In words; None where nothing is guaranteed."""
     parts = []
     if coverage is not None:
-        parts.append(f"at least {100 * coverage:g} % of the sets hold the right class")
+        held = f"at least {_percent(coverage)} % of the sets hold the right class"
+        if method == "mondrian":
+            held += (
+                f", for each class by itself (a class of fewer than {images_needed(coverage)} of "
+                "those images is in every set)"
+            )
+        parts.append(held)
     if risk is not None:
+        accepted = f" with a raw confidence of {risk.threshold!r} or more" if risk.threshold else ""
         parts.append(
-            f"with {100 * (1 - risk.delta):g} % confidence at most {100 * risk.max_risk:g} % of "
-            f"the answers with a raw confidence of {risk.threshold:.4g} or more are wrong"
+            f"with {100 * (1 - risk.delta):g} % confidence at most {_percent(risk.max_risk)} % of "
+            f"the answers{accepted} are wrong"
         )
     if not parts:
         return None
+    scope = "each image" if method == "mondrian" and risk is None else "each image or class"
     return (
         f"For images exchangeable with the {evidence.n} images of {evidence.split!r}, on average "
-        f"over them and over such splits, not for each image or class nor under shift: "
+        f"over them and over such splits, not for {scope} nor under shift: "
         f"{'; '.join(parts)}."
     )
+
+
+def _percent(share: float) -> str:
+    """A hundred times a decimal number, with all its digits: 0.9999999 is no 100 %."""
+    return f"{(100 * Decimal(repr(share))).normalize():f}"

@@ -20,10 +20,15 @@ from carot.calibration.sets.risk import RiskThreshold
 if TYPE_CHECKING:
     from carot.models.vocabulary import Vocabulary
 
-SetMethod = Literal["lac", "aps", "raps", "saps"]
+SetMethod = Literal["lac", "aps", "raps", "saps", "mondrian"]
 AbstainReason = Literal["low_confidence", "shifted", "uncalibrated_label_set", "no_shift_score"]
 MissingCode = Literal[
-    "no_calibration_images", "split_too_small", "top_class_changed", "uncalibrated_label_set"
+    "no_calibration_images",
+    "no_shift_score",
+    "no_similar_confidence",
+    "split_too_small",
+    "top_class_changed",
+    "uncalibrated_label_set",
 ]
 COVERAGE = 0.9
 SET_METHOD: SetMethod = "raps"
@@ -65,7 +70,10 @@ class Guess(Numbers):
         ge=0, le=1, description="Calibrated; the raw one where there is no calibrator."
     )
     raw_confidence: float = Field(ge=0, le=1, description="Softmax of the logits as they are.")
-    logit: float
+    logit: float = Field(
+        description="Logit scale times cosine. Without the bias that SigLIP adds to every logit "
+        "alike, which changes no confidence."
+    )
 
 
 class Member(Numbers):
@@ -90,16 +98,20 @@ class PredictionSet(Numbers):
     coverage: float = Field(gt=0, lt=1, description="Asked for, or the default.")
     method: SetMethod = Field(
         description="Which score decides, taken from the raw confidences: deterministic versions "
-        "of LAC, APS, RAPS and SAPS."
+        "of LAC, APS, RAPS and SAPS; `mondrian` keeps the coverage for each class."
     )
-    threshold: float = Field(description="Score that a member has at most.")
+    threshold: float | None = Field(
+        description="Score that a member has at most; null for `mondrian`, where each class has "
+        "its own."
+    )
     n: int = Field(ge=1, description="Calibration images that the threshold comes from.")
 
 
 class StatedEvidence(Evidence):
     """Of the calibration images whose raw confidence was nearest to this one, how many were right.
 
-    `lowest` and `highest` are the raw confidences between which those images lie.
+    `lowest` and `highest` are the raw confidences between which those images lie, none farther
+    than 0.05 from the image's own.
     """
 
     text: str = Field(description="The same in words.")
@@ -210,12 +222,20 @@ class ServedVocabulary(Numbers):
 
 
 def stated(evidence: Evidence) -> StatedEvidence:
-    """Evidence with the sentence that says it; ends of the interval are rounded outwards."""
+    """Evidence with the sentence that says it; ends of ranges are rounded outwards."""
     low, high = evidence.interval
     # Of products such as 100 × 0.29, which is a digit below 29.
     shown = math.floor(round(100 * low, 9)), math.ceil(round(100 * high, 9))
     text = (
-        f"right on {evidence.right} of {evidence.count} calibration images this confident "
-        f"({shown[0]} to {shown[1]} %)"
+        f"right on {evidence.right} of {evidence.count} calibration images with a raw confidence "
+        f"{_range(evidence.lowest, evidence.highest)} ({shown[0]} to {shown[1]} %)"
     )
     return StatedEvidence(**dict(evidence), text=text)
+
+
+def _range(lowest: float, highest: float) -> str:
+    """Such as `from 0.93 to 0.971`, to three decimals."""
+    if lowest == highest and round(lowest, 3) == lowest:
+        return f"of {lowest:g}"
+    low, high = math.floor(round(1000 * lowest, 9)), math.ceil(round(1000 * highest, 9))
+    return f"from {low / 1000:g} to {high / 1000:g}"

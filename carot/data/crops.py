@@ -1,87 +1,73 @@
-"""Random crops for training, resized as the model's own transform resizes for evaluation."""
+"""Random crops for training, out of what a model sees of an image in evaluation.
+
+Models differ in how an image of any shape becomes their square: `shortest` scales the shorter side
+and keeps the middle, `squash` stretches, `longest` scales the longer side and fills up. A crop
+keeps to the same, or a model would train on pictures stretched in a way that it never meets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from carot.data.decoding.resampling import INTERPOLATIONS, Interpolation
-
-Mode = Literal["shortest", "longest", "squash"]
-ASPECT = 4 / 3
-"""A crop's aspect ratio differs by at most this factor from that of an uncropped image."""
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
-class RandomCrop:
-    """Crops that keep `scale` to 1 of the area, drawn with a generator of the caller's.
-
-    What the area and the aspect ratio are of depends on the model's resize mode, so that pixels
-    are distorted by no more than `ASPECT` beyond what evaluation does to them:
-
-    - `shortest`: of the largest part of the image that has the aspect ratio of the model's input;
-    - `squash`: of the whole image, which evaluation distorts to the model's input;
-    - `longest`: of the whole image, whose aspect ratio is kept; the transform adds the margins.
-
-    The aspect ratio is drawn from those that fit, so that the area is always kept.
+class Resizing:
+    """How an image becomes a model's input.
 
     Attributes:
-        height, width: of the model's input, in pixels.
-        scale: smallest share of the area; 1 for no crop.
+        size: height and width in pixels.
+        fill: the grey level, 0 to 255, beside an image under `longest`.
     """
 
-    height: int
-    width: int
-    scale: float
-    mode: Mode = "shortest"
-    interpolation: Interpolation = "bicubic"
+    size: tuple[int, int]
+    mode: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Image.Resampling = Image.Resampling.BICUBIC
+    fill: int = 0
 
-    @classmethod
-    def of(
-        cls, size: tuple[int, int], scale: float, preprocess_cfg: Mapping[str, Any]
-    ) -> RandomCrop:
-        """As open_clip's preprocessing configuration asks for it.
+    @property
+    def aspect(self) -> float:
+        """Width by height."""
+        return self.size[1] / self.size[0]
 
-        Args:
-            size: height and width.
-        """
-        mode: Any = preprocess_cfg.get("resize_mode") or "shortest"
-        # As open_clip: whatever is not bilinear is bicubic.
-        bilinear = preprocess_cfg.get("interpolation") == "bilinear"
-        return cls(*size, scale, mode, "bilinear" if bilinear else "bicubic")
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """An RGB image, cropped, at the size of the model's input; as it was for a scale of 1."""
-        if self.scale >= 1.0:
-            return image
-        width, height = image.size
-        whole_width, whole_height = self._uncropped(width, height)
-        area = rng.uniform(self.scale, 1.0)
-        # A crop of sides w √(area · aspect) and h √(area / aspect) has to lie within the image.
-        widest = min(ASPECT, (width / whole_width) ** 2 / area)
-        narrowest = max(1 / ASPECT, area * (whole_height / height) ** 2)
-        aspect = float(np.exp(rng.uniform(np.log(narrowest), np.log(widest))))
-        crop_width = min(whole_width * np.sqrt(area * aspect), width)
-        crop_height = min(whole_height * np.sqrt(area / aspect), height)
-        left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
-        box = (left, top, left + crop_width, top + crop_height)
-        size = self._size(crop_width, crop_height)
-        return image.resize(size, INTERPOLATIONS[self.interpolation], box=box)
+def random_crop(
+    image: Image.Image, resizing: Resizing, scale: float, rng: np.random.Generator
+) -> Image.Image:
+    """A random crop that keeps `scale` to 1 of the area, resized to the model's size.
 
-    def _uncropped(self, width: int, height: int) -> tuple[float, float]:
-        """Width and height of what the shares are of."""
-        if self.mode != "shortest":
-            return width, height
-        ratio = min(width / self.width, height / self.height)
-        return self.width * ratio, self.height * ratio
+    Of what the model sees: under `shortest` of the largest box of the model's shape, which may lie
+    anywhere in the image. As torchvision's RandomResizedCrop, but from a generator of its own, and
+    with the aspect ratio (3/4 to 4/3 of what the model sees) drawn from those that fit, so that the
+    area is always kept.
+    """
+    if scale >= 1.0:
+        return image
+    if resizing.mode == "longest":
+        image = _filled_up(image, resizing)
+    width, height = image.size
+    seen_width, seen_height = float(width), float(height)
+    if resizing.mode == "shortest":
+        seen_width = min(seen_width, height * resizing.aspect)
+        seen_height = min(seen_height, width / resizing.aspect)
+    area = rng.uniform(scale, 1.0)
+    widest = min(4 / 3, 1 / area)
+    aspect = float(np.exp(rng.uniform(-np.log(widest), np.log(widest))))
+    crop_width = min(seen_width * np.sqrt(area * aspect), width)
+    crop_height = min(seen_height * np.sqrt(area / aspect), height)
+    left, top = rng.uniform(0, width - crop_width), rng.uniform(0, height - crop_height)
+    box = (left, top, left + crop_width, top + crop_height)
+    return image.resize((resizing.size[1], resizing.size[0]), resizing.interpolation, box=box)
 
-    def _size(self, crop_width: float, crop_height: float) -> tuple[int, int]:
-        """Width and height to which a crop is resized."""
-        if self.mode != "longest":
-            return self.width, self.height
-        ratio = min(self.width / crop_width, self.height / crop_height)
-        return max(1, round(crop_width * ratio)), max(1, round(crop_height * ratio))
+
+def _filled_up(image: Image.Image, resizing: Resizing) -> Image.Image:
+    """The image amid a border that gives it the model's shape."""
+    width = max(image.width, round(image.height * resizing.aspect))
+    height = max(image.height, round(image.width / resizing.aspect))
+    fill = (resizing.fill,) * 3
+    return ImageOps.pad(image, (width, height), resizing.interpolation, fill)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +40,14 @@ class Inspection:
         """Images of two named splits."""
         return self._first.copies
 
-    def take(self, content: bytes, split: str, key: str, *, named: bool) -> bool:
+    def take(self, content: bytes, split: str | None, key: str) -> bool:
         """Look at an image that can be read; whether it is not a copy of an earlier split's.
 
         Args:
-            named: whether the split is named, and not dealt out by content.
+            split: as it is named; None where images are dealt out by content.
         """
         digest = hashlib.sha256(content).digest()
-        if self._first.is_copy(digest, split if named else None, key):
+        if self._first.is_copy(digest, split, key):
             return False
         self._images += 1
         self._survey.take(content, key)
@@ -55,16 +56,20 @@ class Inspection:
             return True  # torn further down than uploads are checked: counted where it is used
         if not has_contrast(image):
             self._flat.append(key)
-        self._alike.add(split, key, _thumbnail(image))
+        self._alike.add(key, _thumbnail(image))
         return True
 
     def depth(self) -> Depth:
         """What the numbers of deep images span."""
         return self._survey.depth()
 
-    def near_copies(self) -> list[NearCopy]:
-        """Images that look like one of an earlier split."""
-        return self._alike.find()
+    def near_copies(self, splits: Mapping[str, str]) -> list[NearCopy]:
+        """Images that look like one of an earlier split.
+
+        Args:
+            splits: the split of each image, by key, whether it was named or dealt.
+        """
+        return self._alike.find(splits)
 
     def warnings(self, near: int) -> list[CodedWarning]:
         """What the sender should know.

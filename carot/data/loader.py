@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from carot.data.crops import RandomCrop
+from carot.data.crops import Resizing, random_crop
 from carot.data.decoding.images import has_contrast
 from carot.data.order import epoch_order
 from carot.data.source import ImageSource
@@ -129,9 +128,9 @@ class TrainingBatches:
     """The batches of a training run, by step.
 
     Args:
+        resizing: how the model takes images; crops keep to it.
         templates: number of caption templates to draw from.
         crop_scale: smallest share of the area that a random crop keeps; 1 for no crop.
-        preprocess_cfg: open_clip's, for how the model resizes.
         ranks: who shares each batch; all of them ask for the same steps.
     """
 
@@ -139,7 +138,7 @@ class TrainingBatches:
         self,
         source: ImageSource,
         transform: Callable[[Image.Image], Tensor],
-        image_size: tuple[int, int],
+        resizing: Resizing,
         *,
         batch_size: int,
         templates: int,
@@ -147,12 +146,11 @@ class TrainingBatches:
         seed: int,
         unreadable: Unreadable,
         ranks: Ranks = ALONE,
-        preprocess_cfg: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.source = source
         self.transform = transform
-        self.crop = RandomCrop.of(image_size, crop_scale, preprocess_cfg)
-        self.image_size = image_size
+        self.resizing = resizing
+        self.crop_scale = crop_scale
         self.batch_size = batch_size
         self.templates = templates
         self.seed = seed
@@ -183,7 +181,8 @@ class TrainingBatches:
                 image = self.source.image(index)
             except UnreadableImage as error:
                 return error
-            input_CHW = self.transform(self.crop(image, rng))
+            cropped = random_crop(image, self.resizing, self.crop_scale, rng)
+            input_CHW = self.transform(cropped)
             self.unreadable.check_contrast(image, input_CHW, str(self.source.keys[index]))
             return input_CHW, index, template
 
@@ -211,7 +210,7 @@ class TrainingBatches:
             self._note_what_others_miss(sorted(missing))
         images_NCHW = batch.images_NCHW
         if len(images_NCHW) == 0:
-            images_NCHW = torch.empty(0, 3, *self.image_size)
+            images_NCHW = torch.empty(0, 3, *self.resizing.size)
         return ImageBatch(images_NCHW, labels_B, templates_B, indices_B, share)
 
     def _note_what_others_miss(self, missing: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ Shapes: N images looked up, M images looked in, K candidates, S crops, P pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,47 +59,58 @@ class NearCopy:
 
 
 class NearCopies:
-    """Gathers thumbnails by split, and finds near copies across splits."""
+    """Gathers thumbnails, and finds near copies across splits."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, list[str]] = {split: [] for split in SPLITS}
-        self._thumbnails: dict[str, bytearray] = {split: bytearray() for split in SPLITS}
+        self._keys: list[str] = []
+        self._thumbnails = bytearray()
 
     def __len__(self) -> int:
-        return sum(map(len, self._keys.values()))
+        return len(self._keys)
 
-    def add(self, split: str, key: str, thumbnail: NDArray[np.uint8]) -> None:
+    def add(self, key: str, thumbnail: NDArray[np.uint8]) -> None:
         """Keep one image; `thumbnail` has `SIDE` x `SIDE` grey levels. Flat ones are passed over.
 
         What is beyond `MOST_IMAGES` is not kept.
         """
         assert thumbnail.shape == (SIDE, SIDE)
         if thumbnail.std() > FLAT and len(self) <= MOST_IMAGES:
-            self._keys[split].append(key)
-            self._thumbnails[split] += thumbnail.tobytes()
+            self._keys.append(key)
+            self._thumbnails += thumbnail.tobytes()
 
-    def find(self) -> list[NearCopy]:
-        """Each image that is a near copy with what it is one of, the most alike first."""
+    def find(self, splits: Mapping[str, str]) -> list[NearCopy]:
+        """Each image that is a near copy with what it is one of, the most alike first.
+
+        Args:
+            splits: the split of each key.
+        """
         if len(self) > MOST_IMAGES:
             return []
+        places: dict[str, list[int]] = {split: [] for split in SPLITS}
+        for place, key in enumerate(self._keys):
+            places[splits[key]].append(place)
         found: list[NearCopy] = []
-        for place, split in enumerate(SPLITS):
-            earlier = [each for each in SPLITS[:place] if self._keys[each]]
-            if self._keys[split] and earlier:
-                found += self._among(split, earlier)
+        for number, split in enumerate(SPLITS):
+            earlier = [(each, place) for each in SPLITS[:number] for place in places[each]]
+            if places[split] and earlier:
+                found += self._among(split, places[split], earlier)
         return sorted(found, key=lambda copy: (-copy.likeness, copy.key))
 
-    def _among(self, split: str, earlier: Sequence[str]) -> Iterator[NearCopy]:
-        others = [(name, key) for name in earlier for key in self._keys[name]]
-        inside_MP = np.concatenate([self._pixels(name) for name in earlier])
-        best_N, scores_NK = _compare(self._pixels(split), inside_MP)
+    def _among(
+        self, split: str, own: Sequence[int], earlier: Sequence[tuple[str, int]]
+    ) -> Iterator[NearCopy]:
+        inside_MHW = self._pixels([place for _, place in earlier])
+        best_N, scores_NK = _compare(self._pixels(own), inside_MHW)
         for index in np.flatnonzero(_are_near(scores_NK)).tolist():
-            other_split, other_key = others[best_N[index]]
+            other_split, other = earlier[best_N[index]]
             likeness = min(1.0, float(scores_NK[index, 0]))
-            yield NearCopy(split, self._keys[split][index], other_split, other_key, likeness)
+            key, other_key = self._keys[own[index]], self._keys[other]
+            yield NearCopy(split, key, other_split, other_key, likeness)
 
-    def _pixels(self, split: str) -> NDArray[np.uint8]:
-        return np.frombuffer(self._thumbnails[split], np.uint8).reshape(-1, SIDE, SIDE)
+    def _pixels(self, places: Sequence[int]) -> NDArray[np.uint8]:
+        pixels = np.frombuffer(self._thumbnails, np.uint8).reshape(-1, SIDE, SIDE)
+        chosen: NDArray[np.uint8] = pixels[np.asarray(places)]
+        return chosen
 
 
 def _compare(

@@ -11,8 +11,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from carot.data.dealing import deal, halve
 from carot.data.labels import in_order
-from carot.data.splits import SPLITS, split_of_digest
+from carot.data.splits import SPLITS
 from carot.errors import DataError
 
 Label = int | str
@@ -60,8 +61,9 @@ def arrange(
 ) -> Arranged[Item]:
     """The images of one split.
 
-    Where splits are named, a calibration split that is missing is half of validation, by digest.
-    Where none is, the images are dealt out by digest (`carot.data.splits.SHARES`). Classes are
+    Where splits are named, a calibration split that is missing is half of validation, by digest
+    (`carot.data.dealing.halve`). Where none is, the images are dealt out by digest
+    (`carot.data.dealing.deal`). Classes are
     the labels of the training split (of the first there is, or of all images, where there is
     none), in the order of `carot.data.labels.in_order`. So every split has the same list.
 
@@ -87,7 +89,8 @@ def arrange(
         chosen = _choose(named, split)
     else:
         everything = groups.get(None, ())
-        chosen = [item for item in everything if split_of_digest(item.digest()) == split]
+        dealt = deal([item.digest() for item in everything], [item.label for item in everything])
+        chosen = [item for item, its in zip(everything, dealt, strict=True) if its == split]
     index = {label: i for i, label in enumerate(classes)}
     labels_N = np.array([index[item.label] for item in chosen], dtype=np.int64)
     return Arranged(chosen, shown, labels_N, dealt=not named)
@@ -155,6 +158,7 @@ def _choose(by_split: Mapping[str, Sequence[Item]], split: str) -> list[Item]:
     if split in by_split and (split != "validation" or "calibration" in by_split):
         return list(by_split[split])
     if split in ("validation", "calibration") and "validation" in by_split:
-        wanted = split == "validation"
-        return [i for i in by_split["validation"] if (i.digest()[8] < 128) == wanted]
+        both = by_split["validation"]
+        halves = halve([item.digest() for item in both], [item.label for item in both])
+        return [item for item, its in zip(both, halves, strict=True) if its == split]
     return []

@@ -2,7 +2,8 @@
 
 Training data fits the weights, validation data chooses hyper-parameters, calibration data fits
 the temperature, test data is only measured. A share decided by a hash of the content keeps equal
-images in one split and never moves an image when others are added.
+images in one split and never moves an image when others are added; small classes are dealt with
+more care (`carot.data.dealing`).
 """
 
 from __future__ import annotations

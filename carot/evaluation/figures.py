@@ -12,10 +12,54 @@ from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice
 from carot.calibration.metrics.intervals import Interval
 from carot.calibration.metrics.numbers import Metrics, Numbers
-from carot.calibration.sets.coverage import Coverage, Method
+from carot.calibration.sets.coverage import ClassCoverage, Coverage, Method
 
 FAR = 0.99
 """The percentile of the shift score beyond which a report counts images as far away."""
+
+
+LISTED_CLASSES = 20
+"""Most classes that a report lists of one kind."""
+
+
+class ClassFigures(Numbers):
+    """One class as it is served: how often its images are right, and how sure the answers are."""
+
+    name: str
+    images: int = Field(ge=1, description="Images of this class.")
+    accuracy: float = Field(ge=0, le=1, description="Share of them with the right answer.")
+    accuracy_interval: Interval = Field(description="Wilson's 95 % interval of it.")
+    mean_confidence: float = Field(ge=0, le=1, description="Of the answers, whatever they are.")
+    gap: float = Field(
+        ge=-1, le=1, description="Mean confidence less accuracy; above 0 it is overconfident."
+    )
+    confused_with: str | None = Field(description="The wrong answer given most often.")
+    confused: int = Field(ge=0, description="How often it was given.")
+
+
+class Confused(Numbers):
+    """A class that is taken for another one."""
+
+    label: str
+    answer: str
+    images: int = Field(ge=1, description="How often.")
+
+
+class WorstClasses(Numbers):
+    """Where a data set goes wrong, class by class."""
+
+    gaps: tuple[ClassFigures, ...] = Field(
+        description="Classes whose mean confidence lies outside the interval of their accuracy, "
+        f"those farthest outside first; at most {LISTED_CLASSES}."
+    )
+    confused: tuple[Confused, ...] = Field(
+        description=f"The most frequent wrong answers, at most {LISTED_CLASSES}."
+    )
+    names: tuple[str, ...] = Field(description="Of the rows and columns of `confusion`.")
+    confusion: tuple[tuple[int, ...], ...] | None = Field(
+        description="Images of each class (row) that were given each answer (column); null where "
+        f"there are more than {LISTED_CLASSES} classes."
+    )
 
 
 class CalibratorFigures(Numbers):
@@ -43,7 +87,13 @@ class SetFigures(Numbers):
     measured: Coverage | None = Field(description="Null where there are no such sets.")
     expected: Interval | None = Field(
         description="What 95 of 100 calibration splits of this size cover in distribution, for "
-        "scores without ties; sets of which the top class is always a member cover more."
+        "scores without ties; sets of which the top class is always a member cover more. Null for "
+        "`mondrian`, where each class has a band of its own."
+    )
+    classes: tuple[ClassCoverage, ...] = Field(
+        default=(),
+        description="What they hold of each class, those that are surest to be held too rarely "
+        f"first; at most {LISTED_CLASSES}. Of `mondrian` sets each holds what was asked.",
     )
     reason: str | None = Field(default=None, description="Why there are no such sets.")
 

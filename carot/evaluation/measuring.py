@@ -24,8 +24,9 @@ from carot.calibration.sets.shift_score import ShiftScore
 from carot.data.label_space import LabelSpace
 from carot.errors import CalibrationError
 from carot.evaluation.bound import smallest_singular_value
-from carot.evaluation.evidence_figures import evidence_figures
-from carot.evaluation.figures import FAR, CalibratorFigures, ShiftFigures
+from carot.evaluation.class_figures import worst_classes
+from carot.evaluation.evidence_figures import EvidenceFigures, evidence_figures
+from carot.evaluation.figures import FAR, CalibratorFigures, ShiftFigures, WorstClasses
 from carot.evaluation.reports import DatasetReport
 from carot.specs import OWN_DOMAIN, CalibrationSpec, EvaluationDataset
 
@@ -58,17 +59,15 @@ def measure(
     Raises:
         CalibrationError: misshapen, empty or non-finite input, labels out of range.
     """
-    if len(features_ND) != len(logits_NC):
-        raise CalibrationError(
-            f"{len(logits_NC)} rows of logits and {len(features_ND)} of features: not one data set"
-        )
+    _check_one_data_set(logits_NC, features_ND)
     space = space or LabelSpace(())
     raw_NK = space.project(logits_NC)
     raw = compute_metrics(raw_NK, labels_N)
     domain = _domain(row, calibration)
     figures, bins = _calibrated(calibration, logits_NC, labels_N, space, domain)
-    evidence = None if calibration is None else calibration.evidence
-    found = None if evidence is None else evidence_figures(evidence, raw_NK, labels_N, asked)
+    found = EvidenceFigures()
+    if calibration is not None and calibration.evidence is not None:
+        found = evidence_figures(calibration.evidence, raw_NK, labels_N, asked, space)
     return DatasetReport(
         name=row.name,
         dataset=row.dataset,
@@ -87,8 +86,9 @@ def measure(
         reliability_raw=reliability(raw_NK, labels_N),
         reliability_calibrated=bins,
         domain=domain,
-        sets=() if found is None else found.sets,
-        risks=() if found is None else found.risks,
+        sets=found.sets,
+        risks=found.risks,
+        worst_classes=_worst_classes(calibration, logits_NC, labels_N, space, domain),
     )
 
 
@@ -170,12 +170,39 @@ def _calibrated(
         return {}, None
     served = calibration.calibrator
     figures, bins = {}, None
+    raw_NK = space.project(logits_NC)
     for kind, each in {**calibration.fitted, served.kind: served}.items():
         log_NK = space.project(_log_probabilities(each, logits_NC, domain))
-        figures[kind] = compute_metrics(log_NK, labels_N)
+        # As in answers: a calibrator that keeps the ranking leaves it to the logits.
+        ranked_by = raw_NK if each.keeps_ranking else None
+        figures[kind] = compute_metrics(log_NK, labels_N, ranked_by=ranked_by)
         if kind == served.kind:
-            bins = reliability(log_NK, labels_N)
+            bins = reliability(log_NK, labels_N, ranked_by=ranked_by)
     return figures, bins
+
+
+def _check_one_data_set(logits_NC: Tensor, features_ND: Tensor) -> None:
+    if len(features_ND) != len(logits_NC):
+        raise CalibrationError(
+            f"{len(logits_NC)} rows of logits and {len(features_ND)} of features: not one data set"
+        )
+
+
+def _worst_classes(
+    calibration: Calibration | None,
+    logits_NC: Tensor,
+    labels_N: Tensor,
+    space: LabelSpace,
+    domain: str | None,
+) -> WorstClasses:
+    """Of confidences as they are served."""
+    raw_NK = space.project(logits_NC)
+    if calibration is None:
+        return worst_classes(raw_NK, labels_N, space.classes)
+    served = calibration.calibrator
+    log_NK = space.project(_log_probabilities(served, logits_NC, domain))
+    ranked_by = raw_NK if served.keeps_ranking else None
+    return worst_classes(log_NK, labels_N, space.classes, ranked_by=ranked_by)
 
 
 def _domain(row: EvaluationDataset, calibration: Calibration | None) -> str | None:

@@ -23,6 +23,7 @@ from carot.evaluation.figures import (
     RiskFigures,
     SetFigures,
     ShiftFigures,
+    WorstClasses,
 )
 from carot.specs import (
     MeasuringSpec,
@@ -98,6 +99,11 @@ class DatasetReport(Numbers):
     )
     risks: tuple[RiskFigures, ...] = Field(
         default=(), description="What is accepted for every risk asked for."
+    )
+    worst_classes: WorstClasses | None = Field(
+        default=None,
+        description="The worst calibrated classes, as served, and what is taken for what; null in "
+        "reports stored before.",
     )
     shift_score: ShiftFigures | None = Field(
         default=None, description="Null where the calibration images gave no such score."

@@ -2,13 +2,14 @@
 
 open_clip_config.json         open_clip's model and preprocessing configuration
 open_clip_model.safetensors   the towers, so that plain open_clip loads the folder
+tokenizer.json, …             a tokenizer of Hugging Face's, where the model has one
+config.json                   the configuration of a text tower of Hugging Face's, where it has one
 head.safetensors              class weights (C, D): prototypes times the logit scale
 classifier.json               classes, templates, method, logit scale
 calibrator.json               how logits become confidences, when one was fitted
 calibrators.json              every calibrator that was fitted, by kind
-grounds.json                  the calibration evidence, see
-`carot.calibration.sets.calibration_evidence` shift_score.safetensors       how far from them an
-image lies
+grounds.json                  the evidence, see `carot.calibration.sets.calibration_evidence`
+shift_score.safetensors       how far from the calibration images an image lies
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from carot.calibration.sets.shift_score import ShiftScore
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import CalibrationError, CheckpointError
 from carot.models.clip import CONFIG_NAME, WEIGHTS_NAME, ClipModel
+from carot.models.hugging_face import save_text_config
 from carot.specs import ModelSpec
 
 HEAD_NAME = "head.safetensors"
@@ -76,6 +78,7 @@ def save_checkpoint(
 
     Raises:
         NoSpace: the disk is full.
+        ModelError: the model's tokenizer cannot be written down.
     """
     config = {
         "architecture": model.architecture,
@@ -84,6 +87,8 @@ def save_checkpoint(
     }
     with atomic_folder(folder) as temporary:
         (temporary / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        model.tokenize.save(temporary)
+        save_text_config(model.module, temporary)
         save_file(unshared(model.module.state_dict()), temporary / WEIGHTS_NAME)
         save_file({"weight": unshared({"weight": head_CD})["weight"]}, temporary / HEAD_NAME)
         (temporary / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")

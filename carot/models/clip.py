@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,21 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from carot.data.crops import INTERPOLATIONS, Resizing
 from carot.errors import ModelError, ProjectionNotFound
+from carot.models.families import family_of
+from carot.models.hugging_face import require_transformers, with_own_text_config
 from carot.models.mini import MODEL_FOLDER as MINI_FOLDER
-from carot.specs import ModelSpec
+from carot.models.projections import image_projection, text_projection
+from carot.models.tokenizers import LOCAL, Tokenizer
+from carot.specs import HUB, ModelSpec
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAME = "open_clip_model.safetensors"
+WEIGHTS_NAMES = (
+    WEIGHTS_NAME, "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
+)  # fmt: skip
+"""Weights that a folder may hold, in open_clip's order. Of a `.bin` only tensors are read."""
 MAX_LOG_SCALE = math.log(100.0)
 """CLIP's clamp of the learned log scale, so that logits are at most 100 times a cosine."""
 
@@ -37,14 +46,14 @@ class ClipModel:
 
     Attributes:
         module: the towers; features come out unnormalised from them.
-        tokenize: captions -> token ids of shape (U, L), int64.
+        tokenize: captions -> token ids of shape (U, L), int64; made when first asked.
         transform: an RGB image -> a tensor of shape (3, H, W), as evaluation sees it.
         model_cfg: open_clip's model configuration, JSON-ready.
         preprocess_cfg: open_clip's preprocessing configuration, JSON-ready.
     """
 
     module: nn.Module
-    tokenize: Callable[[Sequence[str]], Tensor]
+    tokenize: Tokenizer
     transform: Callable[[Image.Image], Tensor]
     model_cfg: dict[str, Any]
     preprocess_cfg: dict[str, Any]
@@ -64,6 +73,17 @@ class ClipModel:
         """Height and width that the image tower expects, in pixels."""
         size = self.preprocess_cfg["size"]
         return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+    @property
+    def resizing(self) -> Resizing:
+        """How an image of any shape becomes the image tower's input."""
+        cfg = self.preprocess_cfg
+        return Resizing(
+            self.image_size,
+            cfg.get("resize_mode") or "shortest",
+            INTERPOLATIONS.get(cfg.get("interpolation") or "bicubic", INTERPOLATIONS["bicubic"]),
+            cfg.get("fill_color") or 0,
+        )
 
     def with_module(self, module: nn.Module) -> ClipModel:
         """The same model with another set of weights, such as a teacher's."""
@@ -99,22 +119,12 @@ class ClipModel:
         """The image tower's last linear map, of shape (W, D): features are `x @ projection`.
 
         Raises:
-            ProjectionNotFound: a tower that is none of ViT, ResNet with attention pooling, or a
-                timm trunk with a linear, two-layer or attention-pooling head.
+            ProjectionNotFound: the tower ends in something else.
         """
-        visual = self.module.get_submodule("visual")
-        projection = getattr(visual, "proj", None)
-        if isinstance(projection, Tensor) and projection.ndim == 2:
-            return projection
-        for path in ("attnpool.c_proj", "head.proj", "head.mlp.fc2", "head.pool.proj"):
-            layer = _submodule(visual, path)
-            if isinstance(layer, nn.Linear):
-                return layer.weight.t()
-        raise ProjectionNotFound(
-            f"{self.architecture}: its image tower ends in no linear projection that is known; "
-            "set method.orthogonality_weight and method.cross_norm_weight to 0",
-            field="method.orthogonality_weight",
-        )
+        projection = image_projection(self.module)
+        if projection is None:
+            raise ProjectionNotFound(f"{self.architecture}: its image tower ends in no linear map")
+        return projection
 
     def gram_projection(self) -> Tensor:
         """The visual projection turned so that rows <= columns: shape (R, C).
@@ -132,22 +142,20 @@ class ClipModel:
         Raises:
             ProjectionNotFound: the text tower has none.
         """
-        owner = self.module if hasattr(self.module, "text_projection") else self.module.text
-        projection = getattr(owner, "text_projection", None)
-        if isinstance(projection, nn.Linear):
-            return projection.weight.t()
-        if isinstance(projection, Tensor):
-            return projection
-        raise ProjectionNotFound(
-            f"{self.architecture}: its text tower has no linear projection; "
-            "set method.cross_norm_weight to 0",
-            field="method.cross_norm_weight",
-        )
+        projection = text_projection(self.module)
+        if projection is None:
+            raise ProjectionNotFound(f"{self.architecture}: its text tower ends in no linear map")
+        return projection
 
-    def clamp_logit_scale(self) -> None:
-        """Keep the log scale within [0, ln 100], as CLIP does after each step."""
+    def clamp_logit_scale(self, start: float) -> None:
+        """Keep the log scale within [0, ln 100], as CLIP does after each step.
+
+        Args:
+            start: the log scale that training started from; where it lies outside (released
+                SigLIP weights have a scale of 112), the range reaches to it.
+        """
         with torch.no_grad():
-            self.logit_scale.clamp_(0.0, MAX_LOG_SCALE)
+            self.logit_scale.clamp_(min(0.0, start), max(MAX_LOG_SCALE, start))
 
 
 def cut_behind_longest(tokens_UL: Tensor) -> Tensor:
@@ -171,35 +179,61 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu") -> ClipModel
         raise ModelError(
             "a stored checkpoint has to be fetched to a folder first", field="model.checkpoint"
         )
-    name = spec.architecture.replace("/", "-")
+    if spec.architecture.startswith(HUB):
+        return _from_hub(spec.architecture, device)
+    return _published(spec.architecture.replace("/", "-"), spec.pretrained, device)
+
+
+def _published(name: str, tag: str | None, device: torch.device | str) -> ClipModel:
     if name not in open_clip.list_models():
         raise ModelError(
-            f"unknown architecture {spec.architecture!r}; see `python -c 'import open_clip; "
-            "print(open_clip.list_models())'`",
+            f"unknown architecture {name!r}; `carot models architectures` lists them",
             field="model.architecture",
         )
     tags = open_clip.list_pretrained_tags_by_model(name)
-    if spec.pretrained not in tags:
+    if tag not in tags:
         raise ModelError(
-            f"{name} has no weights {spec.pretrained!r}; it has {', '.join(tags) or 'none'}",
+            f"{name} has no weights {tag!r}; it has {', '.join(tags) or 'none'}",
             field="model.pretrained",
         )
     model_cfg = open_clip.get_model_config(name)
     # Weights trained with QuickGELU under a configuration without it lose accuracy silently.
-    if (open_clip.get_pretrained_cfg(name, spec.pretrained) or {}).get("quick_gelu", False):
+    if (open_clip.get_pretrained_cfg(name, tag) or {}).get("quick_gelu", False):
         model_cfg["quick_gelu"] = True
+    quick_gelu = bool(model_cfg.get("quick_gelu", False))
+    return _fetched(
+        name, model_cfg, device, f"{name} / {tag}", pretrained=tag, force_quick_gelu=quick_gelu
+    )
+
+
+def _from_hub(name: str, device: torch.device | str) -> ClipModel:
     try:
+        model_cfg = open_clip.get_model_config(name)
+    # The hub's client raises errors of its own, of its transport and of what is not there.
+    except Exception as error:
+        raise ModelError(f"{name}: {error}", field="model.architecture") from error
+    return _fetched(name, model_cfg, device, name)
+
+
+def _fetched(
+    name: str,
+    model_cfg: dict[str, Any],
+    device: torch.device | str,
+    said: str,
+    **options: Any,
+) -> ClipModel:
+    """A model whose weights are downloaded; what is small and may be missing is asked for first."""
+    if family_of(model_cfg).needs_transformers:
+        require_transformers(said, "model.architecture")
+    tokenize = Tokenizer(name, model_cfg["text_cfg"])
+    try:
+        tokenize.made()
         module, _, transform = open_clip.create_model_and_transforms(
-            name,
-            pretrained=spec.pretrained,
-            device=device,
-            force_quick_gelu=bool(model_cfg.get("quick_gelu", False)),
+            name, device=device, require_pretrained=True, **options
         )
-        tokenize = _tokenizer(name, model_cfg)
-    except (RuntimeError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{name} / {spec.pretrained}: {error}", field="model.pretrained"
-        ) from error
+    # As above; and whatever reading weights of unknown origin raises.
+    except Exception as error:
+        raise ModelError(f"{said}: {error}", field="model.pretrained") from error
     return _assemble(module, tokenize, transform, model_cfg, name)
 
 
@@ -210,23 +244,31 @@ def load_folder(
     architecture: str | None = None,
     field: str | None = None,
 ) -> ClipModel:
-    """The model in a local folder of open_clip's layout (configuration and safetensors).
+    """The model in a local folder of open_clip's layout: a configuration and weights.
 
     Raises:
-        ModelError: a file is missing, torn, or does not fit the other.
+        ModelError: a file is missing, torn, or does not fit the other, or a package is missing.
     """
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
+    weights = next((name for name in WEIGHTS_NAMES if (folder / name).is_file()), WEIGHTS_NAME)
+    for name in (CONFIG_NAME, weights):
         if not (folder / name).is_file():
             raise ModelError(f"{folder.name}: no {name} in it", field=field)
-    identifier = f"local-dir:{folder}"
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        module, _, transform = open_clip.create_model_and_transforms(identifier, device=device)
-        tokenize = _tokenizer(identifier, config["model_cfg"])
+        text_cfg = config["model_cfg"]["text_cfg"]
+        if text_cfg.get("hf_model_name"):
+            require_transformers(folder.name, field)
+        with with_own_text_config(folder, config, weights) as opened:
+            module, _, transform = open_clip.create_model_and_transforms(
+                f"{LOCAL}{opened}", device=device
+            )
+    except ModelError:
+        raise
     # open_clip wraps what goes wrong in any of several types; safetensors has one of its own.
     except Exception as error:
         raise ModelError(f"{folder.name}: cannot be loaded: {error}", field=field) from error
     name = architecture or str(config.get("architecture", folder.name))
+    tokenize = Tokenizer(f"{LOCAL}{folder.resolve()}", text_cfg)
     return _assemble(module, tokenize, transform, config["model_cfg"], name)
 
 
@@ -237,26 +279,15 @@ def from_config(
     with tempfile.TemporaryDirectory() as folder:
         config = {"model_cfg": model_cfg, "preprocess_cfg": {}}
         (Path(folder) / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
-        identifier = f"local-dir:{folder}"
+        identifier = f"{LOCAL}{folder}"
         module, _, transform = open_clip.create_model_and_transforms(identifier, device=device)
-        tokenize = _tokenizer(identifier, model_cfg)
+    tokenize = Tokenizer(identifier, model_cfg["text_cfg"])
     return _assemble(module, tokenize, transform, model_cfg, architecture)
-
-
-_TOKENIZERS: dict[str, Callable[[Sequence[str]], Tensor]] = {}
-
-
-def _tokenizer(identifier: str, model_cfg: dict[str, Any]) -> Callable[[Sequence[str]], Tensor]:
-    # Building one reads 49,000 merges; models with the same text tower share it.
-    key = json.dumps(model_cfg["text_cfg"], sort_keys=True)
-    if key not in _TOKENIZERS:
-        _TOKENIZERS[key] = open_clip.get_tokenizer(identifier)
-    return _TOKENIZERS[key]
 
 
 def _assemble(
     module: nn.Module,
-    tokenize: Callable[[Sequence[str]], Tensor],
+    tokenize: Tokenizer,
     transform: Callable[[Image.Image], Tensor],
     model_cfg: dict[str, Any],
     architecture: str,
@@ -288,10 +319,3 @@ def _encode_text(tower: open_clip.CLIP | TextTransformer, tokens_UL: Tensor) -> 
 
 def _pool_type(tower: open_clip.CLIP | TextTransformer) -> str:
     return str(tower.text_pool_type if isinstance(tower, open_clip.CLIP) else tower.pool_type)
-
-
-def _submodule(root: nn.Module, path: str) -> nn.Module | None:
-    module: nn.Module | None = root
-    for part in path.split("."):
-        module = dict(module.named_children()).get(part) if module is not None else None
-    return module

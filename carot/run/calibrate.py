@@ -6,14 +6,16 @@ and the report says why. Nothing about calibrators ends a run: hours of training
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.by_class import LEAST_OF_CLASS, named, rare_classes
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice
 from carot.calibration.calibrators.fitting import fit_calibrator, sample_likelihood
+from carot.calibration.calibrators.no_calibrator import no_calibrator
 from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score
@@ -21,6 +23,9 @@ from carot.data.resolve import open_dataset
 from carot.errors import CalibrationError, DataError
 from carot.evaluation.evaluate import Outputs
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.evaluation.measuring import measure
+from carot.evaluation.rows import evaluation_rows, open_evaluation
+from carot.evaluation.worse import worse_than_raw
 from carot.events import Warning
 from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
 from carot.run.context import Context
@@ -33,6 +38,8 @@ FALLBACK = "temperature"
 
 FAILURES = (CalibrationError, DataError)
 """What leaves one kind out: it cannot be fitted on this, or its own images cannot be read."""
+
+NONE = "none"
 
 RISE = 1e-9
 """Nats by which rounding may raise a likelihood."""
@@ -75,21 +82,62 @@ def calibrate(
             else evaluated.calibrated(Calibration(fitted, {only: fitted}))
         )
     fits = _fit(samples, spec.kinds, auto=spec.calibrator == "auto")
-    asked = spec.calibrator if fits.choice is None else fits.choice.calibrator.kind
-    if asked not in fits.fitted and FALLBACK not in fits.fitted:
-        fits.add(_fit(samples, (FALLBACK,)))
-    served = fits.fitted.get(asked, fits.fitted.get(FALLBACK))
+    served = _served(samples, spec, fits)
     if served is None:
         message = f"{fits.reasons[FALLBACK]}: confidences stay raw"
-        _warn(context, "calibrator_not_fitted", message, [asked])
+        _warn(context, "calibrator_not_fitted", message, [spec.calibrator])
         return evaluated
+    if spec.none_if_worse and served.kind != NONE:
+        served = _unless_worse(context, evaluated, served, samples)
     summary = _summary(spec, samples, fits, served)
+    _warn_of_classes(context, outputs, evaluated.card.classes)
     _warn_of_calibrators(context, spec, summary, fits)
     evidence = fit_calibration_evidence(
         outputs.logits_NC, outputs.labels_N, classes=evaluated.card.classes
     )
     calibration = Calibration(served, fits.fitted, evidence, _shift_score(context, outputs))
     return evaluated.calibrated(calibration, summary)
+
+
+def _served(samples: Samples, spec: CalibrationSpec, fits: Fits) -> AnyCalibrator | None:
+    """The one that the spec asks for, or that takes its place; None where nothing can be fitted."""
+    if spec.calibrator == NONE:
+        plain = samples.plain
+        return no_calibrator(plain.logits_NC, plain.labels_N, **samples.origin)
+    asked = spec.calibrator if fits.choice is None else fits.choice.calibrator.kind
+    if asked not in fits.fitted and FALLBACK not in fits.fitted:
+        fits.add(_fit(samples, (FALLBACK,)))
+    return fits.fitted.get(asked, fits.fitted.get(FALLBACK))
+
+
+def _unless_worse(
+    context: Context, evaluated: EvaluatedModel, served: AnyCalibrator, samples: Samples
+) -> AnyCalibrator:
+    """It, or none where it looks worse on the data set in distribution."""
+    rows = evaluation_rows(context.spec.evaluation, context.spec.dataset)
+    row = next((row for row in rows if row.in_distribution), None)
+    if row is None:
+        message = f"nothing is measured in distribution to compare {served.kind} with none by"
+        _warn(context, "other", message, [served.kind])
+        return served
+    opened = open_evaluation(row, evaluated.card.classes)
+    outputs = context.outputs(evaluated, opened.source, row.name)
+    measured = measure(
+        row,
+        outputs.logits_NC,
+        outputs.labels_N,
+        outputs.features_ND,
+        calibration=Calibration(served),
+        skipped=outputs.skipped,
+        space=opened.label_space,
+    )
+    why = worse_than_raw(measured)
+    if why is None:
+        return served
+    message = f"{served.kind}: {why}: raw ones are served"
+    _warn(context, "calibrator_hurts", message, [served.kind])
+    plain = samples.plain
+    return no_calibrator(plain.logits_NC, plain.labels_N, **samples.origin)
 
 
 def calibrate_checkpoint(context: Context, evaluated: EvaluatedModel) -> EvaluatedModel:
@@ -160,6 +208,14 @@ def _shift_score(context: Context, outputs: Outputs) -> ShiftScore | None:
     except CalibrationError as error:  # too few images, or all alike
         _warn(context, "no_shift_score", error.message)
         return None
+
+
+def _warn_of_classes(context: Context, outputs: Outputs, classes: Sequence[str]) -> None:
+    """Warn about classes of which the calibration split says next to nothing."""
+    rare = rare_classes(outputs.labels_N, len(classes))
+    if rare:
+        message = f"fewer than {LEAST_OF_CLASS} calibration images of {named(classes, rare)}"
+        _warn(context, "calibration_lacks_classes", message, [classes[k] for k in rare])
 
 
 def _warn_of_calibrators(

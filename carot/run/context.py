@@ -20,6 +20,7 @@ from carot.evaluation.improvement import improvement_warnings
 from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
+from carot.evaluation.worse import in_distribution, worse_than_raw
 from carot.events import (
     AnyEvent,
     CheckpointSaved,
@@ -31,6 +32,8 @@ from carot.events import (
     Warning,
 )
 from carot.models.checkpoints import save_checkpoint
+from carot.models.families import family_of
+from carot.models.fresh import check_fresh
 from carot.run.evaluated import EvaluatedModel, brought
 from carot.specs import EvaluationDataset, FinetuneSpec, MeasuringSpec
 from carot.training.trainer import FitResult
@@ -204,18 +207,25 @@ class Context:
         return measured if score is None else with_shift(measured, distances, score)
 
     def save(self, evaluated: EvaluatedModel) -> Path:
-        """Write the checkpoint."""
+        """Write the checkpoint, and see to it that others can load it.
+
+        Raises:
+            CheckpointError: they cannot. Asked only where a model has files beyond open_clip's two.
+        """
         self.reporter.report(PhaseStarted(phase="saving"))
         path = self.folder / CHECKPOINT_NAME
         save_checkpoint(
             path, evaluated.model, evaluated.head_CD, evaluated.card, evaluated.calibration
         )
+        if family_of(evaluated.model.model_cfg).needs_transformers:
+            check_fresh(path)
         self.reporter.report(CheckpointSaved(path=str(path)))
         return path
 
     def write(self, finished: Finished) -> RunResult:
         """Write the report."""
         evaluated = finished.evaluated
+        self._warn_if_worse(finished)
         for warning in improvement_warnings(finished.measured, finished.before):
             self.reporter.report(Warning(**warning.model_dump()))
         report = build_report(
@@ -235,6 +245,15 @@ class Context:
         path.write_text(report.model_dump_json(indent=2), encoding="utf-8")
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
+
+    def _warn_if_worse(self, finished: Finished) -> None:
+        """Say so where the calibrator that is served looks worse than none."""
+        own, calibration = in_distribution(finished.measured), finished.evaluated.calibration
+        why = None if own is None else worse_than_raw(own)
+        if why is not None and calibration is not None:
+            kind = calibration.calibrator.kind
+            message = f"{kind}: {why}"
+            self.reporter.report(Warning(code="calibrator_hurts", message=message, names=(kind,)))
 
     def _keep_logits(
         self, index: int, outputs: Outputs, opened: Opened, served_NK: Tensor | None

@@ -13,6 +13,7 @@ from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import Ranks
 from carot.errors import DataError, SpecError
+from carot.evaluation.evaluate import run_model
 from carot.evaluation.reports import Candidate
 from carot.events import PhaseStarted, Warning
 from carot.models.clip import ClipModel, load_model
@@ -24,6 +25,7 @@ from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
 from carot.run.start import measured_start
+from carot.run.validation import ValidationCurve, Watchers, bounded, looks_for
 from carot.specs import (
     FinetuneSpec,
     ModelSpec,
@@ -34,8 +36,8 @@ from carot.specs import (
 )
 from carot.training.identity import RunIdentity
 from carot.training.methods import Method, Outcome, build_method
-from carot.training.normalisation import synchronise_statistics
-from carot.training.trainer import FitResult, fit
+from carot.training.normalisation import prepare_normalisation
+from carot.training.trainer import FitResult, Watcher, fit
 from carot.warnings import CodedWarning
 
 SNAPSHOT_NAME = "snapshot"
@@ -75,7 +77,9 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         rows = context.open_rows(source.classes)
         split = _selection_split(context, spec, method)
         best = _best(context, spec, method, captions, source, split)
-        fitted = _fit(context, spec, training, best)
+        curve = _curve(context, spec, training)
+        watchers = [each for each in (best, curve) if each is not None]
+        fitted = _fit(context, spec, training, Watchers(watchers))
     evaluated = _model_of(spec, model, captions, source, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
@@ -120,28 +124,29 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     )
     _check_batch(spec, settings, len(source), ranks)
     spec = spec.with_training(settings)
-    synchronise_statistics(model, ranks, settings)
+    prepare_normalisation(model, ranks, settings)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset, source.captions)
     torch.manual_seed(settings.seed)
     batches = TrainingBatches(
         source,
         model.transform,
-        model.image_size,
+        model.resizing,
         batch_size=settings.batch_size,
         templates=captions.draws,
         crop_scale=settings.random_crop_scale,
         seed=settings.seed,
         unreadable=Unreadable(spec.dataset, source, context.reporter),
         ranks=ranks,
-        preprocess_cfg=model.preprocess_cfg,
     )
     total = settings.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, settings.seed)
+    for warning in method.warnings:
+        context.reporter.report(Warning(**warning.model_dump()))
     return Training(spec, settings, model, source, captions, batches, method)
 
 
 def _fit(
-    context: Context, spec: FinetuneSpec, training: Training, best: BestSoFar | None = None
+    context: Context, spec: FinetuneSpec, training: Training, watcher: Watcher | None = None
 ) -> FitResult | None:
     if not training.method.trains:
         return None
@@ -155,7 +160,7 @@ def _fit(
         snapshot_folder=context.folder / SNAPSHOT_NAME,
         run=RunIdentity.of(spec, training.source),
         should_stop=context.should_stop,
-        watcher=best,
+        watcher=watcher,
     )
 
 
@@ -195,6 +200,37 @@ def _best(
         selection.candidates,
         model_of=model_of,
         measure=lambda each: context.outputs(each, split, selection.split),
+        reporter=context.reporter,
+    )
+
+
+def _curve(context: Context, spec: FinetuneSpec, training: Training) -> ValidationCurve | None:
+    """What measures the run along the way; None without training or validation images."""
+    method, captions = training.method, training.captions
+    images = bounded(open_dataset(spec.dataset, "validation"), training.settings.seed)
+    if not method.trains or len(images) == 0:
+        return None
+    settle_depth(images, training.source.depth, spec.dataset, context.reporter)
+
+    def model_of(outcome: Outcome) -> EvaluatedModel:
+        return _model_of(spec, method.model, captions, training.source, outcome)
+
+    seen = method.total_steps * training.settings.batch_size
+    said = len(captions.tokens_UL) if method.uses_captions else 0
+    return ValidationCurve(
+        method,
+        images,
+        looks_for(seen, len(images), said),
+        model_of=model_of,
+        measure=lambda each, reporter: run_model(
+            each.model,
+            each.head_CD,
+            images,
+            name="validation",
+            batch_size=spec.evaluation.batch_size,
+            reporter=reporter,
+            should_stop=context.should_stop,
+        ),
         reporter=context.reporter,
     )
 

@@ -42,7 +42,7 @@ from carot.specs.methods import (
     UniformSoup,
     ZeroShotMethod,
 )
-from carot.specs.model import ModelSpec
+from carot.specs.model import HUB, ModelSpec
 from carot.specs.predicting import PredictSpec, SetMethod
 from carot.specs.presets import preset, preset_names
 from carot.specs.runs import (
@@ -61,8 +61,9 @@ from carot.specs.training import TrainingOptions, TrainingSpec
 from carot.specs.training_defaults import complete_training, rate_warnings
 
 __all__ = [
-    "CALIBRATORS", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec", "CalibrationSpec",
-    "CalibratorName", "CarotMethod", "DatasetReference", "Domain", "EvaluateSpec",
+    "CALIBRATORS", "HUB", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec",
+    "CalibrationSpec", "CalibratorName", "CarotMethod", "DatasetReference", "Domain",
+    "EvaluateSpec",
     "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
     "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
     "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation",

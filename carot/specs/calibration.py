@@ -64,11 +64,18 @@ class Domain(Spec):
 class CalibrationSpec(Spec):
     """Which calibrators are fitted on the calibration split, and what is asked of confidences."""
 
-    calibrator: Literal[CalibratorName, "auto"] = Field(
+    calibrator: Literal[CalibratorName, "auto", "none"] = Field(
         default="temperature",
         description="The kind that is served. `auto` takes the simplest of those within one "
         "standard error of the lowest negative log-likelihood, by cross-validation on the "
-        "calibration split.",
+        "calibration split. `none` serves raw confidences; other kinds are still reported.",
+    )
+    none_if_worse: bool = Field(
+        default=False,
+        description="Serve raw confidences where the calibrator looks worse than none on the data "
+        "set in distribution: a higher negative log-likelihood with an ECE above its chance level, "
+        "which is higher as well, or the likelihood is by a tenth. That data set then has a part "
+        "in one choice.",
     )
     also: Names = Field(
         default=None,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from carot.specs.base import Spec
+
+HUB = "hf-hub:"
+HUB_NAME = re.compile(r"hf-hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""A repository of the Hugging Face hub in open_clip's layout, by owner and name."""
+BUNDLED = "carot-mini"
 
 
 class ModelSpec(Spec):
@@ -15,12 +21,14 @@ class ModelSpec(Spec):
     architecture: str | None = Field(
         default=None,
         max_length=200,
-        description="An open_clip architecture such as `ViT-B-16`, or `carot-mini`, bundled.",
+        description="An open_clip architecture such as `ViT-B-16`; `carot-mini`, bundled; or "
+        "`hf-hub:owner/name`, a repository in open_clip's layout, weights included. "
+        "`GET /architectures` lists the first two.",
     )
     pretrained: str | None = Field(
         default=None,
         max_length=200,
-        description="An open_clip tag of that architecture such as `openai`. Not for `carot-mini`.",
+        description="An open_clip tag of that architecture such as `openai`; for no other model.",
     )
     checkpoint: str | None = Field(
         default=None, pattern=r"^ckpt_[0-9a-z]{26}$", description="The id of a stored checkpoint."
@@ -34,9 +42,13 @@ class ModelSpec(Spec):
         sources = [self.architecture, self.checkpoint, self.folder]
         if sum(source is not None for source in sources) != 1:
             raise ValueError("give exactly one of architecture, checkpoint or folder")
-        if self.pretrained is not None and self.architecture in (None, "carot-mini"):
+        name = self.architecture
+        has_weights = name is None or name == BUNDLED or name.startswith(HUB)
+        if name is not None and name.startswith(HUB) and not HUB_NAME.fullmatch(name):
+            raise ValueError("a repository of the hub is named as hf-hub:owner/name")
+        if self.pretrained is not None and has_weights:
             raise ValueError("pretrained goes with an open_clip architecture")
-        if self.architecture not in (None, "carot-mini") and self.pretrained is None:
+        if self.pretrained is None and not has_weights:
             raise ValueError(
                 "an open_clip architecture needs `pretrained`, the tag of its weights: "
                 "a model with random weights has nothing to fine-tune"

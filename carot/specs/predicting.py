@@ -10,7 +10,7 @@ from carot.specs.base import UNLABELLED, DatasetReference, Spec, is_unlabelled
 from carot.specs.evaluation import Severity, ShiftName
 from carot.specs.model import ModelSpec
 
-SetMethod = Literal["lac", "aps", "raps", "saps"]
+SetMethod = Literal["lac", "aps", "raps", "saps", "mondrian"]
 
 
 class PredictSpec(Spec):

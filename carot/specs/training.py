@@ -31,6 +31,12 @@ class TrainingOptions(Spec):
         default=None, gt=0.0, le=1.0, description=f"Highest rate of AdamW. {BY_MODEL}"
     )
     weight_decay: float = Field(default=0.1, ge=0.0, le=10.0)
+    freeze_batch_norm: bool = Field(
+        default=False,
+        description="Keep the statistics of batch normalisation (ResNet, FastViT) as the start has "
+        "them. Such models need it for `accumulation_steps` above 1, and for several processes "
+        "without GPUs; others have none.",
+    )
     warmup_fraction: float = Field(
         default=0.02, ge=0.0, lt=1.0, description="Share of the steps with a rising rate."
     )

@@ -1,8 +1,13 @@
-"""Batch normalisation where several processes share a batch: its statistics are of all of it."""
+"""Batch normalisation: what its statistics are of, in one process, in micro-batches, in several.
+
+A step is to be that of its whole batch, however it is computed. So statistics are gathered over all
+of a batch, or are frozen as the start has them, as robust fine-tuning commonly does.
+"""
 
 from __future__ import annotations
 
 from timm.layers.norm_act import convert_sync_batchnorm
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from carot.distributed import Ranks
@@ -10,27 +15,40 @@ from carot.errors import ModelError, SpecError
 from carot.models.clip import ClipModel
 from carot.specs import TrainingSpec
 
+FREEZE = "set training.freeze_batch_norm to true"
 
-def synchronise_statistics(model: ClipModel, ranks: Ranks, spec: TrainingSpec) -> None:
-    """Have batch normalisation see the whole batch; nothing to do for one process, or without it.
+
+def prepare_normalisation(model: ClipModel, ranks: Ranks, spec: TrainingSpec) -> None:
+    """Freeze statistics, or have them be of the whole batch; nothing to do without batch norm.
 
     Raises:
-        ModelError: there is batch normalisation, and no GPU: torch synchronises it on GPUs only.
-        SpecError: there is, and micro-batches, which processes with unequal shares split unequally.
+        ModelError: several processes without GPUs: torch synchronises statistics on GPUs only.
+        SpecError: micro-batches, which have statistics of their own, gathered anew on the way back.
     """
-    if ranks.alone or not any(isinstance(m, _BatchNorm) for m in model.module.modules()):
+    layers = [module for module in model.module.modules() if isinstance(module, _BatchNorm)]
+    if not layers:
+        return
+    if spec.freeze_batch_norm:
+        for layer in layers:
+            layer.register_forward_pre_hook(_keep_frozen)
+        return
+    if spec.accumulation_steps > 1:
+        raise SpecError(
+            f"{model.architecture} normalises over batches, and micro-batches have other "
+            f"statistics than the batch; {FREEZE}, or training.accumulation_steps to 1",
+            field="training.accumulation_steps",
+        )
+    if ranks.alone:
         return
     if ranks.device.type == "cpu":
         raise ModelError(
             f"{model.architecture} normalises over batches, which several processes can do "
-            "together on GPUs only; ask for one process, or choose a vision transformer",
+            f"together on GPUs only; {FREEZE}, ask for one process, or choose a vision transformer",
             field="processes",
         )
-    if spec.accumulation_steps > 1:
-        raise SpecError(
-            f"{model.architecture} normalises over batches, which several processes cannot do "
-            "together in micro-batches; set training.accumulation_steps to 1, or ask for one "
-            "process",
-            field="training.accumulation_steps",
-        )
     model.module = convert_sync_batchnorm(model.module)
+
+
+def _keep_frozen(layer: nn.Module, inputs: object) -> None:
+    # In front of each pass: whoever puts the whole model into training mode does not know of this.
+    layer.eval()

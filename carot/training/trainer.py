@@ -30,6 +30,7 @@ from carot.specs import TrainingSpec
 from carot.training.encoder import StepEncoder
 from carot.training.identity import RunIdentity
 from carot.training.methods import Features, Method
+from carot.training.parameters import parameter_groups
 from carot.training.snapshots import RunState, load_snapshot, save_snapshot
 
 RATE_WINDOW = 20
@@ -216,16 +217,3 @@ def look(
 def total_steps(spec: TrainingSpec, steps_per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
     return spec.epochs * steps_per_epoch
-
-
-def parameter_groups(method: Method, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: matrices with weight decay; biases, norms and scalars without."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in method.parameters():
-        is_matrix = parameter.ndim >= 2 and not name.endswith("positional_embedding")
-        (decayed if is_matrix else plain).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]

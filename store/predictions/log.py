@@ -83,7 +83,7 @@ def class_names(session: Session, checkpoint_ids: Sequence[str]) -> dict[str, li
 
 
 def read_window(session: Session, window: Window, *, labelled: bool = False) -> list[Any]:
-    """Rows in the order of time: what was said, and the class that was true, or None.
+    """Rows in the order of time: what was said, and which class was told to be true when, or None.
 
     Args:
         labelled: whether only those with a label count.
@@ -97,6 +97,7 @@ def read_window(session: Session, window: Window, *, labelled: bool = False) -> 
         Prediction.shift,
         Prediction.log_rate,
         Label.class_index.label("truth"),
+        Label.given_at,
     )
     query = select(*columns).join(Label, Label.prediction_id == Prediction.id, isouter=not labelled)
     calibrator = _is(window.calibrator_id)

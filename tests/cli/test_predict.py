@@ -90,7 +90,7 @@ def test_a_table_for_people(calibrated: Path, images: list[Path]) -> None:
     assert shown["class"].splitlines() == [guess["label"] for guess in top]
     assert shown[">confidence"].splitlines()[0] == f"{top[0]['confidence']:.1%}"
     assert shown["set"].startswith("{" + top[0]["label"])
-    assert "calibration images this confident" in shown["calibration evidence"]
+    assert "calibration images with a raw confidence" in shown["calibration evidence"]
     assert shown["abstain"].startswith(("yes: ", "no"))
     lines = remarks(answer)
     assert "temperature" in lines[0]

@@ -103,8 +103,14 @@ FAULTS = (
     ),
     calibrators(
         "a served vector is not centred",
-        "        logits_NC = logits_NC - logits_NC.mean(dim=1, keepdim=True)\n        scales_C",
+        "        logits_NC = logits_NC - middle_NC.mean(dim=1, keepdim=True)\n        scales_C",
         "        scales_C",
+        "carot/test_vector",
+    ),
+    calibrators(
+        "classes that never occur are told from the others",
+        "minlength=classes) >= LEAST_OF_CLASS",
+        "minlength=classes) >= 0",
         "carot/test_vector",
     ),
     calibrators(

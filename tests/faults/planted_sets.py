@@ -26,8 +26,8 @@ def evidence(name: str, old: str, new: str, *tests: str) -> Fault:
 FAULTS = (
     sets(
         "coverage takes no account of the new image",
-        "math.ceil((self.n + 1) * _fraction(coverage))",
-        "math.ceil(self.n * _fraction(coverage))",
+        "math.ceil((n + 1) * _fraction(coverage))",
+        "math.ceil(n * _fraction(coverage))",
     ),
     sets(
         "a coverage is what a float makes of it",
@@ -36,8 +36,8 @@ FAULTS = (
     ),
     sets(
         "the threshold itself is left out",
-        "conformal_scores(probabilities_NC, self.method, rule) <= threshold",
-        "conformal_scores(probabilities_NC, self.method, rule) < threshold",
+        "scores_NC <= threshold_C + TOLERANCE * threshold_C.clamp_min(1.0)",
+        "scores_NC < threshold_C - TOLERANCE * threshold_C.clamp_min(1.0)",
     ),
     sets(
         "one rank more goes free",
@@ -51,8 +51,18 @@ FAULTS = (
     ),
     sets(
         "the top class may be missing",
-        "SCORES[method](ranked, rule).masked_fill(top_NC, 0.0).round(",
-        "SCORES[method](ranked, rule).round(",
+        "SCORES[method](ranked, rule).masked_fill(top_NC, 0.0)",
+        "SCORES[method](ranked, rule)",
+    ),
+    sets(
+        "small probabilities are all alike",
+        "return -ranked.probability_NC.clamp_min(SMALLEST).log()",
+        "return 1 - ranked.probability_NC",
+    ),
+    sets(
+        "a class with few images has the threshold of those it has",
+        "if place <= len(scores) and label < classes:",
+        "if label < classes:\n                place = min(place, len(scores))",
     ),
     risk(
         "every start has the whole level",
@@ -82,6 +92,12 @@ FAULTS = (
         "the farthest neighbours are cut off",
         "end = bisect_right(values, radius, key=lambda value: value - confidence)",
         "end = bisect_left(values, radius, key=lambda value: value - confidence)",
+        "carot/test_evidence",
+    ),
+    evidence(
+        "neighbours lie anywhere",
+        "end = min(end, bisect_right(self.confidences, confidence + WIDTH + ROUNDING))",
+        "end = min(end, len(self.confidences))",
         "carot/test_evidence",
     ),
     evidence(

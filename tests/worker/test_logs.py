@@ -55,7 +55,7 @@ def test_errors_of_the_worker_say_so_too(
     workshop: Workshop, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = workshop.job()
-    monkeypatch.setattr("worker.trainer_process.worker.__file__", None)
+    monkeypatch.setattr("worker.launch.__file__", None)
     workshop.run(job_id, "")
     assert lines.one(event="worker_failed")["job_id"] == job_id
 

@@ -56,7 +56,9 @@ def test_success_lists_everything_at_once(workshop: Workshop, results: Path) -> 
     job_id = workshop.job(alias="mine")
     program = """
     say("phase_started", phase="training", total=10)
+    say("validation_measured", step=0, images=9, accuracy=0.25, nll=1.5, ece=0.125)
     for n in range(1, 11): step(n)
+    say("validation_measured", step=10, images=9, accuracy=0.5, nll=1.25, ece=0.0625)
     say("evaluation_done", dataset="clean", index=0, total=1, metrics={"ece": 0.1, "nll": None})
     say("warning", code="other", message="be careful", names=["a"])
     results()
@@ -67,11 +69,16 @@ def test_success_lists_everything_at_once(workshop: Workshop, results: Path) -> 
     rows = {row.type: row for row in workshop.events(job_id)}
     assert rows["warning"].level == "warning"
     assert rows["warning"].data["message"] == "be careful"
+    measured = rows["validation_measured"]
+    assert measured.message == "step 10: accuracy 50.0 %, NLL 1.250, ECE 6.2 %"
     assert rows["evaluation_done"].data["metrics"] == {"ece": 0.1, "nll": None}
     with workshop.database.reading() as session:
         curves = list_metrics(session, job_id)
         assert [step for step, _ in curves["loss"]] == list(range(1, 11))
         assert curves["loss.contrastive"][0] == (1, 0.5)
+        assert list(curves["validation.accuracy"]) == [(0, 0.25), (10, 0.5)]
+        assert list(curves["validation.nll"]) == [(0, 1.5), (10, 1.25)]
+        assert list(curves["validation.ece"]) == [(0, 0.125), (10, 0.0625)]
         checkpoint = get_checkpoint(session, DEFAULT_PROJECT, str(job.checkpoint_id))
         assert get_alias(session, DEFAULT_PROJECT, "mine").checkpoint_id == checkpoint.id
         assert (checkpoint.classes, checkpoint.templates) == (["a", "b", "c"], ["a {}."])

@@ -3,7 +3,9 @@
 Every kind is fitted on all folds but one and scored on that one, in turn. Of those within one
 standard error of the lowest loss, the simplest is taken (Breiman et al. 1984, 3.4.3); the standard
 error is that of the difference to the best, image by image, so that images that are hard for all
-do not hide what is better. Shape suffix: N images.
+do not hide what is better. Small classes are spread over the folds, and a kind that leaves a class
+with less than half of its right answers is left out, however well it does on the others.
+Shape suffix: N images.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from carot.calibration.calibrators.by_class import suppressed_class
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.choice import Choice, Score
 from carot.calibration.calibrators.fitting import (
@@ -46,7 +49,7 @@ def choose_calibrator(
     """Compare `kinds`, take one, and fit it on all images.
 
     A kind that cannot be fitted, for want of domains or for too many classes, is left out and
-    says why. The folds depend on nothing but the number of images.
+    says why. The folds depend on nothing but the labels.
 
     Raises:
         CalibrationError: an unknown kind, fewer than two folds, or none of the kinds can be
@@ -112,7 +115,9 @@ def _missing(kind: str, reason: str) -> Score:
 def _held_out(kind: str, sample: Sample, folds: int) -> Tensor | str:
     """Losses (N), each by a calibrator that has not seen the image; a reason if there is none."""
     device = sample.logits_NC.device
-    fold_N = fold_of(len(sample.labels_N), folds).to(device)
+    fold_N = fold_of(sample.labels_N, folds).to(device)
+    right_N = sample.logits_NC.argmax(dim=1) == sample.labels_N
+    after_N = right_N.clone()
     losses_N = torch.zeros(len(fold_N), dtype=torch.float64, device=device)
     for fold in range(folds):
         held_n, others_n = (fold_N == fold).nonzero()[:, 0], (fold_N != fold).nonzero()[:, 0]
@@ -120,5 +125,9 @@ def _held_out(kind: str, sample: Sample, folds: int) -> Tensor | str:
             fitted: AnyCalibrator = fit_calibrator(kind, sample.take(others_n))
         except CalibrationError as error:
             return error.message
-        losses_N[held_n] = sample_likelihood(fitted, sample.take(held_n))
-    return losses_N
+        held = sample.take(held_n)
+        losses_N[held_n] = sample_likelihood(fitted, held)
+        if not fitted.keeps_ranking:
+            answer_n = fitted.log_probabilities(held.logits_NC).argmax(dim=1)
+            after_N[held_n] = answer_n == held.labels_N
+    return suppressed_class(right_N, after_N, sample.labels_N) or losses_N

@@ -69,12 +69,12 @@ class Calibrator(BaseModel, ABC):
 
 
 class TemperatureCalibrator(Calibrator):
-    """Logits over one temperature; the kinds differ in what it was fitted for.
+    """Logits over one temperature; the kinds differ in what it was fitted for; that of `none` is 1.
 
     `n` counts images; those of `perturbed_temperature` were seen in several versions each.
     """
 
-    kind: Literal["temperature", "top_versus_all", "perturbed_temperature"] = "temperature"
+    kind: Literal["temperature", "top_versus_all", "perturbed_temperature", "none"] = "temperature"
     temperature: Temperature
 
     def log_probabilities(self, logits_NC: Tensor) -> Tensor:
@@ -114,8 +114,8 @@ class IsotonicCalibrator(Calibrator):
     """A rising map of the confidence; the other classes share the rest in proportion.
 
     The map is linear between (`confidences`, `values`) and constant beyond. Where it would put the
-    top class below the second, both get the same: the ranking stays, with ties. Equal values also
-    tie images of unequal confidence, which `ranking` figures feel.
+    top class below the second, it stays a digit above it: the ranking stays. Equal values tie
+    images of unequal confidence, which `ranking` figures feel.
     """
 
     kind: Literal["isotonic"] = "isotonic"
@@ -164,7 +164,11 @@ class DomainCalibrator(Calibrator):
 
 
 class VectorCalibrator(Calibrator):
-    """A scale and an offset per class, on logits − their mean: the top class may change."""
+    """A scale and an offset per class, on logits − their mean: the top class may change.
+
+    `seen` says which classes had images enough to be fitted; the others have the common scale and
+    no offset, and do not count for the mean. None: all.
+    """
 
     keeps_ranking: ClassVar[bool] = False
 
@@ -172,11 +176,14 @@ class VectorCalibrator(Calibrator):
     shrinkage: float = Field(ge=0)
     scales: tuple[Finite, ...] = Field(min_length=2)
     offsets: tuple[Finite, ...] = Field(min_length=2)
+    seen: tuple[bool, ...] | None = None
 
     @model_validator(mode="after")
     def _one_each(self) -> Self:
         if len(self.scales) != len(self.offsets):
             raise ValueError("as many offsets as scales are needed")
+        if self.seen is not None and (len(self.seen) != len(self.scales) or not any(self.seen)):
+            raise ValueError("which of as many classes were seen is needed")
         return self
 
     def log_probabilities(self, logits_NC: Tensor) -> Tensor:
@@ -185,7 +192,8 @@ class VectorCalibrator(Calibrator):
                 f"fitted for {len(self.scales)} classes, not {logits_NC.shape[1]}"
             )
         logits_NC = logits_NC.double()
-        logits_NC = logits_NC - logits_NC.mean(dim=1, keepdim=True)
+        middle_NC = logits_NC if self.seen is None else logits_NC[:, list(self.seen)]
+        logits_NC = logits_NC - middle_NC.mean(dim=1, keepdim=True)
         scales_C, offsets_C = (logits_NC.new_tensor(x) for x in (self.scales, self.offsets))
         return (logits_NC * scales_C + offsets_C).log_softmax(dim=1)
 

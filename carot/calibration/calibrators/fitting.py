@@ -107,9 +107,18 @@ def sample_likelihood(calibrator: Calibrator, sample: Sample) -> Tensor:
     return -log_NC.gather(1, sample.labels_N.long()[:, None]).squeeze(1)
 
 
-def fold_of(images: int, folds: int) -> Tensor:
-    """The fold of each image: equal parts, shuffled, the same for as many images always."""
+def fold_of(labels_N: Tensor, folds: int) -> Tensor:
+    """The fold of each image: equal parts, drawn at random, the same for equal labels.
+
+    The images of a class with fewer than two for each fold are spread evenly, so that all others
+    are left to fit by where one is held out. Those of larger classes are not: folds with the same
+    share of every class would hide what it costs to know the shares no better than this.
+    """
+    images = len(labels_N)
     order_N = torch.randperm(images, generator=torch.Generator().manual_seed(0))
+    label_N = labels_N.long().cpu()[order_N]
+    few_N = torch.bincount(label_N)[label_N] < 2 * folds
+    by_class_N = torch.where(few_N, label_N, images + int(label_N.max())).argsort(stable=True)
     fold_N = torch.empty(images, dtype=torch.int64)
-    fold_N[order_N] = torch.arange(images) % folds
+    fold_N[order_N[by_class_N]] = torch.arange(images) % folds
     return fold_N

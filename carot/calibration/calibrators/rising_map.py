@@ -14,7 +14,8 @@ def with_confidence(
     """Log-probabilities whose largest is the mapped confidence of the top class.
 
     The others share what is left in the proportions they had. Where the second would overtake the
-    first, both get the same: then the confidence is as low as keeps the ranking.
+    first, both get the same but for the last digit: then the confidence is as low as keeps the
+    ranking, and the first alone has the largest.
 
     Args:
         logits_NC: finite logits.
@@ -29,9 +30,10 @@ def with_confidence(
     mapped_N = interpolated(confidence_N, confidences, values)
     mapped_N = mapped_N.maximum(second_N / (1 + second_N))
     others_NC = others_NC + (-mapped_N).log1p()[:, None]
-    # Rounding alone could still put the second a digit above the first.
     log_N = mapped_N.log()[:, None]
-    return others_NC.minimum(log_N).scatter(1, top_N[:, None], log_N)
+    # A tie would be broken by the place of the classes, not by the logits.
+    below_N = log_N.nextafter(log_N.new_tensor(-torch.inf))
+    return others_NC.minimum(below_N).scatter(1, top_N[:, None], log_N)
 
 
 def interpolated(x_N: Tensor, knots: Sequence[float], values: Sequence[float]) -> Tensor:

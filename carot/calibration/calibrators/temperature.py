@@ -26,6 +26,9 @@ LOWEST, HIGHEST = 0.05, 20.0
 raw cosines among them, are fitted alike. At 20 the probabilities are all but uniform; below 0.05
 they would claim fewer than one error in e²⁰ answers, which no calibration split can show."""
 
+MASKED = 3.0
+"""See `unmasked_spread`: masks that are nearer move no bound by as much as they are wide."""
+
 STEP_TOLERANCE = 1e-6
 MAX_ITERATIONS = 100
 THINNED = 4096
@@ -62,7 +65,7 @@ def fit_to_parts(
     for logits_NC, labels_N in parts:
         check(logits_NC, labels_N)
     # In units of the spread, and with 1 / temperature as `beta` there, all searches look alike.
-    spread = typical_spread(*(logits_NC for logits_NC, _ in parts))
+    spread = unmasked_spread(parts)
     rows = Rows.of(parts, spread)
     before = likelihood(rows, spread).nll
     thin = rows.images >= 2 * THINNED
@@ -79,6 +82,32 @@ def fit_to_parts(
         at_bound=found.at_bound,
         **origin_fields(origin),
     )
+
+
+@torch.no_grad()
+def unmasked_spread(parts: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """`typical_spread` without the classes that are masked by logits far below all others.
+
+    A class is masked if no image has its label, and in all images its logit is farther from the
+    top than `MASKED` times the typical range of the classes that do occur: -1000 among logits of
+    -10 to 10, or a dtype's lowest number. Where there are none, it is `typical_spread`.
+
+    Args:
+        parts: logits (N, C) and labels (N) of one or more sets of images.
+    """
+    step = max(1, sum(len(labels_N) for _, labels_N in parts) // THINNED)
+    few_NC = torch.cat([logits_NC[::step].double() for logits_NC, _ in parts])
+    occurs_C = torch.zeros(few_NC.shape[1], dtype=torch.bool, device=few_NC.device)
+    for _, labels_N in parts:
+        occurs_C[labels_N.long()] = True
+    if int(occurs_C.sum()) >= 2:
+        seen_NC = few_NC[:, occurs_C]
+        limit = MASKED * float((seen_NC.amax(dim=1) - seen_NC.amin(dim=1)).median())
+        nearest_C = (few_NC.amax(dim=1, keepdim=True) - few_NC).amin(dim=0)
+        kept_C = occurs_C | (nearest_C <= limit)
+        if not bool(kept_C.all()):
+            return typical_spread(*(logits_NC[:, kept_C] for logits_NC, _ in parts))
+    return typical_spread(*(logits_NC for logits_NC, _ in parts))
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from torch import Tensor
 from carot.calibration.calibrators.calibrator import TemperatureCalibrator
 from carot.calibration.calibrators.origin import Origin, origin_fields
 from carot.calibration.calibrators.rows import Rows
-from carot.calibration.calibrators.temperature import HIGHEST, LOWEST, THINNED, typical_spread
+from carot.calibration.calibrators.temperature import HIGHEST, LOWEST, THINNED, unmasked_spread
 from carot.calibration.metrics.inputs import check
 from carot.calibration.metrics.likelihood import (
     negative_log_likelihood,
@@ -47,7 +47,7 @@ def fit_top_versus_all(
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(logits_NC, labels_N)
-    spread = typical_spread(logits_NC)
+    spread = unmasked_spread([(logits_NC, labels_N)])
     rows = Rows.of([(logits_NC, labels_N)], spread, with_top=True)
     log_beta, at_bound, converged = _lowest_valley(rows)
     fitted = TemperatureCalibrator(

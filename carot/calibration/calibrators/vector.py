@@ -6,8 +6,13 @@ temperature (Guo et al. 2017 without the shrinkage). Found is the minimum of
     mean negative log-likelihood + λ / 2N (‖s‖² + ‖b‖²)
 
 which is convex: what N images say weighs against normal priors of variance 1/λ, so that classes
-with few images keep the common temperature. Newton's method with the full matrix of 2C
-unknowns. Shape suffixes: N images, C classes, P = 2C parameters.
+with few images stay near the common temperature. Newton's method with the full matrix of 2C
+unknowns.
+
+A class with fewer than `LEAST_OF_CLASS` images takes no part: were it one of the classes that the
+others' images are told from, its absence among the labels would raise all others above it. It has
+the common temperature and no offset; those of the others sum to 0, so that on the whole they are
+where they were beside it. Shape suffixes: N images, C classes, S of them seen, P = 2S parameters.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import NamedTuple, Unpack
 import torch
 from torch import Tensor
 
+from carot.calibration.calibrators.by_class import LEAST_OF_CLASS
 from carot.calibration.calibrators.calibrator import VectorCalibrator
 from carot.calibration.calibrators.origin import Origin, origin_fields
 from carot.calibration.calibrators.temperature import fit_temperature
@@ -39,7 +45,7 @@ def fit_vector(
     shrinkage: float = SHRINKAGE,
     **origin: Unpack[Origin],
 ) -> VectorCalibrator:
-    """The scales and offsets; those of a class that never occurs stay with the others.
+    """The scales and offsets; those of a class that hardly occurs stay with the others.
 
     Args:
         shrinkage: λ, above 0; the larger, the nearer to one temperature.
@@ -57,14 +63,27 @@ def fit_vector(
         )
     if not shrinkage > 0:
         raise CalibrationError("the shrinkage must be above 0", field="shrinkage")
+    seen_C = torch.bincount(labels_N.long(), minlength=classes) >= LEAST_OF_CLASS
     plain = fit_temperature(logits_NC, labels_N)
-    problem = _Problem(logits_NC, labels_N, plain.temperature, shrinkage / images)
-    parameters_P, converged = _minimise(problem, 2 * classes)
-    scale_C, offset_C = parameters_P.chunk(2)
+    scale_C = torch.zeros(classes, dtype=torch.float64, device=logits_NC.device)
+    offset_C, converged = torch.zeros_like(scale_C), True
+    # Of a single class nothing can be told from another.
+    if int(seen_C.sum()) >= 2:
+        rows_n, place_C = seen_C[labels_N.long()], seen_C.cumsum(0) - 1
+        problem = _Problem(
+            logits_NC[rows_n][:, seen_C],
+            place_C[labels_N[rows_n].long()],
+            plain.temperature,
+            shrinkage / int(rows_n.sum()),
+        )
+        parameters_P, converged = _minimise(problem, 2 * int(seen_C.sum()))
+        scale_C[seen_C], offset_C[seen_C] = parameters_P.chunk(2)
+    whole = bool(seen_C.all()) or int(seen_C.sum()) < 2
     fitted = VectorCalibrator(
         shrinkage=shrinkage,
         scales=tuple(((1 + scale_C) / plain.temperature).tolist()),
         offsets=tuple(offset_C.tolist()),
+        seen=None if whole else tuple(seen_C.tolist()),
         n=images,
         nll_before=plain.nll_before,
         nll_after=0.0,
@@ -77,7 +96,7 @@ def fit_vector(
 
 
 class _Problem(NamedTuple):
-    """The penalised likelihood; `weight` is λ / N."""
+    """The penalised likelihood of the classes that were seen; `weight` is λ / N."""
 
     logits_NC: Tensor
     labels_N: Tensor

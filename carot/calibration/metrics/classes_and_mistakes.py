@@ -57,15 +57,20 @@ class Mistake:
 
 
 @torch.no_grad()
-def class_details(log_NK: Tensor, labels_N: Tensor) -> list[ClassDetail]:
+def class_details(
+    log_NK: Tensor, labels_N: Tensor, *, ranked_by: Tensor | None = None
+) -> list[ClassDetail]:
     """Of each of K classes, from logits or log-probabilities.
+
+    Args:
+        ranked_by: raw logits that say which class is on top, see `compute_metrics`.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(log_NK, labels_N)
     classes = log_NK.shape[1]
-    confidence_N, answer_N = _answers(log_NK)
+    confidence_N, answer_N = _answers(log_NK, ranked_by)
     labels_N = labels_N.long()
     right_N = answer_N == labels_N
     count_K = torch.bincount(labels_N, minlength=classes)
@@ -92,21 +97,47 @@ def class_details(log_NK: Tensor, labels_N: Tensor) -> list[ClassDetail]:
 
 
 @torch.no_grad()
+def answer_counts(
+    log_NK: Tensor, labels_N: Tensor, *, ranked_by: Tensor | None = None
+) -> dict[tuple[int, int], int]:
+    """How many images of each class were given each answer: (class, answer) to a count above 0.
+
+    Args:
+        ranked_by: raw logits that say which class is on top, see `compute_metrics`.
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, labels out of range.
+    """
+    check(log_NK, labels_N)
+    answer_N = (log_NK if ranked_by is None else ranked_by).argmax(dim=1)
+    # Pairs that occur, not a matrix of all: of 20,000 classes that would be gigabytes.
+    pairs, counts = torch.unique(labels_N * log_NK.shape[1] + answer_N, return_counts=True)
+    found = zip(pairs.tolist(), counts.tolist(), strict=True)
+    return {divmod(pair, log_NK.shape[1]): count for pair, count in found}
+
+
+@torch.no_grad()
 def worst_mistakes(
-    log_NK: Tensor, raw_NK: Tensor, labels_N: Tensor, limit: int
+    log_NK: Tensor,
+    raw_NK: Tensor,
+    labels_N: Tensor,
+    limit: int,
+    *,
+    ranked_by: Tensor | None = None,
 ) -> tuple[int, list[Mistake]]:
     """How many mistakes there are, and the `limit` with the highest confidence, highest first.
 
     Args:
         log_NK: logits or log-probabilities that answer and confidence are taken from.
         raw_NK: the logits before calibration.
+        ranked_by: raw logits that say which class is on top, see `compute_metrics`.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(log_NK, labels_N)
     check(raw_NK, labels_N)
-    confidence_N, answer_N = _answers(log_NK)
+    confidence_N, answer_N = _answers(log_NK, ranked_by)
     wrong_M = (answer_N != labels_N).nonzero().squeeze(1)
     order_M = confidence_N[wrong_M].argsort(descending=True, stable=True)[:limit]
     chosen_M = wrong_M[order_M]
@@ -126,14 +157,15 @@ def worst_mistakes(
     return len(wrong_M), found
 
 
-def _answers(log_NK: Tensor) -> tuple[Tensor, Tensor]:
+def _answers(log_NK: Tensor, ranked_by: Tensor | None) -> tuple[Tensor, Tensor]:
     """Each image's largest probability, float64, and the class that has it."""
+    ranked_by = log_NK if ranked_by is None else ranked_by
     confidence_N = torch.empty(len(log_NK), dtype=torch.float64)
     answer_N = torch.empty(len(log_NK), dtype=torch.int64)
     for part in slices(log_NK):
-        confidence_N[part], answer_N[part] = log_NK[part].double().softmax(dim=1).max(dim=1)
+        confidence_N[part] = log_NK[part].double().softmax(dim=1).amax(dim=1)
         # As in the metrics: of equal logits the first counts.
-        answer_N[part] = log_NK[part].argmax(dim=1)
+        answer_N[part] = ranked_by[part].argmax(dim=1)
     return confidence_N, answer_N
 
 

@@ -48,13 +48,18 @@ class Tested:
 
 
 @torch.no_grad()
-def contributions(log_NK: Tensor, labels_N: Tensor) -> Contributions:
+def contributions(
+    log_NK: Tensor, labels_N: Tensor, *, ranked_by: Tensor | None = None
+) -> Contributions:
     """What the images of one model add, from its logits or log-probabilities.
+
+    Args:
+        ranked_by: raw logits that say which class is on top, see `compute_metrics`.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
-    confidence_N, correct_N = top_label(log_NK, labels_N)
+    confidence_N, correct_N = top_label(log_NK, labels_N, ranked_by=ranked_by)
     brier = []
     for chunk_NK, label_N in chunks(log_NK, labels_N):
         residual_NK = chunk_NK.softmax(dim=1)

@@ -41,10 +41,17 @@ def check(logits_NC: Tensor, labels_N: Tensor) -> None:
         raise CalibrationError(f"labels are class indices, not {labels_N.dtype}")
     # A sum is finite only if all its terms are, and costs no second matrix. It may overflow.
     if not bool(logits_NC.sum().isfinite()) and not bool(logits_NC.isfinite().all()):
-        rows = int((~logits_NC.isfinite()).any(dim=1).sum())
-        raise CalibrationError(f"{rows} of {images} rows have a logit that is not finite")
+        wrong_N = (~logits_NC.isfinite()).any(dim=1)
+        raise CalibrationError(
+            f"{int(wrong_N.sum())} of {images} rows have a logit that is not finite; "
+            f"{_first(wrong_N)}"
+        )
     if int(labels_N.min()) < 0 or int(labels_N.max()) >= classes:
-        raise CalibrationError(f"labels must be 0 to {classes - 1}")
+        wrong_N = (labels_N < 0) | (labels_N >= classes)
+        raise CalibrationError(
+            f"labels must be 0 to {classes - 1}, and {int(wrong_N.sum())} of {images} are not; "
+            f"{_first(wrong_N)}"
+        )
 
 
 def check_confidences(confidence_N: Tensor, correct_N: Tensor) -> None:
@@ -66,11 +73,17 @@ def check_confidences(confidence_N: Tensor, correct_N: Tensor) -> None:
     if correct_N.dtype != torch.bool:
         raise CalibrationError(f"outcomes are true or false, not {correct_N.dtype}")
     # Comparisons with NaN are false: it is caught here as well.
-    outside = int((~((confidence_N >= 0) & (confidence_N <= 1))).sum())
-    if outside:
+    outside_N = ~((confidence_N >= 0) & (confidence_N <= 1))
+    if bool(outside_N.any()):
         raise CalibrationError(
-            f"{outside} of {len(confidence_N)} confidences are not numbers from 0 to 1"
+            f"{int(outside_N.sum())} of {len(confidence_N)} confidences are not numbers from 0 to "
+            f"1; {_first(outside_N)}"
         )
+
+
+def _first(wrong_N: Tensor) -> str:
+    """Which row to look at."""
+    return f"the first is row {int(wrong_N.int().argmax())}, counted from 0"
 
 
 def chunks(logits_NC: Tensor, labels_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

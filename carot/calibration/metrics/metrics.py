@@ -14,7 +14,7 @@ from carot.calibration.metrics.bins import BinStatistics, equal_mass_bins, equal
 from carot.calibration.metrics.brier import brier_parts
 from carot.calibration.metrics.chance_level import chance_level
 from carot.calibration.metrics.debiased_interval import debiased_interval
-from carot.calibration.metrics.inputs import check, chunks, slices
+from carot.calibration.metrics.inputs import check, check_confidences, chunks, slices
 from carot.calibration.metrics.intervals import wilson_interval
 from carot.calibration.metrics.numbers import BINS, LEAST_IN_BIN, Metrics
 from carot.calibration.metrics.ranking import ranking
@@ -29,13 +29,20 @@ SUMMED_ELEMENTS = 3 << 13
 
 
 @torch.no_grad()
-def compute_metrics(logits_NC: Tensor, labels_N: Tensor) -> Metrics:
+def compute_metrics(
+    logits_NC: Tensor, labels_N: Tensor, *, ranked_by: Tensor | None = None
+) -> Metrics:
     """All metrics of one data set.
+
+    Args:
+        logits_NC: logits, or log-probabilities after a calibrator.
+        ranked_by: raw logits (N, C), where the calibrator keeps their ranking: they say which
+            class is on top, as they do in answers; None where `logits_NC` do.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
-    confidence_N, correct_N = top_label(logits_NC, labels_N)
+    confidence_N, correct_N = top_label(logits_NC, labels_N, ranked_by=ranked_by)
     images, right = len(labels_N), int(correct_N.sum())
     width = BinStatistics.of(confidence_N, correct_N, equal_width_bins(confidence_N, BINS), BINS)
     mass = BinStatistics.of(confidence_N, correct_N, equal_mass_bins(confidence_N, BINS), BINS)
@@ -73,14 +80,23 @@ def compute_metrics(logits_NC: Tensor, labels_N: Tensor) -> Metrics:
 
 
 @torch.no_grad()
-def top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+def top_label(
+    logits_NC: Tensor, labels_N: Tensor, *, ranked_by: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Each image's largest probability (float64, N) and whether that class is right (bool, N).
+
+    Args:
+        ranked_by: see `compute_metrics`.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
     check(logits_NC, labels_N)
-    return _top_label(logits_NC, labels_N)
+    confidence_N, correct_N = _top_label(logits_NC, labels_N)
+    if ranked_by is None:
+        return confidence_N, correct_N
+    check(ranked_by, labels_N)
+    return confidence_N, ranked_by.argmax(dim=1) == labels_N
 
 
 def _top_label(logits_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +144,12 @@ def expected_calibration_error(logits_NC: Tensor, labels_N: Tensor, bins: int = 
 
 
 def top_label_ece(confidence_N: Tensor, correct_N: Tensor, bins: int = BINS) -> float:
-    """Expected calibration error with equal-width bins, over all images at once."""
+    """Expected calibration error with equal-width bins, over all images at once.
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, confidences outside 0 to 1.
+    """
+    check_confidences(confidence_N, correct_N)
     bins_N = equal_width_bins(confidence_N, bins)
     return BinStatistics.of(confidence_N, correct_N, bins_N, bins).error()
 
@@ -139,7 +160,11 @@ def batch_mean_ece(
     """ECE per batch, weighted by batch size, as published by CaRot and TRACER.
 
     Never below the ECE of the whole set with as many bins.
+
+    Raises:
+        CalibrationError: empty, misshapen or non-finite input, confidences outside 0 to 1.
     """
+    check_confidences(confidence_N, correct_N)
     total = 0.0
     for start in range(0, len(confidence_N), batch):
         part_N = confidence_N[start : start + batch]

@@ -10,13 +10,18 @@ from carot.calibration.metrics.metrics import top_label
 from carot.calibration.metrics.numbers import BINS, Bin
 
 
-def reliability(logits_NC: Tensor, labels_N: Tensor, bins: int = BINS) -> tuple[Bin, ...]:
+def reliability(
+    logits_NC: Tensor, labels_N: Tensor, bins: int = BINS, *, ranked_by: Tensor | None = None
+) -> tuple[Bin, ...]:
     """Confidence and accuracy per equal-width bin; empty bins are there, with count 0.
+
+    Args:
+        ranked_by: see `compute_metrics`.
 
     Raises:
         CalibrationError: empty, misshapen or non-finite input, labels out of range.
     """
-    confidence_N, correct_N = top_label(logits_NC, labels_N)
+    confidence_N, correct_N = top_label(logits_NC, labels_N, ranked_by=ranked_by)
     bins_N = equal_width_bins(confidence_N, bins)
     return bars(BinStatistics.of(confidence_N, correct_N, bins_N, bins))
 

@@ -83,9 +83,9 @@ class Suspect(Numbers):
             too = "far from" if self.direction == "overconfident" else "near to"
             return f"confidences too {too} one half"
         where = {
-            "low": f"up to {self.upper:.4g}",
-            "middle": f"from {self.lower:.4g} to {self.upper:.4g}",
-            "high": f"above {self.lower:.4g}",
+            "low": f"up to {_shown(self.upper)}",
+            "middle": f"from {_shown(self.lower)} to {_shown(self.upper)}",
+            "high": f"above {_shown(self.lower)}",
         }
         return f"{self.direction} at confidences {where[self.region]}"
 
@@ -262,6 +262,12 @@ def bets(edges: tuple[float, ...]) -> Bets:
     prior = [UNSTAKED, *(each / len(family) for family in families for _ in family)]
     shift_J, slope_J, place_J = (np.array(column) for column in zip(*kinds, strict=True))
     return Bets(edges, shift_J, slope_J, place_J, np.array(prior))
+
+
+def _shown(edge: float) -> str:
+    """To four digits, unless that would be 1: nothing lies above it."""
+    shown = f"{edge:.4g}"
+    return repr(edge) if float(shown) == 1.0 > edge else shown
 
 
 def _region(place: int, parts: int) -> Region:

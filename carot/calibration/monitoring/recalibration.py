@@ -10,6 +10,8 @@ these hold there:
 - The mean of what it saves, label by label, exceeds 0 with 95 % confidence (one-sided, Student's
   t): for the case that neither is right, and with many labels.
 - No parameter of it ran to a bound: labels without a mistake among them determine no temperature.
+- No class is left with less than half of its right answers (`suppressed_class`), whatever the
+  others gain.
 
 Neither a lower mean nor the t-test alone would do. Where 99 of 100 answers are right, half a
 hundred labels often hold no mistake at all; a sharper calibrator then saves a little on every one
@@ -35,6 +37,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from carot.calibration.calibrators.automatic import choose_calibrator
+from carot.calibration.calibrators.by_class import rare_classes, suppressed_class
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.fitting import FITS, Sample, fit_calibrator, sample_likelihood
 from carot.calibration.calibrators.origin import Origin
@@ -71,7 +74,16 @@ class Recalibration(Numbers):
     )
     improves: bool = Field(
         description="Whether `gain_lower_bound` is above 0, the held-out labels are 20 times "
-        "likelier, and the labels determine the calibrator (it is not `at_bound`)."
+        "likelier, the labels determine the calibrator (it is not `at_bound`), and it suppresses "
+        "no class."
+    )
+    suppressed: str | None = Field(
+        default=None, description="A class that loses its right answers by it; null: none does."
+    )
+    rare_classes: tuple[str, ...] = Field(
+        default=(),
+        description="Classes with too few of the labels it was fitted on for anything to be "
+        "fitted to them.",
     )
 
 
@@ -125,13 +137,41 @@ def recalibrate(
         before_N = raw_negative_log_likelihood(held.logits_NC, held.labels_N)
     else:
         before_N = sample_likelihood(current, held)
-    return _compared(
-        before_N, sample_likelihood(calibrator, held), calibrator, current, seed, fit_n
+    after_N = sample_likelihood(calibrator, held)
+    found = _compared(before_N, after_N, calibrator, current, seed, fit_n)
+    rare = rare_classes(fitting.labels_N, logits_NC.shape[1])
+    return _by_class(found, current, held, [classes[k] for k in rare])
+
+
+def _by_class(
+    found: Recalibration, current: AnyCalibrator | None, held: Sample, rare: Sequence[str]
+) -> Recalibration:
+    """The same with what it does to single classes, which may speak against it."""
+    before_N, after_N = _right(current, held), _right(found.calibrator, held)
+    suppressed = suppressed_class(before_N, after_N, held.labels_N.long())
+    return found.model_copy(
+        update={
+            "improves": found.improves and suppressed is None,
+            "suppressed": suppressed,
+            "rare_classes": tuple(rare),
+        }
     )
 
 
+def _right(calibrator: AnyCalibrator | None, held: Sample) -> Tensor:
+    """Which answers are right; a calibrator that keeps the ranking leaves them to the logits."""
+    scores_NC = held.logits_NC
+    if calibrator is not None and not calibrator.keeps_ranking:
+        scores_NC = calibrator.log_probabilities(scores_NC)
+    return scores_NC.argmax(dim=1) == held.labels_N
+
+
 def halves(labels: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices to fit to and to judge by, each rising; the larger half, if one is, judges."""
+    """Indices to fit to and to judge by, each rising; the larger half, if one is, judges.
+
+    Drawn without a look at the labels: halves with equal shares of each class would share what is
+    chance in those shares, and the second would no longer judge the first.
+    """
     order_N = torch.randperm(labels, generator=torch.Generator().manual_seed(seed))
     return order_N[: labels // 2].sort().values, order_N[labels // 2 :].sort().values
 

@@ -63,10 +63,8 @@ def fit_calibration_evidence(
     """
     check(logits_NC, labels_N)
     raw_NC = logits_NC.double().softmax(dim=1)
-    top_N = raw_NC.max(dim=1)
-    evidence = fit_evidence(
-        top_N.values, top_N.indices == labels_N.long(), classes=classes, split=split
-    )
+    correct_N = logits_NC.argmax(dim=1) == labels_N.long()
+    evidence = fit_evidence(raw_NC.amax(dim=1), correct_N, classes=classes, split=split)
     return CalibrationEvidence(
         split=split,
         n=len(labels_N),

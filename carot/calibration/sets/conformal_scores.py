@@ -3,7 +3,9 @@
 Every score is a fixed function of the probabilities, without chance: the same image gets the same
 set every time. In all of them the top class scores 0, so that it is in every set; what is derived
 from a class' rank counts the classes that are strictly more probable, so that ties are in or out
-together, whatever their order. Shape suffixes: N images, C classes.
+together, whatever their order. A score that would be 1 less a small probability is minus its
+logarithm instead: that orders classes alike, and tells 1e-20 from 1e-40, as very confident models
+need. Shape suffixes: N images, C classes.
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ from carot.calibration.metrics.inputs import slices
 from carot.calibration.sets.coverage import Method
 from carot.errors import CalibrationError
 
-DECIMALS = 12
-"""Scores are rounded to these: equal sums, added in another order, stay equal."""
+TOLERANCE = 1e-12
+"""By how much a score may exceed a threshold, in units of 1 or of the threshold where that is more:
+equal sums, added in another order, stay equal. Of logarithms it is a share of the probability."""
+
+SMALLEST = 5e-324
+"""Of float64: what is less has the score of this, 744.4."""
 
 SUM_TOLERANCE = 0.02
 """How far a row may be from 1 in all, which bfloat16 reaches."""
@@ -38,20 +44,24 @@ class Regularisation(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Per class: its probability, how much is above it, its rank from 0, and the largest of all."""
+    """Per class: its probability, how much is above it and how much is not, its rank from 0.
+
+    And the largest probability of all.
+    """
 
     probability_NC: Tensor
     above_NC: Tensor
+    rest_NC: Tensor
     rank_NC: Tensor
     highest_N1: Tensor
 
 
 def _lac(ranked: Ranked, rule: Regularisation) -> Tensor:
-    return 1 - ranked.probability_NC
+    return -ranked.probability_NC.clamp_min(SMALLEST).log()
 
 
 def _aps(ranked: Ranked, rule: Regularisation) -> Tensor:
-    return ranked.above_NC
+    return -ranked.rest_NC.clamp_min(SMALLEST).log()
 
 
 def _raps(ranked: Ranked, rule: Regularisation) -> Tensor:
@@ -64,15 +74,18 @@ def _saps(ranked: Ranked, rule: Regularisation) -> Tensor:
 
 
 SCORES: dict[Method, Callable[[Ranked, Regularisation], Tensor]] = {
-    # 1 − p (Sadinle et al. 2019): the smallest sets on average.
+    # −log p, for 1 − p (Sadinle et al. 2019): the smallest sets on average.
     "lac": _lac,
-    # The mass above (Romano et al. 2020, arXiv 2006.02544), the class itself left out.
+    # −log (1 − the mass above), for that mass (Romano et al. 2020, arXiv 2006.02544), the class
+    # itself left out.
     "aps": _aps,
     # And λ for each rank beyond the free ones (Angelopoulos et al. 2021, arXiv 2009.14193).
     "raps": _raps,
     # The largest probability and λ for each rank beyond the second (Huang et al. 2024,
     # arXiv 2310.06430), with 0 for the uniform variable.
     "saps": _saps,
+    # That of LAC, with a threshold for each class (Vovk 2012, arXiv 1209.2673).
+    "mondrian": _lac,
 }
 
 
@@ -101,9 +114,14 @@ def scores_of(
     ranked = _ranked(probabilities_NC)
     top_NC = ranked.rank_NC == 0
     return {
-        method: SCORES[method](ranked, rule).masked_fill(top_NC, 0.0).round(decimals=DECIMALS)
+        method: SCORES[method](ranked, rule).masked_fill(top_NC, 0.0)
         for method, rule in rules.items()
     }
+
+
+def within(scores_NC: Tensor, threshold_C: Tensor) -> Tensor:
+    """Which scores are at most the threshold of their class, but for rounding; bool."""
+    return scores_NC <= threshold_C + TOLERANCE * threshold_C.clamp_min(1.0)
 
 
 def check_probabilities(probabilities_NC: Tensor) -> None:
@@ -128,16 +146,19 @@ def check_probabilities(probabilities_NC: Tensor) -> None:
 def _ranked(probabilities_NC: Tensor) -> Ranked:
     sorted_NC, order_NC = probabilities_NC.sort(dim=1, descending=True)
     above_NC = sorted_NC.cumsum(dim=1) - sorted_NC
+    # From the smallest on, so that small sums keep their digits.
+    rest_NC = sorted_NC.flip(1).cumsum(dim=1).flip(1)
     # A class has the rank of the first of those that are as probable.
     place_C = torch.arange(sorted_NC.shape[1], device=sorted_NC.device)
     new_NC = torch.ones_like(sorted_NC, dtype=torch.bool)
     new_NC[:, 1:] = sorted_NC[:, 1:] < sorted_NC[:, :-1]
     rank_NC = torch.where(new_NC, place_C, 0).cummax(dim=1).values
-    above_NC = above_NC.gather(1, rank_NC)
+    above_NC, rest_NC = above_NC.gather(1, rank_NC), rest_NC.gather(1, rank_NC)
     back_NC = torch.empty_like(order_NC).scatter_(1, order_NC, place_C.expand_as(order_NC))
     return Ranked(
         probabilities_NC,
         above_NC.gather(1, back_NC),
+        rest_NC.gather(1, back_NC),
         rank_NC.gather(1, back_NC),
         sorted_NC[:, :1],
     )

@@ -9,7 +9,7 @@ from pydantic import Field
 from carot.calibration.metrics.intervals import Interval
 from carot.calibration.metrics.numbers import Numbers
 
-Method = Literal["lac", "aps", "raps", "saps"]
+Method = Literal["lac", "aps", "raps", "saps", "mondrian"]
 """By which score a set is made, see `carot.calibration.sets.conformal_scores`."""
 
 
@@ -24,3 +24,12 @@ class Coverage(Numbers):
     mean_size_interval: Interval = Field(description="Normal 95 % interval of it.")
     largest: int = Field(ge=0, description="Classes in the largest set.")
     single: float = Field(ge=0, le=1, description="Share of sets with one class.")
+
+
+class ClassCoverage(Numbers):
+    """What prediction sets hold of one class."""
+
+    name: str
+    images: int = Field(ge=1, description="Images of this class.")
+    coverage: float = Field(ge=0, le=1, description="Share of their sets that hold it.")
+    coverage_interval: Interval = Field(description="Wilson's 95 % interval of it.")

@@ -1,10 +1,11 @@
-"""What a confidence is worth: how often the model was right when it was this confident before.
+"""What a confidence is worth: how often the model was right when it was about as confident.
 
 The neighbourhood of a confidence c are the k calibration images whose confidence is nearest to it,
 k = max(50, ⌈n / 20⌉) or all n where there are fewer: enough for an interval that says something,
 and never more than a twentieth of a large split. Images as far away as the farthest of them are
-taken too, so that ties are in or out together and the order of images does not matter. Loads no
-torch.
+taken too, so that ties are in or out together and the order of images does not matter. None is
+farther away than `WIDTH`: where fewer than `LEAST_NEAR` lie so near, in a gap or beyond both ends
+of what the split has seen, there is no evidence. Loads no torch.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
 
 LEAST_NEIGHBOURS = 50
 SHARE_OF_SPLIT = 20
+WIDTH = 0.05
+"""How far a neighbour's confidence may be from the one that is asked about."""
+LEAST_NEAR = 5
+"""Fewer neighbours than these say nothing: of four, all right, the interval begins at one half."""
+ROUNDING = 1e-12
 
 
 class Evidence(Numbers):
-    """Of the calibration images with about this confidence, how many were right."""
+    """Of the calibration images whose confidence is within 0.05, how many were right."""
 
     count: int = Field(ge=1, description="Calibration images in the neighbourhood.")
     right: int = Field(ge=0, description="How many of them the model got right.")
@@ -61,12 +67,12 @@ class EvidenceTable(Numbers):
 
     @property
     def neighbours(self) -> int:
-        """How many images make a neighbourhood, but for ties."""
+        """How many images make a neighbourhood, but for ties and those too far away."""
         n = len(self.confidences)
         return min(n, max(LEAST_NEIGHBOURS, math.ceil(n / SHARE_OF_SPLIT)))
 
-    def at(self, confidence: float) -> Evidence:
-        """The evidence for a confidence from the same calibrator; O(log n).
+    def at(self, confidence: float) -> Evidence | None:
+        """The evidence for a raw confidence; None where too few images had one near it. O(log n).
 
         Raises:
             CalibrationError: not a number from 0 to 1.
@@ -74,6 +80,10 @@ class EvidenceTable(Numbers):
         if not 0 <= confidence <= 1:
             raise CalibrationError(f"a confidence lies from 0 to 1, not {confidence:g}")
         start, end = self._neighbourhood(confidence)
+        start = max(start, bisect_left(self.confidences, confidence - WIDTH - ROUNDING))
+        end = min(end, bisect_right(self.confidences, confidence + WIDTH + ROUNDING))
+        if end - start < LEAST_NEAR:
+            return None
         count, right = end - start, self._right_before[end] - self._right_before[start]
         return Evidence(
             count=count,

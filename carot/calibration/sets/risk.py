@@ -128,9 +128,12 @@ def _accepted(confidences: list[float], place: int) -> int:
 def _none_reaches(steps: list[int], wrong: list[int], max_risk: float, delta: float) -> str:
     """What to say: which risk could be had, and how many images it takes at least."""
     starts = [steps[start - 1] for start in STARTS if steps[start - 1] > 0]
-    bounds = [upper_bound(wrong[m - 1], m, delta / len(STARTS)) for m in starts]
+    least = min(upper_bound(wrong[m - 1], m, delta / len(STARTS)) for m in starts)
+    # Rounded up, so that it can be asked for.
+    shown = math.ceil(round(1000 * least, 9)) / 1000
+    least_shown = f"the least that can be shown is {shown:g}; " if shown < 1 else ""
     return (
-        f"no confidence threshold is proved to keep the risk at {max_risk:g}; the least that can "
-        f"be shown is {min(bounds):.3g}; without a single error it takes "
-        f"{images_needed(max_risk, delta)} accepted calibration images, of {steps[-1]}"
+        f"no confidence threshold is proved to keep the risk at {max_risk:g}; {least_shown}"
+        f"without a single error it takes {images_needed(max_risk, delta)} accepted calibration "
+        f"images, and there are {steps[-1]} in all"
     )

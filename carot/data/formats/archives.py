@@ -17,12 +17,13 @@ import io
 import tarfile
 import warnings
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
+from carot.data.dealing import deal, halve
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import FORMATS, check_size
 from carot.data.formats.bundle_index import INDEX_NAME, Entry, written_index
@@ -31,7 +32,7 @@ from carot.data.formats.members import Limits, Members, open_members
 from carot.data.inspection import Inspection
 from carot.data.labels import in_order
 from carot.data.near_copies import NearCopy
-from carot.data.splits import SPLITS, split_of_digest
+from carot.data.splits import SPLITS
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
 from carot.specs.base import OnCopies
 from carot.warnings import CodedWarning
@@ -93,19 +94,14 @@ def normalise(
     except DataError as error:
         error.field = "file"
         raise
-    near = inspection.near_copies()
-    return replace(
-        manifest,
-        warnings=(*manifest.warnings, *inspection.warnings(len(near))),
-        near_copies=tuple(near[:NEAR_COPIES]),
-        depth=inspection.depth(),
-    )
+    return manifest
 
 
 def _write(
     plan: Plan, members: Members, bundle: BinaryIO, limits: Limits, inspection: Inspection
 ) -> Manifest:
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    digests: list[bytes] = []
+    left_out: list[tuple[str, str]] = []
     unreadable: list[str] = list(plan.missing)
     classes: set[str] = set()
     index: list[Entry] = []
@@ -118,19 +114,24 @@ def _write(
             except UnreadableImage as error:
                 unreadable.append(str(error))
                 continue
-            split = _split(planned, content, plan)
-            named = planned.split is not None
             classes.add(planned.class_name)
-            if not inspection.take(content, split, planned.target, named=named):
-                counts[split][planned.class_name] += 0  # its class is known all the same
+            if not inspection.take(content, planned.split, planned.target):
+                left_out.append((planned.split or "", planned.class_name))
                 continue
             _append(tar, planned.target, content)
-            counts[split][planned.class_name] += 1
+            digests.append(hashlib.sha256(content).digest())
             index.append(Entry(planned.target, planned.class_name, planned.split, planned.captions))
             total += len(content)
         _append(tar, INDEX_NAME, written_index(index))
     images = len(index)
     _check_unreadable(unreadable, images, limits)
+    splits = _splits(index, digests, plan)
+    near = inspection.near_copies({e.file: s for e, s in zip(index, splits, strict=True)})
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry, split in zip(index, splits, strict=True):
+        counts[split][entry.label] += 1
+    for split, name in left_out:
+        counts[split][name] += 0  # a class whose images are all copies is known all the same
     _check_classes(classes, counts, plan, limits)
     return Manifest(
         classes=tuple(in_order(classes)),
@@ -142,7 +143,9 @@ def _write(
         images=images,
         bytes=total,
         unreadable=tuple(unreadable),
-        warnings=_warnings(unreadable, counts, plan),
+        warnings=(*_warnings(unreadable, counts, plan), *inspection.warnings(len(near))),
+        near_copies=tuple(near[:NEAR_COPIES]),
+        depth=inspection.depth(),
     )
 
 
@@ -180,14 +183,24 @@ def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _split(planned: Planned, content: bytes, plan: Plan) -> str:
-    """The split in which `carot.data.formats.folder` will find this image."""
-    if planned.split is None:
-        return split_of_digest(hashlib.sha256(content).digest())
-    if planned.split == "validation" and "calibration" not in plan.split_folders:
-        digest = hashlib.sha256(content).digest()
-        return "validation" if digest[8] < 128 else "calibration"
-    return planned.split
+def _splits(index: list[Entry], digests: list[bytes], plan: Plan) -> list[str]:
+    """The split of each image, as `carot.data.formats.folder` finds it."""
+    places: defaultdict[str | None, list[int]] = defaultdict(list)
+    for place, entry in enumerate(index):
+        places[entry.split].append(place)
+    splits = [""] * len(index)
+    for named, members in places.items():
+        labels = [index[place].label for place in members]
+        own = [digests[place] for place in members]
+        if named is None:
+            found = deal(own, labels)
+        elif named == "validation" and "calibration" not in plan.split_folders:
+            found = halve(own, labels)
+        else:
+            found = [named] * len(members)
+        for place, split in zip(members, found, strict=True):
+            splits[place] = split
+    return splits
 
 
 def _check_unreadable(unreadable: list[str], images: int, limits: Limits) -> None:

@@ -24,6 +24,7 @@ from carot.distributed import Share
 from carot.models.clip import ClipModel
 from carot.specs import TrainingSpec
 from carot.training.schedules import learning_rate_at
+from carot.warnings import CodedWarning
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Method(ABC):
     Attributes:
         uses_captions: whether the trainer has to encode captions.
         trains: whether there is anything to train at all.
+        warnings: what the run's user should know of how the method fits the model.
 
     Args:
         model: the model; a method may freeze parts of it, and may keep a teacher beside it.
@@ -104,6 +106,8 @@ class Method(ABC):
     def __init__(self, model: ClipModel, total_steps: int) -> None:
         self.model = model
         self.total_steps = total_steps
+        self.warnings: list[CodedWarning] = []
+        self.start_log_scale = float(model.logit_scale.detach())
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module whose tensors a snapshot has to hold, the model's among them."""
@@ -148,7 +152,9 @@ class Method(ABC):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Called behind each optimizer step."""
-        self.model.clamp_logit_scale()
+        # What does not train is left alone: it is the start's own.
+        if self.model.logit_scale.requires_grad:
+            self.model.clamp_logit_scale(self.start_log_scale)
 
     def outcome(self) -> Outcome:
         """What the run would end with, were it to end now."""

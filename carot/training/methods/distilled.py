@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from carot.models.clip import ClipModel
+from carot.models.families import terms_left_out
+from carot.models.projections import image_projection, text_projection
 from carot.specs import CarotMethod, TracerMethod
 from carot.training.distillation import Side
 from carot.training.losses import cross_norm, orthogonality
@@ -38,6 +40,8 @@ class Divergence:
 class Distilled(Method):
     """Each term is switched off by a weight of zero, and then costs nothing.
 
+    A constraint on linear maps that the towers do not have is left out, with a warning.
+
     Args:
         divergences: the terms of the distillation; there is no teacher when all weigh zero.
     """
@@ -55,12 +59,22 @@ class Distilled(Method):
         self.teacher = (
             build_teacher(spec.teacher, model.module, total_steps) if self.divergences else None
         )
-        # Asked for here, a tower without a known projection fails before the first step.
-        if spec.orthogonality_weight > 0:
-            model.gram_projection()
-        if spec.cross_norm_weight > 0:
-            model.visual_projection()
-            model.text_projection()
+        self.orthogonality_weight, self.cross_norm_weight = self._constraints()
+
+    def _constraints(self) -> tuple[float, float]:
+        """Weights of orthogonality and cross-norm; 0 where the towers allow of none."""
+        weights = self.spec.orthogonality_weight, self.spec.cross_norm_weight
+        image, text = image_projection(self.model.module), text_projection(self.model.module)
+        warning = terms_left_out(
+            self.model.architecture, *weights, image=image is not None, text=text is not None
+        )
+        if warning is None:
+            return weights
+        self.warnings.append(warning)
+        return (
+            0.0 if "orthogonality" in warning.names else weights[0],
+            0.0 if "cross_norm" in warning.names else weights[1],
+        )
 
     def modules(self) -> dict[str, nn.Module]:
         modules = super().modules()
@@ -78,16 +92,16 @@ class Distilled(Method):
         spec = self.spec
         terms = {"contrastive": contrastive_term(self.model, features, spec.positives)}
         total = terms["contrastive"]
-        if spec.cross_norm_weight > 0:
+        if self.cross_norm_weight > 0:
             terms["cross_norm"] = cross_norm(
                 self.model.visual_projection(), self.model.text_projection(), spec.cross_norm_form
             )
-            total = total + spec.cross_norm_weight * terms["cross_norm"]
-        if spec.orthogonality_weight > 0:
+            total = total + self.cross_norm_weight * terms["cross_norm"]
+        if self.orthogonality_weight > 0:
             terms["orthogonality"] = orthogonality(
                 self.model.gram_projection(), spec.orthogonality_form
             )
-            total = total + spec.orthogonality_weight * terms["orthogonality"]
+            total = total + self.orthogonality_weight * terms["orthogonality"]
         if self.teacher is not None and teacher is not None:
             sides = _side(features, self.model), _side(teacher, self._model_of(self.teacher))
             labels_B = positive_labels(features, spec.positives)

@@ -87,6 +87,9 @@ def train(database: Database, held: Claim, until: int, since: int = 0) -> None:
         ]
         if step % 40 == 1:
             points += [
+                (step, "validation.accuracy", 0.9 - 0.3 * math.exp(-6 * done) + noise / 5),
+                (step, "validation.nll", 0.3 + math.exp(-6 * done)),
+                (step, "validation.ece", 0.02 + 0.1 * math.exp(-4 * done)),
                 (step, "candidate.accuracy", 0.93 - 0.35 * math.exp(-6 * done) + noise / 5),
                 (step, "candidate.calibration_error", (0.02 + 0.1 * math.exp(-4 * done)) ** 2),
                 (step, "candidate.sigma_min", 0.02 + 0.05 * done),

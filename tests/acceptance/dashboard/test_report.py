@@ -88,7 +88,7 @@ def test_calibrators_sets_risks_shift_and_candidates(site: Site, page: Page) -> 
     sets = page.get_by_role("table", name="Prediction sets").locator("tbody tr")
     expect(sets).to_have_count(2 * len(ROWS))
     page.get_by_label("Method of the sets").select_option("")
-    expect(sets).to_have_count(8 * len(ROWS))
+    expect(sets).to_have_count(10 * len(ROWS))
     shift = page.get_by_role("table", name="Shift score")
     expect(shift.get_by_role("row", name=re.compile("^noise-3"))).to_contain_text(
         f"{noise['shift_score']['auroc']:.3f}"
@@ -100,6 +100,22 @@ def test_calibrators_sets_risks_shift_and_candidates(site: Site, page: Page) -> 
     page.go_back()  # the tabs make no steps of their own
     page.go_forward()
     expect(page.get_by_role("tab", name="Candidates")).to_have_attribute("aria-selected", "true")
+
+
+def test_the_worst_class_stands_at_the_head_and_what_it_is_taken_for_below(
+    site: Site, page: Page
+) -> None:
+    ids = add_fine_tuned(site.database, site.artifacts)
+    page.goto(f"{site.url}/#/reports/{ids['report']}?tab=confusion")
+    own = next(row for row in fine_tuned()[0]["datasets"] if row["in_distribution"])
+    worst = own["worst_classes"]
+    facts = page.locator(".facts").first
+    expect(facts).to_contain_text("Worst class")
+    expect(facts).to_contain_text(worst["gaps"][0]["name"] if worst["gaps"] else "beyond chance")
+    matrix = page.get_by_role("table", name="Confusion matrix").first
+    expect(matrix.locator("tbody tr")).to_have_count(len(worst["names"]))
+    first = matrix.locator("tbody tr").first
+    expect(first).to_contain_text(str(worst["confusion"][0][0]))
 
 
 def test_classes_and_the_worst_mistakes_with_their_pictures(site: Site, page: Page) -> None:

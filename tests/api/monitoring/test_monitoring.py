@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from api.models.targets import ModelTarget
 from api.monitoring.live_calibration import LiveFigures
@@ -16,7 +18,7 @@ from api.predict.prediction_log import Said
 from carot.calibration.monitoring.e_process import ALPHA
 from store.errors import Conflict
 from store.predictions.log import Window
-from store.tables import DEFAULT_PROJECT, Checkpoint
+from store.tables import DEFAULT_PROJECT, Checkpoint, Label
 from tests.api.helpers import Start
 from tests.api.operations.test_metrics import DIGITS, value
 from tests.api.predict.test_predict import Service, calibration, png
@@ -262,3 +264,18 @@ def test_the_page_runs(service: Service) -> None:
     exec(compile(text.replace(opened[0], ""), "monitoring.md", "exec"), names)
     assert names["found"]["test"]["labels"] == 121  # type: ignore[index]
     assert names["tried"]["moved"] is False  # type: ignore[index]
+
+
+def test_mistakes_that_are_reported_first_are_told(service: Service) -> None:
+    """Right answers are confirmed an hour later, wrong ones within minutes."""
+    ids = record(service, 200)
+    give(service, ids, 1, 0)
+    assert look(service)["test"]["delays"]["differ"] is False
+    with service.context.database.session() as session:
+        for row in session.scalars(select(Label)):
+            late = 3600 if row.class_index == 1 else 60
+            row.given_at = row.given_at + timedelta(seconds=late)
+    found = look(service)["test"]["delays"]
+    assert (found["right"], found["wrong"], found["differ"]) == (100, 100, True)
+    assert "labels of wrong answers come sooner" in found["text"]
+    assert found["median_wrong"] < 120 < 3600 <= found["median_right"]

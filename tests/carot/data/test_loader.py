@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from carot.data.crops import Resizing, random_crop
 from carot.data.decoding.images import MAX_PIXELS, decode_image
 from carot.data.formats.folder import open_folder
 from carot.data.loader import TrainingBatches, Unreadable, evaluation_batches
@@ -33,7 +35,7 @@ def training_batches(root: Path, **changes: object) -> TrainingBatches:
         "unreadable": Unreadable("images", source, Silent()),
         **changes,
     }
-    return TrainingBatches(source, model.transform, model.image_size, **settings)
+    return TrainingBatches(source, model.transform, model.resizing, **settings)
 
 
 def test_a_step_is_the_same_whoever_asks_and_whenever(tmp_path: Path) -> None:
@@ -55,15 +57,18 @@ def test_a_step_is_the_same_whoever_asks_and_whenever(tmp_path: Path) -> None:
     assert not torch.equal(straight[0].indices_N, other_seed.indices_N)
 
 
-def test_crops_are_resized_as_the_model_resizes(tmp_path: Path) -> None:
-    write_images(tmp_path / "train", size=40)
-
-    def first(**changes: object) -> torch.Tensor:
-        return next(training_batches(tmp_path, **changes).steps(0, 1)).images_NCHW
-
-    own = {"interpolation": "bicubic", "resize_mode": "shortest"}
-    assert torch.equal(first(), first(preprocess_cfg=own))
-    assert not torch.equal(first(), first(preprocess_cfg={**own, "interpolation": "bilinear"}))
+def test_random_crop_keeps_its_share_of_the_area() -> None:
+    # A horizontal and a vertical ramp: the range of values shows what part of the image is left.
+    ramp = np.linspace(0, 255, 64, dtype=np.float32)
+    pixels = np.zeros((64, 64, 3), dtype=np.uint8)
+    pixels[..., 0], pixels[..., 1] = ramp[None, :], ramp[:, None]
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        crop = np.asarray(random_crop(Image.fromarray(pixels), Resizing((64, 64)), 0.5, rng), float)
+        wide, high = np.ptp(crop[..., 0]) / 255, np.ptp(crop[..., 1]) / 255
+        assert 0.44 < wide * high <= 1.0
+    image = Image.fromarray(pixels)
+    assert random_crop(image, Resizing((64, 64)), 1.0, rng) is image
 
 
 def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None:

@@ -11,8 +11,24 @@ from PIL import Image
 from benchmarks import near_copies as planted
 from carot.data.digits import handwritten_digits
 from carot.data.inspection import Inspection
-from carot.data.near_copies import NearCopies
+from carot.data.near_copies import NearCopies, NearCopy
 from tests.carot.data.written_depths import deep_png
+
+
+class Inspecting(Inspection):
+    """One that knows the split of each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.splits: dict[str, str] = {}
+
+    def take(self, content: bytes, split: str | None, key: str) -> bool:
+        assert split is not None
+        self.splits[key] = split
+        return super().take(content, split, key)
+
+    def found(self) -> list[NearCopy]:
+        return self.near_copies(self.splits)
 
 
 def encoded(image: Image.Image) -> bytes:
@@ -31,14 +47,14 @@ def test_what_is_planted_is_found_and_little_else(name: str, images: int) -> Non
 
 
 def test_each_is_found_with_what_it_is_a_copy_of_and_the_most_alike_first() -> None:
-    inspection = Inspection()
+    inspection = Inspecting()
     for index in range(60):
         content = encoded(planted.photograph(index))
-        assert inspection.take(content, "train" if index < 40 else "test", str(index), named=True)
+        assert inspection.take(content, "train" if index < 40 else "test", str(index))
     for key, alteration in (("cropped", "crop 10 %"), ("packed", "jpeg 75")):
         content = planted.ALTERATIONS[alteration](planted.photograph(7))
-        inspection.take(content, "test", key, named=True)
-    found = inspection.near_copies()
+        inspection.take(content, "test", key)
+    found = inspection.found()
     assert [(copy.key, copy.other_split, copy.other_key) for copy in found] == [
         ("packed", "train", "7"),
         ("cropped", "train", "7"),
@@ -50,50 +66,48 @@ def test_each_is_found_with_what_it_is_a_copy_of_and_the_most_alike_first() -> N
 
 
 def test_within_a_split_nothing_is_a_copy() -> None:
-    inspection = Inspection()
+    inspection = Inspecting()
     for index in (1, 2, 3, 1, 2, 3):
-        inspection.take(encoded(planted.photograph(index)), "train", str(index), named=True)
-    assert inspection.near_copies() == []
+        inspection.take(encoded(planted.photograph(index)), "train", str(index))
+    assert inspection.found() == []
 
 
 def test_images_that_show_nothing_are_no_copies_of_each_other() -> None:
-    inspection = Inspection()
+    inspection = Inspecting()
     for split in ("train", "test"):
         for level in (0, 100, 255):
             size = (40, 40) if split == "train" else (41, 41)
-            inspection.take(
-                encoded(Image.new("RGB", size, (level,) * 3)), split, f"{split}{level}", named=True
-            )
-    assert inspection.near_copies() == []
+            inspection.take(encoded(Image.new("RGB", size, (level,) * 3)), split, f"{split}{level}")
+    assert inspection.found() == []
     (warning,) = inspection.warnings(0)
     assert (warning.code, len(warning.names)) == ("no_contrast", 6)
 
 
 def test_a_copy_byte_for_byte_is_left_out_and_not_listed() -> None:
-    inspection = Inspection()
+    inspection = Inspecting()
     content = encoded(planted.photograph(1))
-    assert inspection.take(content, "train", "a", named=True)
-    assert not inspection.take(content, "test", "b", named=True)
+    assert inspection.take(content, "train", "a")
+    assert not inspection.take(content, "test", "b")
     assert inspection.copies.counts == {("test", "train"): 1}
-    assert inspection.near_copies() == []
+    assert inspection.found() == []
 
 
 def test_a_deep_image_is_compared_by_what_it_shows() -> None:
     grey = np.asarray(planted.photograph(3).convert("L"))
-    inspection = Inspection()
-    inspection.take(encoded(Image.fromarray(grey)), "train", "eight", named=True)
+    inspection = Inspecting()
+    inspection.take(encoded(Image.fromarray(grey)), "train", "eight")
     twelve = deep_png((grey.astype(float) * 16).astype(int))
-    inspection.take(twelve, "test", "twelve", named=True)
-    (copy,) = inspection.near_copies()
+    inspection.take(twelve, "test", "twelve")
+    (copy,) = inspection.found()
     assert (copy.key, copy.other_key) == ("twelve", "eight")
     assert [warning.code for warning in inspection.warnings(0)] == ["image_depth"]
 
 
 def test_torn_images_are_passed_over() -> None:
-    inspection = Inspection()
+    inspection = Inspecting()
     content = encoded(planted.photograph(1))
-    assert inspection.take(content[: len(content) // 2], "train", "torn", named=True)
-    assert inspection.near_copies() == []
+    assert inspection.take(content[: len(content) // 2], "train", "torn")
+    assert inspection.found() == []
 
 
 def test_too_many_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +115,6 @@ def test_too_many_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     alike = NearCopies()
     thumbnail = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32)
     for index in range(10):
-        alike.add("train" if index else "test", str(index), thumbnail)
+        alike.add(str(index), thumbnail)
     assert len(alike) == 4  # one more says that there are more
-    assert alike.find() == []
+    assert alike.find({}) == []

@@ -33,14 +33,14 @@ def test_sets_are_counted_as_one_by_one() -> None:
     logits, labels = drawn(20_000, 6, seed=2)  # two chunks
     asked = CalibrationSpec(coverages=(0.8, 0.95))
     found = evidence_figures(evidence, logits, labels, asked).sets
-    assert len(found) == 8
+    assert len(found) == 10
     for each in found:
         sets = evidence.sets[each.method]
         members = sets.sets(logits.softmax(1), each.asked)
         assert each.measured == measure_sets(members, labels, each.asked)
         assert each.expected == sets.coverage_band(each.asked)
         assert each.reason is None
-        assert each.measured.coverage >= each.expected[0] - 0.01
+        assert each.measured.coverage >= (each.expected or (each.asked,))[0] - 0.01
 
 
 def test_risks_are_counted_one_by_one() -> None:
@@ -141,3 +141,67 @@ def test_how_far_each_data_set_lies() -> None:
     assert own.shift_score.beyond < 0.05 < 0.5 < far.shift_score.beyond
     [alone] = with_shift(rows[:1], distances[:1], score)
     assert alone.shift_score.auroc is None
+
+
+def test_accuracy_is_the_same_after_every_calibrator_that_keeps_the_ranking() -> None:
+    """Also where `isotonic` would put the second class level with the first."""
+    logits, labels = drawn(1500, 10, temperature=1 / 3)
+    sample = Sample(logits[:500], labels[:500])
+    kinds = ("temperature", "smoothed_temperature", "top_versus_all", "ensemble_temperature",
+             "isotonic", "vector")  # fmt: skip
+    fitted = {kind: fit_calibrator(kind, sample) for kind in kinds}
+    for served in kinds:
+        calibration = Calibration(fitted[served], fitted)
+        row = measure(
+            ROW, logits[500:], labels[500:], features(1000), calibration=calibration, skipped=()
+        )
+        for each in row.calibrators:
+            if fitted[each.kind].keeps_ranking:
+                assert each.metrics.accuracy == row.raw.accuracy
+        right = sum((bin.accuracy or 0) * bin.count for bin in row.reliability_calibrated or ())
+        assert row.calibrated is not None
+        assert right == pytest.approx(1000 * row.calibrated.accuracy)
+        assert row.worst_classes is not None
+        matrix = row.worst_classes.confusion or ()
+        assert sum(matrix[k][k] for k in range(10)) == round(1000 * row.calibrated.accuracy)
+
+
+def test_what_sets_hold_of_each_class_is_told() -> None:
+    logits, labels = drawn(4000, 3)
+    rare = (labels == 2) & (torch.arange(4000) % 8 > 0)
+    logits, labels = logits[~rare], labels[~rare]
+    logits[:, 2] -= 1.5
+    evidence = fit_calibration_evidence(logits[:1500], labels[:1500])
+    space = LabelSpace(("a", "b", "c"))
+    found = evidence_figures(evidence, logits[1500:], labels[1500:], space=space).sets
+    for each in found:
+        if each.asked != 0.9:
+            continue
+        members = evidence.sets[each.method].sets(logits[1500:].softmax(1), 0.9)
+        held = members.gather(1, labels[1500:, None]).squeeze(1)
+        for one in each.classes:
+            of_it = labels[1500:] == "abc".index(one.name)
+            assert one.images == int(of_it.sum())
+            assert one.coverage == pytest.approx(float(held[of_it].double().mean()))
+        assert sorted(one.name for one in each.classes) == ["a", "b", "c"]
+        worst = each.classes[0]
+        assert (worst.coverage_interval[1] < 0.9) is (each.method != "mondrian")
+
+
+def test_a_class_of_a_data_set_has_the_highest_threshold_of_those_it_stands_for() -> None:
+    logits, labels = drawn(2000, 4)
+    evidence = fit_calibration_evidence(logits[:1000], labels[:1000])
+    space = LabelSpace(("x", "y"), ((0, 2), (3,)))
+    truth = labels[1000:] // 3
+    raw = space.project(logits[1000:])
+    asked = CalibrationSpec(coverages=(0.8,))
+    [found] = [
+        each
+        for each in evidence_figures(evidence, raw, truth, asked, space).sets
+        if each.method == "mondrian"
+    ]
+    own = evidence.sets["mondrian"].thresholds(0.8, 4).tolist()
+    limits = torch.tensor([max(own[0], own[2]), own[3]], dtype=torch.float64)
+    p = raw.double().softmax(1)
+    members = (-p.log() <= limits + 1e-9).scatter(1, p.argmax(1, keepdim=True), True)
+    assert found.measured == measure_sets(members, truth, 0.8)

@@ -95,7 +95,7 @@ def test_a_narrow_tower_is_turned_so_that_its_gram_matrix_can_be_the_identity() 
 
 def test_a_tower_without_projection_says_so() -> None:
     model = from_config(timm_config("none"))
-    with pytest.raises(ProjectionNotFound, match="orthogonality_weight"):
+    with pytest.raises(ProjectionNotFound, match="no linear map"):
         model.visual_projection()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from carot.calibration.calibrators.automatic import choose_calibrator
 from carot.calibration.calibrators.calibrator import DomainCalibrator, TemperatureCalibrator
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
+from carot.calibration.sets.conformal_scores import SCORES
 from carot.data.formats.folder import open_folder
 from carot.errors import ClassMismatch
 from carot.evaluation.reports import Report
@@ -82,7 +84,7 @@ def test_every_kind_is_fitted_kept_and_measured_on_every_data_set(
         assert tuple(each.kind for each in row.calibrators) == NEED_NOTHING
         assert row.calibrators[0].metrics == row.calibrated
         assert {(each.method, each.asked) for each in row.sets} == {
-            (method, asked) for method in ("lac", "aps", "raps", "saps") for asked in (0.9, 0.95)
+            (method, asked) for method in SCORES for asked in (0.9, 0.95)
         }
         assert [each.max_risk for each in row.risks] == [0.01, 0.05]
         assert row.shift_score is not None
@@ -108,7 +110,7 @@ def test_the_split_is_too_small_for_a_coverage_and_a_risk(
     [row] = result.report.datasets
     for each in row.sets:
         assert (each.measured is None) == (each.asked == 0.99)
-        assert (each.expected is None) == (each.asked == 0.99)
+        assert (each.expected is None) == (each.asked == 0.99 or each.method == "mondrian")
         assert ("99 calibration images" in (each.reason or "")) == (each.asked == 0.99)
     [risk] = row.risks
     assert (risk.threshold, risk.accepted, risk.risk) == (None, None, None)
@@ -336,3 +338,69 @@ def test_the_alphas_that_are_not_kept_are_served_alike(
         assert measured == (list(NEED_NOTHING) if candidate.chosen else ["isotonic"])
         assert row.calibrated in [each.metrics for each in row.calibrators]
     assert json.loads((result.checkpoint / "calibrator.json").read_text())["kind"] == "isotonic"
+
+
+def lopsided(folder: Path, only: str) -> Path:
+    """Splits of which calibration has one class alone: whoever answers it is always right there."""
+    for split, each in (("train", 4), ("calibration", 30), ("test", 30)):
+        write_images(folder / split, each=each)
+    for path in (folder / "calibration").iterdir():
+        if path.name != only:
+            shutil.rmtree(path)
+    return folder
+
+
+def test_a_calibrator_that_looks_worse_than_none_is_warned_of(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    """The model gives all images one class: one of the two splits makes it all but certain."""
+    told = {}
+    for only in ("dark", "bright"):
+        data = lopsided(tmp_path / only, only)
+        result, _ = evaluated(model_folder, data, tmp_path / f"{only} run", {})
+        found = [each for each in result.report.warnings if "worse with it" in each.message]
+        if found:
+            told[only] = found
+    [(only, [warning])] = told.items()
+    assert (warning.code, warning.names) == ("calibrator_hurts", ("temperature",))
+    assert "on test confidences are worse with it than without: ECE" in warning.message
+    assert "none_if_worse" in warning.action
+
+    asked = {"none_if_worse": True}
+    result, listener = evaluated(model_folder, tmp_path / only, tmp_path / "none", asked)
+    assert result.report.calibrator is not None
+    assert result.report.calibrator.kind == "none"
+    [row] = result.report.datasets
+    assert row.calibrated is not None
+    assert row.calibrated.ece == pytest.approx(row.raw.ece)
+    assert "temperature" in {each.kind for each in row.calibrators}
+    assert row.sets  # what rests on no calibrator is there all the same
+    assert warnings(listener)["calibrator_hurts"].message.endswith("raw ones are served")
+
+
+def test_no_calibrator_may_be_asked_for(model_folder: Path, images: Path, tmp_path: Path) -> None:
+    asked = {"calibrator": "none", "also": ["temperature"]}
+    spec = finetune(model_folder, images, method={"name": "zero_shot"}, calibration=asked)
+    result, _ = run(spec, tmp_path / "run")
+    assert result.checkpoint is not None
+    kept = load_calibration(result.checkpoint)
+    assert kept is not None
+    assert (kept.calibrator.kind, kept.evidence is not None) == ("none", True)
+    [row] = result.report.datasets
+    assert row.calibrated is not None
+    assert row.calibrated.nll == pytest.approx(row.raw.nll)
+    assert [each.kind for each in row.calibrators] == ["temperature", "none"]
+    logits = torch.randn(5, 2)
+    torch.testing.assert_close(kept.calibrator.probabilities(logits), logits.double().softmax(1))
+
+
+def test_classes_with_few_calibration_images_are_named(model_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for split, each in (("train", 4), ("calibration", 8), ("test", 8)):
+        write_images(data / split, each=each)
+    for image in sorted((data / "calibration" / "dark").iterdir())[5:]:
+        image.unlink()
+    result, _ = evaluated(model_folder, data, tmp_path / "run", {"also": ["vector"]})
+    [told] = [e for e in result.report.warnings if e.code == "calibration_lacks_classes"]
+    assert told.names == ("dark",)
+    assert told.message == "fewer than 6 calibration images of dark"

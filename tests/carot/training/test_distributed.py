@@ -22,7 +22,7 @@ from carot.models.clip import from_config
 from carot.run import assist, execute
 from carot.specs import FinetuneSpec, FlypMethod, TrainingSpec
 from carot.training.anchors import random_filters
-from carot.training.normalisation import synchronise_statistics
+from carot.training.normalisation import prepare_normalisation
 from tests.carot.run.listener import finetune
 from tests.carot.tiny import CONFIG, save_tiny, write_images
 from tests.carot.training import ranked
@@ -225,11 +225,11 @@ def test_a_batch_needs_an_image_for_each_process(tmp_path: Path) -> None:
 def test_batch_normalisation_needs_gpus() -> None:
     vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
     model = from_config({**CONFIG, "vision_cfg": vision}, architecture="RN")
-    synchronise_statistics(model, ALONE, TrainingSpec())
+    prepare_normalisation(model, ALONE, TrainingSpec())
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(ModelError, match="GPUs") as caught:
-        synchronise_statistics(model, Ranks(0, 2), TrainingSpec())
+        prepare_normalisation(model, Ranks(0, 2), TrainingSpec())
     assert caught.value.field == "processes"
     vit = from_config(CONFIG)
-    synchronise_statistics(vit, Ranks(0, 2), TrainingSpec())
+    prepare_normalisation(vit, Ranks(0, 2), TrainingSpec())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import resource
 import shutil
 from pathlib import Path
@@ -29,8 +30,8 @@ from carot.specs import (
 )
 from carot.training.encoder import StepEncoder
 from carot.training.methods import build_method
+from carot.training.parameters import parameter_groups
 from carot.training.schedules import learning_rate_at
-from carot.training.trainer import parameter_groups
 from tests.carot.tiny import tiny_model
 from tests.carot.training.whole_runs import CAROT, Run, assert_same_gradient
 
@@ -229,6 +230,31 @@ def test_the_log_scale_is_clamped(tmp_path: Path) -> None:
     assert MAX_LOG_SCALE - 0.1 < scale <= MAX_LOG_SCALE
 
 
+@pytest.mark.parametrize("start", [math.log(112.33), -1.0], ids=["siglip", "below-one"])
+def test_the_clamp_reaches_to_the_starts_own_scale(start: float, tmp_path: Path) -> None:
+    run = Run(tmp_path, FlypMethod(), epochs=1)
+    with torch.no_grad():
+        run.model.logit_scale.fill_(start)
+    method = build_method(FlypMethod(), run.model, run.captions, 10)
+    given = run.model.logit_scale.detach().clone()
+    method.after_step(0)
+    assert torch.equal(run.model.logit_scale.detach(), given)
+    outwards = 0.5 if start > 0 else -0.5
+    with torch.no_grad():
+        run.model.logit_scale.add_(outwards)
+    method.after_step(1)
+    assert torch.equal(run.model.logit_scale.detach(), given)
+
+
+@pytest.mark.parametrize("method", [FinetuneMethod(), LinearProbeMethod(), LipsumMethod(texts=4)])
+def test_a_method_that_does_not_train_the_scale_leaves_it_alone(method: Any) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.logit_scale.fill_(9.0)
+    build_method(method, model, Captions(model, ("a", "b"), ("{}",)), 10).after_step(0)
+    assert float(model.logit_scale.detach()) == 9.0
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice(tmp_path: Path) -> None:
     run = Run(tmp_path, FlypMethod())
     with torch.no_grad():
@@ -327,6 +353,42 @@ def test_biases_norms_and_scales_are_not_decayed(tmp_path: Path) -> None:
     assert decayed["weight_decay"] == 0.1
     total = len(plain["params"]) + len(decayed["params"])  # type: ignore[arg-type]
     assert total == len(names)
+
+
+class Named:
+    """Parameters by the names and shapes that families give them."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.named = {name: nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
+
+    def parameters(self) -> Any:
+        return self.named.items()
+
+
+def test_positions_tokens_queries_and_scales_are_not_decayed() -> None:
+    plain = {
+        "visual.trunk.pos_embed": (1, 5, 8),
+        "visual.trunk.cls_token": (1, 1, 8),
+        "visual.trunk.reg_token": (1, 4, 8),
+        "visual.trunk.attn_pool.latent": (1, 2, 8),
+        "visual.attn_pool.query": (4, 8),
+        "visual.trunk.stages.0.layer_scale.gamma": (8, 1, 1),
+        "visual.trunk.layers.0.attn.relative_position_bias_table": (9, 2),
+        "text.cls_emb": (8,),
+        "text.transformer.embeddings.position_embeddings.weight": (16, 8),
+        "text.transformer.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (32, 2),
+    }
+    decayed = {
+        "visual.trunk.attn_pool.q.weight": (8, 8),
+        "visual.trunk.patch_embed.proj.weight": (8, 3, 2, 2),
+        "text.transformer.embeddings.word_embeddings.weight": (30, 8),
+        "visual.proj": (8, 4),
+    }
+    method: Any = Named(plain | decayed)
+    groups = parameter_groups(method, 0.1)
+    names = {id(p): name for name, p in method.parameters()}
+    found = [{names[id(p)] for p in group["params"]} for group in groups]  # type: ignore[attr-defined]
+    assert found == [set(decayed), set(plain)]
 
 
 def test_the_forms_of_a_spec_reach_the_loss(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from carot.models.prompts import Captions
 from carot.specs import CarotMethod, FinetuneSpec, ModelSpec, TeacherSpec, TrainingSpec
 from carot.training.identity import RunIdentity
 from carot.training.methods import Method, build_method
+from carot.training.normalisation import prepare_normalisation
 from carot.training.trainer import FitResult, Watcher, fit
 from tests.carot.tiny import tiny_model, write_images
 
@@ -25,7 +26,14 @@ CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
 class Run:
     """A tiny training run that can be stopped behind any step and taken up again."""
 
-    def __init__(self, root: Path, method: Any, ranks: Ranks = ALONE, **training: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        method: Any,
+        ranks: Ranks = ALONE,
+        model: ClipModel | None = None,
+        **training: Any,
+    ) -> None:
         if not (root / "train").exists():
             write_images(root / "train", each=10)
         defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
@@ -33,13 +41,13 @@ class Run:
         self.method_spec = method
         self.root = root
         self.events: list[AnyEvent] = []
-        self.model: ClipModel = tiny_model()
+        self.model: ClipModel = model or tiny_model()
         source = open_folder(root, "train")
         self.captions = Captions(self.model, source.classes, ("a {} photo", "{}", "it is {}."))
         self.batches = TrainingBatches(
             source,
             self.model.transform,
-            self.model.image_size,
+            self.model.resizing,
             batch_size=self.spec.batch_size,
             templates=3,
             crop_scale=0.8,
@@ -47,6 +55,7 @@ class Run:
             unreadable=Unreadable("images", source, self),
             ranks=ranks,
         )
+        prepare_normalisation(self.model, ranks, self.spec)
         total = self.spec.epochs * self.batches.steps_per_epoch
         self.method: Method = build_method(method, self.model, self.captions, total)
 

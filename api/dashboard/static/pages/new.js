@@ -22,14 +22,15 @@ const drafts = new Map();
 /** @param {import("../pages.js").Context} context @returns {Promise<import("../pages.js").View>} */
 export async function open({ query, signal }) {
   const from = query.get("from");
-  const [openapi, presets, [newest], job] = await Promise.all([
+  const [openapi, presets, architectures, [newest], job] = await Promise.all([
     get("/openapi.json", { signal }).then(({ data }) => data),
     get("/presets", { signal }).then(({ data }) => data.data),
+    get("/architectures", { signal }).then(({ data }) => data.data),
     get("/datasets", { query: { limit: 1 }, signal }).then(({ data }) => data.data),
     from ? get(path`/jobs/${from}`, { signal }).then(({ data }) => data) : null,
   ]);
   const checkpoints = session.may("models:read") ? { source: CHECKPOINTS, signal } : null;
-  const known = { openapi, kinds: kinds(openapi), presets, checkpoints };
+  const known = { openapi, kinds: kinds(openapi), presets, architectures, checkpoints };
   const begun = drafts.get(from ?? "");
   const draft = begun ?? new Draft();
   if (job && !begun) draft.clone(job);
@@ -41,7 +42,7 @@ export async function open({ query, signal }) {
   const said = commands();
   const idempotency = { key: crypto.randomUUID?.() ?? String(Math.random()), body: "" };
   const datasetField = { ...fields(openapi, known.kinds.get("finetune"), "", {}, ["method"]).filter((each) => each.path === "dataset")[0] };
-  const planned = plan(signal);
+  const planned = plan(signal, architectures);
   const change = () => {
     said.update(body());
     if (session.may("jobs:write")) planned.update(body());

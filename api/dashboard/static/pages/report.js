@@ -10,6 +10,7 @@ import { h } from "../core/h.js";
 import { go, link } from "../core/router.js";
 import { calibrators } from "./report/calibrators.js";
 import { candidates } from "./report/candidates.js";
+import { worstClasses } from "./report/confusion.js";
 import { classes, mistakes } from "./report/details.js";
 import { rowsOf } from "./report/figures.js";
 import { guarantees } from "./report/guarantees.js";
@@ -38,6 +39,7 @@ export async function open({ params, query, signal }) {
     { name: "calibrators", title: "Calibrators", panel: calibrators(document) },
     { name: "promises", title: "Guarantees", panel: guarantees(document) }, // the name is in addresses
     ...(document.candidates?.length > 0 ? [{ name: "candidates", title: "Candidates", panel: candidates(document) }] : []),
+    { name: "confusion", title: "Confusion", panel: worstClasses(document) },
     { name: "classes", title: "Classes", panel: each.element },
     { name: "mistakes", title: "Mistakes", panel: wrong.element },
   ];

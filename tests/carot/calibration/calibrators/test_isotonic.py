@@ -12,7 +12,8 @@ from torch import Tensor
 
 from carot.calibration.calibrators.isotonic import fit_isotonic, pooled
 from carot.calibration.calibrators.rising_map import interpolated, with_confidence
-from carot.calibration.metrics.metrics import top_label
+from carot.calibration.metrics.classes_and_mistakes import class_details
+from carot.calibration.metrics.metrics import compute_metrics, top_label
 from tests.carot.calibration.drawn_logits import drawn
 
 
@@ -113,3 +114,26 @@ def test_interpolation_is_numpys(x: list[float], knots: list[float]) -> None:
     values = [i / 7 for i in range(len(knots))]
     ours = interpolated(torch.tensor(x, dtype=torch.float64), knots, values)
     np.testing.assert_allclose(ours, np.interp(x, knots, values), atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("classes", [3, 10, 50])
+def test_answers_are_those_of_the_logits(classes: int, seed: int) -> None:
+    """Where the map would put the second class first, the first still has more than any other."""
+    logits, labels = drawn(3000, classes, temperature=3.0, seed=seed)
+    fitted = fit_isotonic(logits[:1000], labels[:1000])
+    held, held_labels = logits[1000:], labels[1000:]
+    log = fitted.log_probabilities(held)
+    assert torch.equal(log.argmax(1), held.argmax(1))
+    top = log.topk(2, dim=1).values
+    assert bool((top[:, 0] > top[:, 1]).all())
+    assert int((top[:, 0] - top[:, 1] < 1e-9).sum()) > 0  # of those that would have tied
+    raw, after = compute_metrics(held, held_labels), compute_metrics(log, held_labels)
+    assert raw.accuracy == after.accuracy
+    # Halves of float32 tie again; then the logits say who is on top.
+    kept = log.float()
+    again = compute_metrics(kept, held_labels, ranked_by=held)
+    assert again.accuracy == raw.accuracy
+    assert [each.right for each in class_details(kept, held_labels, ranked_by=held)] == [
+        each.right for each in class_details(held, held_labels)
+    ]

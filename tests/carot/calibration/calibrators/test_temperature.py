@@ -16,7 +16,9 @@ from carot.calibration.calibrators.temperature import (
     LOWEST,
     fit_temperature,
     typical_spread,
+    unmasked_spread,
 )
+from carot.calibration.calibrators.top_versus_all import fit_top_versus_all
 from carot.calibration.metrics import inputs
 from carot.calibration.metrics.metrics import compute_metrics
 from carot.errors import CalibrationError
@@ -256,4 +258,48 @@ def test_a_calibrator_knows_where_it_comes_from_and_survives_json() -> None:
 )
 def test_nonsense_is_refused(logits: Tensor, labels: Tensor) -> None:
     with pytest.raises(CalibrationError):
+        fit_temperature(logits, labels)
+
+
+@pytest.mark.parametrize("mask", [-1e3, -1e4, -65504.0, -3.4e38])
+@pytest.mark.parametrize("masked", [1, 5, 90])
+@pytest.mark.parametrize("factor", [0.01, 1.0])
+def test_finite_masks_move_no_bound(mask: float, masked: int, factor: float) -> None:
+    logits, labels = drawn(1000, 10, temperature=1.7)
+    logits = 4 * factor * logits
+    right = fit_temperature(logits, labels)
+    column = torch.full((1000, masked), factor * mask, dtype=torch.float64)
+    with_mask = torch.cat((logits, column), 1)
+    for fit in (fit_temperature, fit_top_versus_all):
+        found, plain = fit(with_mask, labels), fit(logits, labels)
+        assert found.temperature == pytest.approx(plain.temperature, rel=1e-6)
+        assert (found.at_bound, plain.at_bound) == (False, False)
+    assert unmasked_spread([(with_mask, labels)]) == pytest.approx(typical_spread(logits))
+    # An offset is a mask as well as a number is.
+    shifted = torch.cat((logits, logits[:, :1] + factor * mask), 1)
+    assert fit_temperature(shifted, labels).temperature == pytest.approx(right.temperature)
+
+
+def test_without_masks_all_classes_count() -> None:
+    logits, labels = drawn(300, 10)
+    labels = labels.clamp_max(4)  # the others do not occur
+    assert unmasked_spread([(logits, labels)]) == typical_spread(logits)
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "message"),
+    [(17, torch.nan, "1 of 40 rows .* the first is row 17"),
+     (0, -torch.inf, "1 of 40 rows .* the first is row 0")],
+)  # fmt: skip
+def test_errors_name_the_row(row: int, value: float, message: str) -> None:
+    logits, labels = drawn(40)
+    logits[row, 1] = value
+    with pytest.raises(CalibrationError, match=message):
+        fit_temperature(logits, labels)
+
+
+def test_labels_out_of_range_name_the_row() -> None:
+    logits, labels = drawn(40)
+    labels[[5, 9]] = logits.shape[1]
+    with pytest.raises(CalibrationError, match="2 of 40 are not; the first is row 5"):
         fit_temperature(logits, labels)

@@ -309,3 +309,10 @@ def test_of_equal_logits_the_first_is_the_answer(classes: int) -> None:
         values = row.tolist()
         assert o == (values.index(max(values)) == int(label))
         assert c == pytest.approx(1 / sum(math.exp(v - max(values)) for v in values), rel=1e-14)
+
+
+def test_an_ece_of_nothing_is_refused() -> None:
+    nothing = torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+    for measure in (top_label_ece, batch_mean_ece):
+        with pytest.raises(CalibrationError, match="no images"):
+            measure(*nothing)

@@ -16,6 +16,7 @@ from carot.calibration.monitoring.e_process import (
     SLOPES,
     UNSTAKED,
     EProcess,
+    Suspect,
     bets,
 )
 from carot.errors import CalibrationError
@@ -222,3 +223,8 @@ def test_nonsense_is_refused(confidences, outcomes, message: str) -> None:
 def test_nothing_changes_nothing() -> None:
     state = EProcess.fresh().update([0.5], [True])
     assert state.update([], []) == state
+
+
+def test_an_edge_below_one_is_not_said_to_be_one() -> None:
+    suspect = Suspect(direction="overconfident", region="high", lower=0.99999, upper=1.0, share=0.5)
+    assert suspect.words == "overconfident at confidences above 0.99999"

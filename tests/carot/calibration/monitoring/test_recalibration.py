@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 
 from carot.calibration.calibrators.automatic import choose_calibrator
 from carot.calibration.calibrators.calibrator import TemperatureCalibrator
@@ -171,3 +172,42 @@ def test_nonsense_is_refused() -> None:
     logits[3, 1] = math.nan
     with pytest.raises(CalibrationError, match="not finite"):
         again(logits, labels)
+
+
+def favoured(labels: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits of ten classes, of which the model favours three."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 1.5 * torch.randn(len(labels), 10, generator=generator, dtype=torch.float64)
+    logits[torch.arange(len(labels)), labels] += 4.0
+    logits[:, :3] += 1.0
+    return logits, labels
+
+
+@pytest.mark.parametrize("kind", ["vector", "auto"])
+@pytest.mark.parametrize("given", [0, 1, 5])
+def test_a_class_without_labels_keeps_its_answers(kind: str, given: int) -> None:
+    labels = torch.cat([torch.arange(9).repeat_interleave(60), torch.full((given,), 9)])
+    logits, labels = favoured(labels)
+    found = recalibrate(
+        logits, labels, temperature(1.0), kind, classes=list("abcdefghij"), logit_scale=1.0
+    )
+    assert found.rare_classes == ("j",)
+    held, truth = favoured(torch.full((500,), 9), seed=1)
+    raw = float((held.argmax(1) == truth).double().mean())
+    log = found.calibrator.log_probabilities(held)
+    assert float((log.argmax(1) == truth).double().mean()) > 0.85 * raw
+
+
+def test_what_suppresses_a_class_does_not_improve() -> None:
+    """The rare class looks like the frequent one: all but all of it is given up for the other."""
+    labels = torch.cat([torch.zeros(4000, dtype=torch.int64), torch.ones(200, dtype=torch.int64)])
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4200, 3, generator=generator, dtype=torch.float64)
+    logits[torch.arange(4200), labels] += 1.0
+    logits[:, 1] += 1.0
+    found = again(logits, labels, temperature(1.0), "vector")
+    assert found.log_evidence > 100
+    assert found.suppressed is not None
+    assert "it takes class 1 from" in found.suppressed
+    assert not found.improves
+    assert again(*skewed(1000), temperature(1.0), "vector").suppressed is None

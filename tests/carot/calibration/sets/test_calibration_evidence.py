@@ -14,6 +14,7 @@ from carot.calibration.sets.calibration_evidence import (
     fit_calibration_evidence,
 )
 from carot.calibration.sets.conformal import measure_sets
+from carot.calibration.sets.conformal_scores import SCORES
 from carot.errors import CalibrationError
 from tests.carot.calibration.drawn_logits import drawn
 
@@ -28,7 +29,7 @@ def test_they_are_of_the_raw_confidence() -> None:
     assert sum(evidence.evidence.correct) == int((raw.argmax(1) == labels).sum())
     assert evidence.label_set_hash == label_set_hash(CLASSES)
     assert evidence.n == 400
-    assert set(evidence.sets) == {"lac", "aps", "raps", "saps"}
+    assert set(evidence.sets) == set(SCORES)
 
 
 def test_they_survive_json() -> None:
@@ -39,7 +40,7 @@ def test_they_survive_json() -> None:
     assert again.evidence.at(0.7) == evidence.evidence.at(0.7)
 
 
-@pytest.mark.parametrize("method", ["lac", "aps", "raps", "saps"])
+@pytest.mark.parametrize("method", list(SCORES))
 def test_coverage_is_exact_on_average_beside_a_calibrator_of_the_same_images(method: str) -> None:
     # The mean over splits: with 40 images a calibrated score would show what it owes to fitting.
     covered = []

@@ -14,6 +14,7 @@ from torch import Tensor
 from carot.calibration.sets.conformal import (
     RULES,
     ConformalSets,
+    class_coverages,
     fit_conformal,
     images_needed,
     measure_sets,
@@ -23,7 +24,7 @@ from carot.calibration.sets.coverage import Method
 from carot.errors import CalibrationError
 from tests.carot.calibration.drawn_logits import drawn
 
-METHODS: tuple[Method, ...] = ("lac", "aps", "raps", "saps")
+METHODS: tuple[Method, ...] = ("lac", "aps", "raps", "saps")  # with one threshold for all
 
 
 def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> float:
@@ -33,9 +34,10 @@ def literal(p: list[float], k: int, method: str, penalty: float, free: int) -> f
     if rank == 1:
         return 0.0
     if method == "lac":
-        return 1 - p[k]
+        return -math.log(p[k]) if p[k] else 744.4400719213812
     if method == "aps":
-        return math.fsum(above)
+        rest = math.fsum(each for each in p if each <= p[k])
+        return -math.log(rest) if rest else 744.4400719213812
     if method == "raps":
         return math.fsum(above) + penalty * max(0, rank - free)
     return max(p) + penalty * (rank - 2)
@@ -256,3 +258,118 @@ def test_unknown_methods_and_rules_are_refused() -> None:
             fit_conformal(p, labels, "raps", rule)
     with pytest.raises(CalibrationError, match="booleans"):
         measure_sets(p, labels, 0.9)
+
+
+@pytest.mark.parametrize("classes", [10, 200])
+def test_sets_of_a_very_confident_model_are_those_of_the_logarithms(classes: int) -> None:
+    """1 - p is 1 for nearly all classes, whatever p is: its logarithm still tells them apart."""
+    logits, labels = drawn(3000, classes, temperature=1 / 3)
+    logits = 8 * logits
+    for coverage in (0.9, 0.99):
+        place = math.ceil(1001 * Fraction(str(coverage)))
+        own = -logits[:1000].log_softmax(1).gather(1, labels[:1000, None]).squeeze(1)
+        top = logits[:1000].argmax(1) == labels[:1000]
+        q = own.masked_fill(top, 0.0).sort().values[place - 1]
+        exact = -logits[1000:].log_softmax(1) <= q
+        exact.scatter_(1, logits[1000:].argmax(1, keepdim=True), True)
+        for method in ("lac", "aps"):
+            p = logits.softmax(1)
+            sets = fit_conformal(p[:1000], labels[:1000], method).sets(p[1000:], coverage)
+            found = measure_sets(sets, labels[1000:], coverage)
+            assert found.coverage >= coverage - 0.02
+            assert found.mean_size < 0.75 * classes
+            if method == "lac":
+                assert torch.equal(sets, exact)
+
+
+def test_probabilities_that_vanish_altogether_are_in_or_out_together() -> None:
+    logits = torch.tensor([[0.0, -5.0, -2000.0, -3000.0]], dtype=torch.float64).repeat(60, 1)
+    labels = torch.tensor([0] * 30 + [1] * 26 + [2] * 4)
+    p = logits.softmax(1)
+    for method in ("lac", "aps"):
+        fitted = fit_conformal(p, labels, method)
+        assert fitted.sets(p[:1], 0.8)[0].tolist() == [True, True, False, False]
+        assert fitted.sets(p[:1], 0.95)[0].tolist() == [True] * 4
+        assert ConformalSets.model_validate_json(fitted.model_dump_json()) == fitted
+
+
+@pytest.mark.parametrize("method", ["lac", "aps", "raps", "saps"])
+def test_scores_of_the_first_version_give_the_sets_that_they_gave(method: Method) -> None:
+    logits, labels = drawn(400, 8, temperature=0.5)
+    p = logits.softmax(1)
+    now = fit_conformal(p[:200], labels[:200], method)
+    old = [-math.expm1(-each) if method in ("lac", "aps") else each for each in now.scores]
+    document = now.model_dump(mode="json", exclude={"version", "labels"})
+    document["scores"] = [round(each, 12) for each in old]
+    read = ConformalSets.model_validate(document)
+    assert read.version == 2
+    for coverage in (0.5, 0.9, 0.95):
+        before, after = read.sets(p[200:], coverage), now.sets(p[200:], coverage)
+        assert bool((before >= after).all())
+        assert int((before & ~after).sum()) == 0
+    # What was rounded to 1 lets every class in, as it did.
+    saturated = read.model_copy(update={}).model_dump(mode="json", exclude={"version"})
+    if method in ("lac", "aps"):
+        worst = ConformalSets.model_validate({**saturated, "scores": [1.0] * 200})
+        assert bool(worst.sets(p[200:], 0.5).all())
+
+
+def imbalanced(images: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Classes of 90, 9 and 1 %; the rare ones look like the frequent one."""
+    generator = torch.Generator().manual_seed(seed)
+    share = torch.tensor([0.9, 0.09, 0.01])
+    labels = torch.multinomial(share, images, replacement=True, generator=generator)
+    logits = torch.randn(images, 3, generator=generator, dtype=torch.float64)
+    logits[torch.arange(images), labels] += 1.5
+    return logits + share.double().log(), labels
+
+
+def test_mondrian_sets_cover_each_class() -> None:
+    logits, labels = imbalanced(60_000, seed=0)
+    p = logits.softmax(1)
+    held = {
+        method: fit_conformal(p[:5000], labels[:5000], method).sets(p[5000:], 0.9)
+        for method in ("lac", "mondrian")
+    }
+    covered = {
+        method: {
+            each.name: each
+            for each in class_coverages(
+                sets.gather(1, labels[5000:, None]).squeeze(1), labels[5000:], "abc", 3
+            )
+        }
+        for method, sets in held.items()
+    }
+    assert covered["lac"]["a"].coverage > 0.95
+    assert covered["lac"]["c"].coverage < 0.3
+    # 5000 images hold some 50 of the rarest: its share lies within their Beta distribution.
+    for name, slack in (("a", 0.02), ("b", 0.05), ("c", 0.12)):
+        assert covered["mondrian"][name].coverage >= 0.9 - slack
+    assert list(covered["lac"]) == ["c", "b", "a"]
+    assert covered["lac"]["c"].images == int((labels[5000:] == 2).sum())
+
+
+def test_a_class_with_too_few_images_is_in_every_mondrian_set() -> None:
+    logits, labels = drawn(200, 4)
+    few = (labels == 3).cumsum(0) <= 8
+    keep = (labels != 3) | few
+    p = logits.softmax(1)
+    fitted = fit_conformal(p[keep], labels[keep], "mondrian")
+    assert fitted.threshold(0.9) is None
+    assert fitted.coverage_band(0.9) is None
+    assert fitted.thresholds(0.9, 4).isinf().tolist() == [False, False, False, True]
+    assert bool(fitted.sets(p, 0.9)[:, 3].all())
+    assert not bool(fitted.sets(p, 0.85)[:, 3].all())
+    assert ConformalSets.model_validate_json(fitted.model_dump_json()) == fitted
+    with pytest.raises(CalibrationError, match="each class needs 99 calibration") as caught:
+        fitted.sets(p, 0.99)
+    assert caught.value.field == "coverage"
+
+
+def test_labels_belong_to_mondrian_sets_alone() -> None:
+    logits, labels = drawn(30, 3)
+    document = fit_conformal(logits.softmax(1), labels, "lac").model_dump(mode="json")
+    for change in ({"labels": [0] * 30}, {"method": "mondrian"},
+                   {"method": "mondrian", "labels": [0] * 29}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"labels belong|one label"):
+            ConformalSets.model_validate({**document, **change})

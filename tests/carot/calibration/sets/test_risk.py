@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_too_few_images_say_how_many_it_takes() -> None:
         if enough:
             assert fit_risk(confidence, correct, 0.05).accepted == n
             continue
-        with pytest.raises(CalibrationError, match="90 accepted calibration images, of 89") as e:
+        with pytest.raises(CalibrationError, match="90 accepted calibration") as e:
             fit_risk(confidence, correct, 0.05)
         assert e.value.field == "max_risk"
 
@@ -154,3 +155,22 @@ def test_shares_outside_their_range_are_refused(value: float) -> None:
     with pytest.raises(CalibrationError) as caught:
         fit_risk(confidence, correct, 0.1, delta=value)
     assert caught.value.field == "delta"
+
+
+def test_the_least_risk_that_can_be_shown_can_be_asked_for() -> None:
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        confidence = torch.rand(300, generator=generator, dtype=torch.float64)
+        correct = torch.rand(300, generator=generator) < 0.9
+        with pytest.raises(CalibrationError) as caught:
+            fit_risk(confidence, correct, 0.001)
+        found = re.search(r"shown is (0\.\d+);", caught.value.message)
+        assert found is not None
+        assert fit_risk(confidence, correct, float(found[1])).accepted > 0
+
+
+def test_where_every_answer_is_wrong_no_risk_is_offered() -> None:
+    confidence, wrong = torch.linspace(0, 1, 40), torch.zeros(40, dtype=torch.bool)
+    with pytest.raises(CalibrationError) as caught:
+        fit_risk(confidence, wrong, 0.5)
+    assert "can be shown" not in caught.value.message

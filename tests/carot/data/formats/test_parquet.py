@@ -398,7 +398,7 @@ def batches(source: ImageSource) -> TrainingBatches:
     return TrainingBatches(
         source,
         model.transform,
-        model.image_size,
+        model.resizing,
         batch_size=8,
         templates=1,
         crop_scale=1.0,

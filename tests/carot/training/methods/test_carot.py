@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from carot.errors import ProjectionNotFound
 from carot.specs import CarotMethod, TeacherSpec
 from carot.training.methods import Carot
 from tests.carot.training import reference
@@ -86,9 +85,28 @@ def test_what_is_switched_off_costs_nothing() -> None:
     # Neither projection exists: a term that looked for one would fail.
     method.loss(drawn_features(), None)
     method.after_step(0)
-    for name in ("orthogonality_weight", "cross_norm_weight"):
-        with pytest.raises(ProjectionNotFound):
-            Carot(off.model_copy(update={name: 0.1}), model, 10)
+
+
+@pytest.mark.parametrize(
+    ("missing", "left_out"),
+    [
+        ("visual.proj", ("orthogonality", "cross_norm")),
+        ("text_projection", ("cross_norm",)),
+    ],
+)
+def test_a_constraint_on_a_map_that_is_not_there_is_left_out_and_said(
+    missing: str, left_out: tuple[str, ...]
+) -> None:
+    model = wide_model()
+    owner, _, name = missing.rpartition(".")
+    model.module.get_submodule(owner).register_parameter(name, None)
+    method = Carot(CarotMethod(), model, 10)
+    [warning] = method.warnings
+    assert (warning.code, warning.names) == ("terms_left_out", left_out)
+    terms = method.loss(drawn_features(), None).terms
+    assert set(terms) == {"contrastive", "cross_norm", "orthogonality"} - set(left_out)
+    off = {"orthogonality_weight": 0.0, "cross_norm_weight": 0.0}
+    assert Carot(CarotMethod.model_validate(off), model, 10).warnings == []
 
 
 @pytest.mark.parametrize("kind", ["momentum", "trajectory"])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from carot.errors import ModelError, SpecError
 from carot.models.clip import ClipModel
+from carot.models.tokenizers import Tokenizer
 from carot.specs import LipsumMethod
 from carot.training.methods import Features, Lipsum
 from carot.training.methods.lipsum import random_texts, text_change, text_frame
@@ -144,7 +145,11 @@ def test_texts_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("frame", [[1, 0, 0, 0], [START, END, 7, 0], [START + 5, END, 0, 0]])
 def test_tokenizers_of_another_kind_are_refused(frame: list[int]) -> None:
-    model = replace(wide_model(), tokenize=lambda _: torch.tensor([frame]))
+    class Other(Tokenizer):
+        def __call__(self, captions: Sequence[str]) -> torch.Tensor:
+            return torch.tensor([frame])
+
+    model = replace(wide_model(), tokenize=Other("other", {}))
     with pytest.raises(ModelError, match="another method") as caught:
         lipsum(model=model, tokens=1)
     assert caught.value.field == "method.name"

@@ -1,4 +1,4 @@
-/** Curves of a run: loss, learning rate, and what the candidates along it were worth. */
+/** Curves of a run: loss, learning rate, and what it was worth along the way. */
 
 import { chart } from "../../components/chart.js";
 import { empty } from "../../components/empty.js";
@@ -8,6 +8,7 @@ import { h, replace } from "../../core/h.js";
 
 const POINTS = 500;
 const CANDIDATES = "Of the weights at that step, on the selection split";
+const VALIDATION = "On up to 1,000 validation images, before calibration; step 0 is the start";
 
 /**
  * @typedef {{title: string, note?: string, y?: string, percent?: boolean,
@@ -19,7 +20,18 @@ const CANDIDATES = "Of the weights at that step, on the selection split";
 const CURVES = [
   { title: "Loss", pick: (name) => (name === "loss" ? "total" : name.startsWith("loss.") ? words(name.slice(5)) : null) },
   { title: "Learning rate", pick: (name) => (name === "learning_rate" ? "learning rate" : null) },
-  { title: "Accuracy", note: CANDIDATES, percent: true, pick: only("candidate.accuracy", "accuracy") },
+  {
+    title: "Accuracy",
+    note: `${VALIDATION}. Candidates: on the selection split`,
+    percent: true,
+    pick: either(only("validation.accuracy", "validation"), only("candidate.accuracy", "candidates")),
+  },
+  {
+    title: "Negative log-likelihood",
+    note: VALIDATION,
+    pick: either(only("validation.nll", "validation"), only("candidate.nll", "candidates")),
+  },
+  { title: "ECE", note: VALIDATION, percent: true, pick: only("validation.ece", "validation") },
   {
     title: "Calibration error",
     note: `${CANDIDATES}: root of the squared error of the top label, debiased`,
@@ -30,11 +42,16 @@ const CURVES = [
   { title: "σ_min", note: `${CANDIDATES}: smallest singular value of the features' correlation`, pick: only("candidate.sigma_min", "σ_min") },
   { title: "Gradient norm", pick: only("gradient_norm", "gradient norm") },
 ];
-const NAMES = /^(loss(\..+)?|learning_rate|gradient_norm|candidate\.(accuracy|calibration_error|sigma_min))$/;
+const NAMES = /^(loss(\..+)?|learning_rate|gradient_norm|candidate\.(accuracy|nll|calibration_error|sigma_min)|validation\.(accuracy|nll|ece))$/;
 
 /** @param {string} metric @param {string} line */
 function only(metric, line) {
   return (/** @type {string} */ name) => (name === metric ? line : null);
+}
+
+/** @param {...((name: string) => string | null)} picks */
+function either(...picks) {
+  return (/** @type {string} */ name) => picks.map((pick) => pick(name)).find((line) => line !== null) ?? null;
 }
 
 /** @param {AbortSignal} signal */

@@ -29,12 +29,16 @@ export function evidence() {
       replace(
         small,
         test.labels === 0 ? "No labels yet. Choose which images to label without looking at whether the answer was right. " : [`${number(test.labels)} labels since `, time(test.begun_at, "at"), ". "],
+        test.delays?.text && [h("strong", {}, sentence(test.delays.text)), " "],
         test.rejected && ["Rejected ", time(test.rejected_at, "at"), test.finding ? `: ${test.finding}. ` : ". "],
         `If confidences are calibrated, the alarm level is ever reached with a probability of at most ${percent(test.alpha, 0)}, however often you look.`,
       );
     },
   };
 }
+
+/** @param {string} text */
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 /** @param {any} test */
 function parts({ evidence: now, peak, threshold }) {

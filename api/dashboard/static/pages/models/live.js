@@ -39,7 +39,8 @@ export function live(alias, onWindow) {
 
   /** @param {any} found */
   function showAlert(found) {
-    const mark = JSON.stringify(found.alert);
+    const late = found.test.delays?.text;
+    const mark = JSON.stringify([found.alert, late]);
     if (mark === shownAlert) return;
     shownAlert = mark;
     const open = found.alert;
@@ -51,6 +52,7 @@ export function live(alias, onWindow) {
           { class: "error-box" },
           h("div", { class: "error-text" },
             h("p", {}, h("strong", {}, "Alert: "), `its confidences are miscalibrated${open.finding ? `, ${open.finding}` : ""}. Raised `, time(open.raised_at, "at"), ` after ${number(open.labels)} labels.`),
+            late && h("p", {}, h("strong", {}, "Look at the labels first: "), `${late}.`),
             h("p", { class: "muted" }, "Recalibrate on the labels, or roll back to an earlier checkpoint; either closes the alert. If accuracy fell, only training on the new images helps."))),
     );
   }

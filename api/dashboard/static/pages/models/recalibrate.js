@@ -78,6 +78,7 @@ export function recalibration(alias, signal, onMoved) {
     replace(
       words_,
       h("strong", {}, data.moved ? "It is used from now on. " : data.improves ? "It would be better. " : "It is not shown to be better: nothing was changed. "),
+      (data.warnings ?? []).map((/** @type {any} */ each) => [h("strong", {}, `${each.message}. `), each.action, " "]),
       data.improves ? "The gain is above 0 with 95 % confidence, on labels that were held out." : "More labels may show a gain; each further try adds to the risk of a false one.",
     );
     const [low, high] = data.gain_interval;

@@ -16,12 +16,12 @@ import { picker } from "../../components/picker.js";
  * @param {string} value what was typed before
  * @param {(text: string) => void} onChange
  * @param {{label?: string, options?: [string, string][], none?: string, long?: boolean,
- *   from?: {source: import("../../components/picker.js").Source, signal: AbortSignal}}} [more]
- *   `options` are values and their words, in place of the field's own choices; `from` is what it
- *   names one of
+ *   suggestions?: string[], from?: {source: import("../../components/picker.js").Source, signal: AbortSignal}}} [more]
+ *   `options` are values and their words, in place of the field's own choices; `suggestions` are
+ *   offered while it is typed; `from` is what it names one of
  * @returns {Control}
  */
-export function control(field, value, onChange, { label, options, none, long = false, from } = {}) {
+export function control(field, value, onChange, { label, options, none, long = false, suggestions = [], from } = {}) {
   const id = `field-${field.path.replaceAll(".", "-")}`;
   const fault = h("p", { class: "fault", id: `${id}-fault`, role: "alert" });
   const help = h("p", { class: "help", id: `${id}-help` }, explained(field.description));
@@ -34,6 +34,9 @@ export function control(field, value, onChange, { label, options, none, long = f
     input.setAttribute("aria-describedby", `${id}-help ${id}-fault`);
     input.addEventListener("input", () => take(input.value));
   }
+
+  const offered = suggestions.length > 0 && h("datalist", { id: `${id}-offered` }, suggestions.map((value) => h("option", { value })));
+  if (offered) input.setAttribute("list", offered.id);
 
   /** @param {string} now */
   function take(now) {
@@ -49,7 +52,7 @@ export function control(field, value, onChange, { label, options, none, long = f
   }
 
   return {
-    element: h("div", { class: ["field", long && "field-wide"], "data-path": field.path }, h("label", { for: id }, label ?? capital(words(field.name))), pick ? pick.element : input, help, fault),
+    element: h("div", { class: ["field", long && "field-wide"], "data-path": field.path }, h("label", { for: id }, label ?? capital(words(field.name))), pick ? pick.element : input, offered, help, fault),
     input,
     fault: say,
   };

@@ -12,6 +12,7 @@ import { fields, named } from "./schema.js";
  * @property {any} openapi
  * @property {Map<string, any>} kinds
  * @property {any[]} presets
+ * @property {any[]} architectures pairs of an architecture and a tag
  * @property {{source: import("../../components/picker.js").Source, signal: AbortSignal} | null} checkpoints
  *   where to pick them from; null where this key may not look
  * @typedef {import("./schema.js").Field} Field
@@ -86,7 +87,7 @@ export function form(known, draft, onChange) {
    * @param {Omit<import("./model.js").Part, "more">} part
    */
   const model = (find, part) =>
-    modelPart(draft, { ...part, more: known.checkpoints ? { from: known.checkpoints } : { none: "ckpt_…" } }, {
+    modelPart(draft, { ...part, architectures: known.architectures, more: known.checkpoints ? { from: known.checkpoints } : { none: "ckpt_…" } }, {
       make: (path, more) => make(find(path), more),
       keep: (path) => shown.push(find(path)),
       again(id) {

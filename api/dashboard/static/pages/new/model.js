@@ -15,6 +15,7 @@ const WORDS = { [BUNDLED]: "carot-mini, built in", [OPEN_CLIP]: "an open_clip mo
  * @property {string} [none] what holds where nothing is said; without it something must be
  * @property {boolean} [checkpoints] whether it has to be a checkpoint
  * @property {any} [more] options of the checkpoint's field
+ * @property {any[]} [architectures] pairs of an architecture and a tag that can be chosen
  */
 
 /**
@@ -23,7 +24,7 @@ const WORDS = { [BUNDLED]: "carot-mini, built in", [OPEN_CLIP]: "an open_clip mo
  *   `make` shows a field, `keep` has one in the body that is not shown, `again` redraws and
  *   stays at an element
  */
-export function modelPart(draft, { path, label, none, checkpoints = false, more = {} }, { make, keep, again }) {
+export function modelPart(draft, { path, label, none, checkpoints = false, more = {}, architectures = [] }, { make, keep, again }) {
   const at = (/** @type {string} */ name) => `${path}.${name}`;
   const given = sourceOf(draft, path);
   const offered = [...(none ? [""] : []), ...(checkpoints ? [CHECKPOINT] : Object.keys(WORDS))];
@@ -44,10 +45,15 @@ export function modelPart(draft, { path, label, none, checkpoints = false, more 
   } else if (draft.text(at("architecture")) === BUNDLED) draft.set(at("architecture"), "");
   return [
     offered.length > 1 && h("div", { class: "field" }, h("label", { for: id }, label), select),
-    source === OPEN_CLIP && make(at("architecture"), { none: "ViT-B-16" }),
-    source === OPEN_CLIP && make(at("pretrained"), { none: "openai" }),
+    source === OPEN_CLIP && make(at("architecture"), { none: "ViT-B-16", suggestions: distinct(architectures, "architecture") }),
+    source === OPEN_CLIP && make(at("pretrained"), { none: "openai", suggestions: distinct(architectures, "pretrained") }),
     source === CHECKPOINT && make(at("checkpoint"), more),
   ];
+}
+
+/** @param {any[]} pairs @param {string} name @returns {string[]} */
+function distinct(pairs, name) {
+  return [...new Set(pairs.filter((each) => each.pretrained !== null).map((each) => each[name]))].sort();
 }
 
 /** @param {import("./draft.js").Draft} draft @param {string} path */

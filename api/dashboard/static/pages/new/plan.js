@@ -7,8 +7,8 @@ import { h, replace } from "../../core/h.js";
 
 const PAUSE_MS = 500;
 
-/** @param {AbortSignal} signal */
-export function plan(signal) {
+/** @param {AbortSignal} signal @param {any[]} architectures what can be started from */
+export function plan(signal, architectures) {
   const element = h("div", { class: "gone", role: "status" });
   let asked = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -18,7 +18,7 @@ export function plan(signal) {
   async function look(body) {
     const mine = ++asked;
     const found = await post("/jobs/check", body, { signal }).then(({ data }) => data, () => null); // what is wrong is said when it is queued
-    if (mine === asked && !signal.aborted) replace(element, found && [chosen(found.spec), warnings(found.warnings)]);
+    if (mine === asked && !signal.aborted) replace(element, found && [chosen(found.spec), treatment(found.spec, architectures), warnings(found.warnings)]);
   }
 
   signal.addEventListener("abort", () => clearTimeout(waiting));
@@ -36,4 +36,10 @@ export function plan(signal) {
 function chosen({ kind, training }) {
   if (kind !== "finetune" || training.epochs === null) return null;
   return h("p", { class: "muted" }, `It trains for ${counted(training.epochs, "epoch")} with batches of ${counted(training.batch_size, "image")} and a learning rate of ${training.learning_rate}.`);
+}
+
+/** What the method does with the model. @param {any} spec @param {any[]} architectures */
+function treatment({ kind, model, method }, architectures) {
+  const known = kind === "finetune" && architectures.find((each) => each.architecture === model.architecture && each.pretrained === model.pretrained);
+  return known ? h("p", { class: "muted" }, `${method.name} trains, of ${model.architecture}: ${known.methods[method.name]}.`) : null;
 }

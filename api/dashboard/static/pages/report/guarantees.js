@@ -38,6 +38,7 @@ function sets(rows) {
       { title: "Target", kind: "number", value: (line) => line.found.asked, render: (value) => percent(value, 1) },
       { title: "Coverage", kind: "number", hint: "Share of sets that contain the right class, with Wilson's 95 % interval", value: (line) => triple(line.found.measured?.coverage, line.found.measured?.coverage_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["covered", "covered low", "covered high"] },
       { title: "", value: (line) => verdict(line.found), render: (text) => (text ? badge(text, text === "below target" ? "warn" : "good") : ""), csv: same, csvTitles: ["verdict"] },
+      { title: "Worst class", hint: "The class that is surest to be in its sets too rarely, with its coverage and Wilson's 95 % interval", value: (line) => lowest(line.found), render: (value) => (value ? [h("bdi", {}, value[0]), " ", withInterval(value.slice(1))] : NONE), csv: (value) => value ?? ["", "", "", ""], csvTitles: ["worst class", "its coverage", "its coverage low", "its coverage high"] },
       { title: "Classes in a set", kind: "number", hint: "Mean, with a normal 95 % interval", value: (line) => triple(line.found.measured?.mean_size, line.found.measured?.mean_size_interval), render: sizes, csv: same, csvTitles: ["mean size", "mean size low", "mean size high"] },
       { title: "Largest", kind: "number", value: (line) => line.found.measured?.largest ?? null, render: (value) => number(value) },
       { title: "Reason if none", kind: "wide", value: (line) => line.found.reason ?? NONE },
@@ -50,7 +51,13 @@ function sets(rows) {
     list.update(lines.filter((line) => !select.value || line.found.method === select.value));
   }
   show();
-  return part("Prediction sets", "On images like the calibration images they contain the right class at least as often as the target says. Under shift there is no guarantee: this is what was measured.", lines.length > 0 && list.element, h("label", { class: "field-inline" }, "Method", select));
+  return part("Prediction sets", "On images like the calibration images they contain the right class at least as often as the target says, on average; for each class by itself only with the method mondrian. Under shift there is no guarantee: this is what was measured.", lines.length > 0 && list.element, h("label", { class: "field-inline" }, "Method", select));
+}
+
+/** @param {any} found @returns {any[] | null} */
+function lowest({ classes }) {
+  const worst = classes?.[0];
+  return worst ? [worst.name, worst.coverage, ...worst.coverage_interval] : null;
 }
 
 /** @param {any} found */

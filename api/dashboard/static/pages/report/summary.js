@@ -16,6 +16,7 @@ const DEBIASED = "Root of the squared calibration error without the bias of the 
 export function summaryFacts(document, start) {
   const [inside] = rowsOf(document).filter((row) => row.in_distribution);
   const mean = document.ood_mean;
+  const worst = inside?.worst_classes?.gaps?.[0];
   const before = start && rowsOf(start.document).find((row) => row.in_distribution);
   const element = facts();
   element.update([
@@ -24,6 +25,7 @@ export function summaryFacts(document, start) {
     { name: "OOD accuracy", value: percent(mean?.accuracy), note: mean?.datasets ? `mean of ${counted(mean.datasets, "data set")}` : "", hint: OOD_MEAN },
     { name: "OOD ECE as served", hint: OOD_MEAN, value: percent(mean?.calibrated_ece ?? mean?.ece, 2), note: mean?.calibrated_ece != null ? `${percent(mean.ece, 2)} before calibration` : "" },
     { name: "Calibrator", value: document.calibrator?.kind ? calibratorName(document.calibrator.kind) : "none", note: document.calibration?.images ? `fitted on ${counted(document.calibration.images, "image")}` : "" },
+    { name: "Worst class", value: worst ? h("bdi", {}, worst.name) : NONE, note: worst ? `right ${percent(worst.accuracy)} at ${percent(worst.mean_confidence)} mean confidence` : inside?.worst_classes ? "none beyond chance" : "not measured", hint: "The class whose mean confidence lies farthest outside the interval of its accuracy, in distribution" },
     { name: "Zero-shot start", value: before ? percent(before.raw.accuracy) : NONE, note: before ? "ID accuracy before fine-tuning" : "not measured", hint: "The model that this one started from, where a report of it was found" },
   ]);
   return element.element;
