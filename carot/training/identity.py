@@ -77,8 +77,12 @@ class RunIdentity:
 
 
 def fingerprint(spec: FinetuneSpec) -> str:
-    """SHA-256 of what a spec says of its training."""
-    payload = spec.model_dump_json(exclude=NO_TRAINING)
+    """SHA-256 of what a spec says of its training, as earlier releases computed it.
+
+    They did not know `freeze_batch_norm`, and trained as if it was off.
+    """
+    later = set() if spec.training.freeze_batch_norm else {"freeze_batch_norm"}
+    payload = spec.model_dump_json(exclude={**NO_TRAINING, "training": later})
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
