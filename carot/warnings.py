@@ -36,6 +36,7 @@ Code = Literal[
     "no_shift_score",
     "not_better_than_commonest_class",
     "not_better_than_start",
+    "sets_miss_classes",
     "snapshot_lost",
     "snapshot_not_kept",
     "terms_left_out",
@@ -80,6 +81,8 @@ ACTIONS: Mapping[Code, str] = {
     "try a higher rate; look whether the labels are right.",
     "not_better_than_start": "Leave rate, epochs and batch size to their defaults, or try another "
     "rate; where the start is good enough, use it.",
+    "sets_miss_classes": "Ask for sets with `set_method: mondrian`, which keep the coverage for "
+    "each class, and give more calibration images of these.",
     "snapshot_lost": "Nothing: the run starts again from its beginning.",
     "snapshot_not_kept": "Free space where artifacts are stored; an interrupted run starts from "
     "an older snapshot.",

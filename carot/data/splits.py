@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from carot.errors import DataError
 
@@ -44,6 +45,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_LETTERS = re.compile(r"[^a-z]+")
 
 
+@lru_cache(maxsize=4096)
 def split_named(name: str) -> str | None:
     """The split that a word of `name` says; None where none does.
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
@@ -108,6 +108,11 @@ class DatasetReport(Numbers):
     shift_score: ShiftFigures | None = Field(
         default=None, description="Null where the calibration images gave no such score."
     )
+
+    def without_classes(self) -> Self:
+        """The same without what it says of single classes."""
+        sets = tuple(each.model_copy(update={"classes": ()}) for each in self.sets)
+        return self.model_copy(update={"sets": sets, "worst_classes": None})
 
     def headline(self) -> dict[str, float | None]:
         """The few numbers a list or a progress line shows."""

@@ -20,6 +20,7 @@ from carot.evaluation.improvement import improvement_warnings
 from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
+from carot.evaluation.undercovered import undercovered
 from carot.evaluation.worse import in_distribution, worse_than_raw
 from carot.events import (
     AnyEvent,
@@ -181,18 +182,18 @@ class Context:
                     row, outputs.logits_NC, evaluated.calibration, opened.label_space
                 )
                 self._keep_logits(index, outputs, opened, served_NK)
-            measured.append(
-                measure(
-                    row,
-                    outputs.logits_NC,
-                    outputs.labels_N,
-                    outputs.features_ND,
-                    calibration=evaluated.calibration,
-                    skipped=outputs.skipped,
-                    space=opened.label_space,
-                    asked=self.spec.calibration,
-                )
+            found = measure(
+                row,
+                outputs.logits_NC,
+                outputs.labels_N,
+                outputs.features_ND,
+                calibration=evaluated.calibration,
+                skipped=outputs.skipped,
+                space=opened.label_space,
+                asked=self.spec.calibration,
             )
+            # Of models that are compared with, single classes would make a report of megabytes.
+            measured.append(found if keep and of == "model" else found.without_classes())
             if score is not None:
                 distances.append(score.distances(outputs.features_ND))
             self.reporter.report(
@@ -225,7 +226,7 @@ class Context:
     def write(self, finished: Finished) -> RunResult:
         """Write the report."""
         evaluated = finished.evaluated
-        self._warn_if_worse(finished)
+        self._warn_of_confidences(finished)
         for warning in improvement_warnings(finished.measured, finished.before):
             self.reporter.report(Warning(**warning.model_dump()))
         report = build_report(
@@ -246,9 +247,12 @@ class Context:
         self.reporter.report(ReportSaved(path=str(path)))
         return RunResult(report, path, finished.checkpoint, finished.fit)
 
-    def _warn_if_worse(self, finished: Finished) -> None:
-        """Say so where the calibrator that is served looks worse than none."""
+    def _warn_of_confidences(self, finished: Finished) -> None:
+        """Say so where the calibrator looks worse than none, or sets hold a class too rarely."""
         own, calibration = in_distribution(finished.measured), finished.evaluated.calibration
+        missed = None if own is None else undercovered(own)
+        if missed is not None:
+            self.reporter.report(Warning(**missed.model_dump()))
         why = None if own is None else worse_than_raw(own)
         if why is not None and calibration is not None:
             kind = calibration.calibrator.kind

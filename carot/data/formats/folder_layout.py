@@ -20,7 +20,7 @@ from carot.warnings import CodedWarning
 NAMES_IN_MESSAGE = 10
 PART = re.compile(
     r"(?:.*[\W_])?(?:"
-    r"(?:folds?|splits?|parts?|subsets?)[\W_]*(?:\d+|[\W_][a-z])|"
+    r"(?:(?:k|cross)?folds?|splits?|parts?|subsets?)[\W_]*(?:\d+|[\W_][a-z])|"
     r"(?:batch(?:es)?|shards?|chunks?|cv|images?|imgs?|sets?|data(?:sets?)?)[\W_]*\d+)",
     re.IGNORECASE,
 )

@@ -102,7 +102,7 @@ def look(files: Files) -> Listing:
                 "has nothing to do with the images",
                 field="dataset",
             )
-        elif is_table(name):
+        elif is_table(name) and not (ending == ".json" and _is_no_list(files.head(name))):
             table = read_table(name, files.read(name))
             if table is None:
                 listing.left_out[ending] += 1
@@ -113,6 +113,11 @@ def look(files: Files) -> Listing:
         else:
             listing.left_out[ending or "without an ending"] += 1
     return listing
+
+
+def _is_no_list(head: bytes) -> bool:
+    """Of JSON: annotations of a million images are not read to find that they are no table."""
+    return not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 def look_for_images(files: Files) -> list[str]:

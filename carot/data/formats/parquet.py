@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from carot.data.byte_cache import ByteCache
 from carot.data.formats.files import DataFile, find_files
-from carot.data.formats.parquet_tables import Row, RowGroup, Table, read_table
+from carot.data.formats.parquet_tables import ParquetTable, Row, RowGroup, read_table
 from carot.data.labels import check_no_captions, settle, unlabelled
 from carot.data.partition import Arranged, arrange
 from carot.data.source import Blocks, EncodedSource
@@ -131,18 +131,20 @@ def _index(files: tuple[DataFile, ...], where: str) -> _Index:
     if tables[0].names is None:
         check_no_captions(labels, where)
     missing = unlabelled(len(written) - len(labels), len(written), where)
-    return _Index(dict(by_split), tables[0].names, (*settled.warnings, *missing))
+    of_tables = [warning for table in tables for warning in table.warnings]
+    warnings = (*of_tables, *settled.warnings, *missing)
+    return _Index(dict(by_split), tables[0].names, warnings)
 
 
-def _split(file: DataFile, table: Table, number: int) -> str | None:
+def _split(file: DataFile, table: ParquetTable, number: int) -> str | None:
     """The split of a row.
 
     Raises:
         DataError: its column says another one than its file's name.
     """
-    if table.splits is None:
-        return file.split
     said = table.splits[number]
+    if said is None:
+        return file.split
     if file.split not in (None, said):
         raise DataError(
             f"{file.name}, row {number}: in the split {said}, but the file is named after "

@@ -16,9 +16,16 @@ import pyarrow.parquet as pq
 
 from carot.data.formats.files import DataFile
 from carot.data.partition import Label
-from carot.data.splits import SPLITS, split_named
-from carot.data.tables.columns import SPLIT_COLUMNS, plain
+from carot.data.tables.named_columns import NamedColumns, plain
+from carot.data.tables.reader import Table
+from carot.data.tables.split_columns import (
+    FLAGS,
+    PERHAPS_SPLIT_COLUMNS,
+    SPLIT_COLUMNS,
+    splits_of,
+)
 from carot.errors import DataError
+from carot.warnings import CodedWarning
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture")
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "target", "category", "fine_label")
@@ -77,19 +84,21 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ParquetTable:
     """What a file says of its rows, in their order.
 
     Attributes:
         labels: as they are written; None where there is none.
-        splits: those that a column says; None without such a column.
+        splits: of each row; None where no column says it.
+        warnings: of columns that are not used.
         are_words: whether the column of labels holds words.
         names: those of the classes that the labels are indices of, if the file says them.
     """
 
     labels: Sequence[str | None]
     are_words: bool
-    splits: Sequence[str] | None
+    splits: Sequence[str | None]
+    warnings: Sequence[CodedWarning]
     groups: Sequence[tuple[RowGroup, int]]
     names: tuple[str, ...] | None
 
@@ -98,7 +107,7 @@ class Table:
         return ((group, position) for group, rows in self.groups for position in range(rows))
 
 
-def read_table(file: DataFile) -> Table:
+def read_table(file: DataFile) -> ParquetTable:
     """All of a file but its images.
 
     Raises:
@@ -117,29 +126,27 @@ def read_table(file: DataFile) -> Table:
         splits = _splits(opened, file)
         groups = _row_groups(opened.metadata, column, file)
         names = _class_names(schema, label, file)
-    return Table(labels, are_words, splits, groups, names)
+    return ParquetTable(labels, are_words, *splits, groups, names)
 
 
-def _splits(opened: pq.ParquetFile, file: DataFile) -> list[str] | None:
-    """What a column of splits says of each row; None where there is no such column."""
-    columns = [n for n in opened.schema_arrow.names if plain(n) in SPLIT_COLUMNS]
-    if not columns:
-        return None
-    if len(columns) > 1:
-        raise DataError(
-            f"{file.name}: the columns {' and '.join(columns)} may both be splits; keep one",
-            field="dataset",
-        )
-    values = _texts(opened.read(columns=columns, use_threads=False).column(0))
-    said = {value: None if value is None else split_named(value) for value in set(values)}
-    wrong = next((i for i, value in enumerate(values) if said[value] is None), None)
-    if wrong is not None:
-        raise DataError(
-            f"{file.name}, row {wrong}: {columns[0]} {str(values[wrong])[:80]!r} is none of "
-            f"{', '.join(SPLITS)}",
-            field="dataset",
-        )
-    return [split for value in values if (split := said[value]) is not None]
+def _splits(
+    opened: pq.ParquetFile, file: DataFile
+) -> tuple[list[str | None], Sequence[CodedWarning]]:
+    """The split of each row by the columns that may say it, as in any other table."""
+    wanted = (*SPLIT_COLUMNS, *PERHAPS_SPLIT_COLUMNS, *FLAGS)
+    kinds = (pa.types.is_boolean, pa.types.is_integer, _are_words)
+    header = tuple(
+        field.name
+        for field in opened.schema_arrow
+        if plain(field.name) in wanted and any(fits(field.type) for fits in kinds)
+    )
+    count = opened.metadata.num_rows
+    if not header:
+        return [None] * count, ()
+    read = opened.read(columns=list(header), use_threads=False)
+    columns = [[text or "" for text in _texts(read.column(name))] for name in header]
+    rows = list(zip(*columns, strict=True))
+    return splits_of(NamedColumns(Table(file.name, header, rows, range(count), "row")))
 
 
 def _check_has_images(metadata: pq.FileMetaData, column: str, file: DataFile) -> None:

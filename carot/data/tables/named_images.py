@@ -115,7 +115,7 @@ def _merged(before: FoundImage | None, image: FoundImage, row: NamedImage) -> Fo
         raise DataError(
             f"{row.where}: {row.name} is in another split above ({before.split})", field="dataset"
         )
-    return replace(image, captions=captions)
+    return replace(image, captions=captions) if captions else image
 
 
 def _with_folders_splits(images: list[FoundImage], top: str) -> list[FoundImage]:

@@ -43,12 +43,14 @@ class Table:
         header: the names of its columns, as they are written.
         rows: values without blanks around them; "" where there is none. All as long as `header`.
         lines: the line of the file in which each row begins, counted from 1.
+        unit: what `lines` counts.
     """
 
     name: str
     header: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     lines: Sequence[int]
+    unit: str = "line"
 
 
 def is_table(name: str) -> bool:

@@ -1,8 +1,9 @@
 """FLYP: fine-tune as the model was pre-trained (Goyal et al., CVPR 2023).
 
 L = ½ (CE(image → caption) + CE(caption → image)) over the batch, both towers trained; captions are
-templates filled with the class name, one drawn per sample. Classes that repeat within a batch make
-the published loss push equal captions apart, so `positives: class` is the default here.
+those that came with an image, or templates filled with its class name, one drawn per sample.
+Classes that repeat within a batch make the published loss push equal captions apart, so
+`positives: class` is the default here.
 """
 
 from __future__ import annotations

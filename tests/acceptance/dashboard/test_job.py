@@ -37,7 +37,16 @@ def test_it_is_watched_to_its_end(site: Site, page: Page) -> None:
     train(site.database, held, 80)
     expect(page.get_by_text("Training, step 80 of 400")).to_be_visible()
     expect(page.locator(".chart:visible h3")).to_have_text(
-        ["Loss", "Learning rate", "Accuracy", "Calibration error", "σ_min", "Gradient norm"]
+        [
+            "Loss",
+            "Learning rate",
+            "Accuracy",
+            "Negative log-likelihood",
+            "ECE",
+            "Calibration error",
+            "σ_min",
+            "Gradient norm",
+        ]
     )
     expect(page.locator(".chart svg.main-svg").first).to_be_visible()
     before = points(page)

@@ -146,6 +146,21 @@ def test_what_is_wrong_stands_beside_its_field_and_nothing_is_lost(
     expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE[0])
 
 
+def test_models_are_offered_and_what_the_method_does_with_one_is_said(
+    site: Site, page: Page
+) -> None:
+    page.goto(f"{site.url}/#/new")
+    page.get_by_label("Start from").select_option("open_clip")
+    offered = page.locator("#field-model-architecture-offered option")
+    expect(offered.and_(page.locator("[value='ViT-B-16-SigLIP']"))).to_have_count(1)
+    page.get_by_label("Architecture").fill("ViT-B-16-SigLIP")
+    page.get_by_label("Pretrained").fill("webli")
+    expect(page.get_by_text("carot trains, of ViT-B-16-SigLIP: both")).to_be_visible()
+    expect(page.get_by_text("ends in no linear map")).to_be_visible()
+    page.get_by_label("Method", exact=True).select_option("finetune")
+    expect(page.get_by_text("text tower and logit scale stay")).to_be_visible()
+
+
 def test_commands_say_the_same(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/new")
     page.get_by_label("Name", exact=True).fill("it's `mine` $HOME")

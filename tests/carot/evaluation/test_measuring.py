@@ -205,3 +205,16 @@ def test_a_class_of_a_data_set_has_the_highest_threshold_of_those_it_stands_for(
     p = raw.double().softmax(1)
     members = (-p.log() <= limits + 1e-9).scatter(1, p.argmax(1, keepdim=True), True)
     assert found.measured == measure_sets(members, truth, 0.8)
+
+
+def test_what_is_only_compared_with_says_nothing_of_single_classes() -> None:
+    logits, labels = drawn(400, 4)
+    fitted = fit_calibrator("temperature", Sample(logits, labels))
+    known = Calibration(fitted, evidence=fit_calibration_evidence(logits, labels))
+    row = measure(ROW, logits, labels, features(400), calibration=known, skipped=())
+    bare = row.without_classes()
+    assert row.worst_classes is not None
+    assert bare.worst_classes is None
+    assert {each.classes for each in bare.sets} == {()}
+    assert [each.measured for each in bare.sets] == [each.measured for each in row.sets]
+    assert bare.raw == row.raw

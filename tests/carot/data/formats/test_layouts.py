@@ -68,11 +68,16 @@ def test_evaluation_splits_alone(tmp_path: Path) -> None:
         (("test1", "test2", "other"), "other stand beside test1, test2"),
         (("fold_0/a", "fold_0/b", "fold_1/a"), "look like parts or folds"),
         (("Fold 1/a", "Fold 2/a"), "look like parts or folds"),
+        (("kfold1", "kfold2"), "look like parts or folds"),
         (("images_part_1", "images_part_2"), "look like parts or folds"),
         (("batch1", "batch2", "batch3"), "look like parts or folds"),
         (("a/airfield", "a/abbey", "b/beach"), "one folder deeper than expected, in a/abbey"),
         (("a/airfield", "b/beach"), "one folder deeper than expected"),
         (("photo/cat", "photo/dog", "sketch/cat", "sketch/dog"), "one folder deeper"),
+        (
+            ("art/cat", "art/dog", "photo/cat", "photo/dog", "sketch/cat", "sketch/dog"),
+            "one folder",
+        ),
         (("train/a/airfield", "train/b/beach"), "one folder deeper than expected"),
         (("train_val/a", "test/a"), "named after train and validation"),
     ],
@@ -312,6 +317,12 @@ def test_label_studio(tmp_path: Path) -> None:
     assert brought.classes == ("a", "b")
     assert brought.manifest.images == 23
     assert brought.codes() == {"images_unlabelled"}
+
+
+def test_json_that_is_no_table_is_not_read(tmp_path: Path) -> None:
+    files = pictures("cat", "dog", each=8) | {"info.json": b'{"images": [', "cat/0.json": b" [1]"}
+    [warning] = bring(tmp_path, files).warnings
+    assert warning.message == "left out 2 files, not images: 2 .json"
 
 
 def test_images_that_a_table_does_not_name(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_a_file_that_is_written_anew_is_read_anew(picture: bytes, tmp_path: Path
 # What people bring ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["split", "Split", " subset"])
+@pytest.mark.parametrize("name", ["split", "Split", " subset", "data_set"])
 def test_a_column_of_splits(picture: bytes, tmp_path: Path, name: str) -> None:
     splits = ["train"] * 4 + ["Val", "dev", "TEST", "testing"]
     columns = {"image": pa.array([picture] * 8, pa.binary()), "label": ["a", "b"] * 4}
@@ -255,9 +255,9 @@ def test_a_column_of_splits(picture: bytes, tmp_path: Path, name: str) -> None:
     ("columns", "file", "message"),
     [
         ({"split": ["train", "exam"]}, "0", "row 1: split 'exam' is none of train"),
-        ({"split": ["train", None]}, "0", "row 1: split 'None' is none of"),
+        ({"split": ["train", None]}, "0", "row 1: split '' is none of"),
         ({"split": ["train", "test"]}, "train-0", "in the split test, but the file is named after"),
-        ({"split": ["train"] * 2, "subset": ["a"] * 2}, "0", "split and subset may both be splits"),
+        ({"set": ["train", "rest"]}, "0", "row 1: set 'rest' is none of"),
     ],
 )
 def test_splits_that_are_refused(
@@ -266,6 +266,22 @@ def test_splits_that_are_refused(
     write(tmp_path / f"{file}.parquet", table(picture, **columns))
     with pytest.raises(DataError, match=message):
         open_parquet(tmp_path, "train")
+
+
+def test_flags_of_splits_and_columns_that_are_not_used(picture: bytes, tmp_path: Path) -> None:
+    images = pa.array([picture] * 4, pa.binary())
+    columns = {
+        "image": images,
+        "label": [0, 1] * 2,
+        "is_test": [False] * 3 + [True],
+        "fold": [0] * 4,
+    }
+    source = open_parquet(write(tmp_path / "flags.parquet", pa.table(columns)), "train")
+    assert source.keys == [f"flags.parquet:{i}" for i in range(3)]
+    assert [warning.code for warning in source.warnings] == ["columns_not_used"]
+    path = write(tmp_path / "train.parquet", table(picture, split=["train"] * 2, subset=["a"] * 2))
+    [warning] = open_parquet(path, "train").warnings
+    assert warning.message == "train.parquet: subset might name splits and is not used"
 
 
 def test_folders_of_splits(picture: bytes, tmp_path: Path) -> None:

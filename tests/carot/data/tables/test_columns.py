@@ -70,6 +70,7 @@ def test_columns_that_might_be_splits_are_told() -> None:
     text = "filepath,label,fold\na,x,0\nb,y,1\n"
     assert [row.split for row in rows(text)] == [None, None]
     assert codes(text) == ["columns_not_used"]
+    assert codes("filepath,label,split,subset\na,x,train,b\n") == ["columns_not_used"]
 
 
 def test_titles_are_captions_where_there_is_a_label() -> None:
