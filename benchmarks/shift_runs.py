@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from benchmarks.shift_suite import START, Suite, suite
 from carot.data.digits import CLASSES, TEMPLATES, handwritten_digits
 from carot.data.loader import TrainingBatches, Unreadable
+from carot.data.resolve import DIGITS
 from carot.data.source import SubsetSource
 from carot.events import Silent
 from carot.models.checkpoints import unshared
 from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
+from carot.specs import FinetuneSpec, TrainingSpec
 from carot.specs import Method as MethodSpec
-from carot.specs import TrainingSpec
+from carot.training.identity import RunIdentity
 from carot.training.methods import Method, build_method
 from carot.training.trainer import fit
 
@@ -126,6 +128,7 @@ class Run:
         total = self.epochs * batches.steps_per_epoch
         spec = METHOD.validate_python(self.method)
         method = build_method(spec, model, captions, total, self.seed)
+        whole = FinetuneSpec(model=START, dataset=DIGITS, method=spec, training=training)
         fully = not self.tuning and self.seed in FULLY_MEASURED_SEEDS
         marks = MARKS if fully else (1.0,)
         watcher = Marks(method, sets, marks, tuning=self.tuning)
@@ -137,7 +140,7 @@ class Run:
             training,
             Silent(),
             snapshot_folder=scratch,
-            run=self.key,
+            run=RunIdentity.of(whole, batches.source),
             should_stop=lambda: False,
             watcher=watcher,
         )

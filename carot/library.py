@@ -29,7 +29,8 @@ from carot.calibration.metrics.smooth_ece import smooth_ece
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.conformal import fit_conformal
 from carot.calibration.sets.risk import fit_risk
-from carot.data.decoding.images import decode_image
+from carot.data.decoding.depth import Depth
+from carot.data.decoding.images import decode_image, to_rgb
 from carot.errors import SpecError
 from carot.events import Reporter, Silent
 from carot.models.classifier import Classifier, pick_device
@@ -180,7 +181,7 @@ def predict(
         classifier = Classifier.load(Path(classifier))
     answering, answers = Answering.of(classifier), list[Answer | NotAnswered]()
     for start in range(0, len(images), BATCH):
-        batch = [_rgb(image) for image in images[start : start + BATCH]]
+        batch = [_rgb(image, classifier.card.depth) for image in images[start : start + BATCH]]
         inputs_NCHW = torch.stack([classifier.preprocess(image) for image in batch])
         logits_NC, features_ND = classifier.outputs_of(inputs_NCHW)
         scored = list(zip(logits_NC.numpy(), features_ND.numpy(), strict=True))
@@ -192,7 +193,7 @@ def _parsed(spec: SpecLike) -> AnySpec:
     return parse_spec(spec) if isinstance(spec, Mapping) else spec
 
 
-def _rgb(image: Image.Image | Path | str) -> Image.Image:
+def _rgb(image: Image.Image | Path | str, depth: Depth) -> Image.Image:
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    return decode_image(Path(image), str(image))
+        return to_rgb(image, depth)
+    return decode_image(Path(image), str(image), depth)

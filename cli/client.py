@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from carot.specs.base import OnCopies
 from cli.credentials import api_key
 
 Document = dict[str, Any]
@@ -84,7 +85,13 @@ class Client:
                 break
         return items
 
-    def upload(self, archive: Path, name: str, advance: Any = lambda size: None) -> Document:
+    def upload(
+        self,
+        archive: Path,
+        name: str,
+        advance: Any = lambda size: None,
+        copies: OnCopies = "leave_out",
+    ) -> Document:
         """Stream an archive file; `advance` is told the size of each block sent."""
 
         def blocks() -> Iterator[bytes]:
@@ -101,7 +108,7 @@ class Client:
         return self._call(
             "POST",
             "/datasets",
-            params={"name": name},
+            params={"name": name, "copies": copies},
             content=blocks(),
             headers=headers,
             # The archive is checked image by image before the answer comes.

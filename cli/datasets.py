@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from carot.data.tables.reader import is_table
+from carot.specs.base import OnCopies
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Url
 from cli.output import bars, emit, err, out, size, table, warn
@@ -25,6 +26,10 @@ def push(
     name: Annotated[
         str | None, typer.Option(help="A name for display; the file's name by default.")
     ] = None,
+    refuse_copies: Annotated[
+        bool,
+        typer.Option(help="Refuse images that are in two splits, instead of leaving them out."),
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +48,8 @@ def push(
                 )
             with TemporaryDirectory() as scratch:
                 archive = _archive(source, Path(scratch)) if source.is_dir() else source
-                dataset = _upload(client, archive, name or source.name)
+                copies: OnCopies = "refuse" if refuse_copies else "leave_out"
+                dataset = _upload(client, archive, name or source.name, copies)
     if as_json:
         emit(dataset)
         return
@@ -94,7 +100,7 @@ def _archive(folder: Path, scratch: Path) -> Path:
     return archive
 
 
-def _upload(client: Client, archive: Path, name: str) -> Document:
+def _upload(client: Client, archive: Path, name: str, copies: OnCopies) -> Document:
     total = archive.stat().st_size
     with bars() as progress:
         task = progress.add_task("uploading", total=total, note="")
@@ -104,7 +110,7 @@ def _upload(client: Client, archive: Path, name: str) -> Document:
             if progress.tasks[0].completed >= total:
                 progress.update(task, description="checking", note="every image is opened")
 
-        return client.upload(archive, name, advance)
+        return client.upload(archive, name, advance, copies)
 
 
 def _summary(dataset: Document) -> str:

@@ -201,7 +201,8 @@ def _rows(classifier: Classifier, images: list[Path]) -> list[Scored | Unreadabl
     prepared: list[torch.Tensor | UnreadableImage] = []
     for path in images:
         try:
-            prepared.append(classifier.preprocess(decode_image(path, str(path))))
+            image = decode_image(path, str(path), classifier.card.depth)
+            prepared.append(classifier.preprocess(image))
         except UnreadableImage as error:
             prepared.append(error)
     good = [each for each in prepared if not isinstance(each, UnreadableImage)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from api.datasets.schemas import DatasetView
 from api.datasets.state import DatasetsState
 from api.web.problems import invalid
 from api.web.uploads import scratch
+from carot.data.decoding.depth import UNKNOWN
 from carot.data.formats.archive_process import ApartLimits, normalise_apart
 from carot.errors import DataError
+from carot.specs.base import OnCopies
 from carot.warnings import CodedWarning
 from store.artifacts import ArtifactStore
 from store.artifacts.base import NO_SPACE
@@ -27,8 +29,10 @@ from store.tables import Dataset
 
 UNREADABLE = 1000
 """Most names of images left out that are kept."""
-FOUND = frozenset({"warnings", "unreadable", "unreadable_images"})
+FOUND = frozenset({"warnings", "unreadable", "unreadable_images", "near_copies"})
 """What checking an upload found; kept in the row beside where it came from."""
+DEPTH = "depth"
+"""The same, for who decodes its images."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,13 @@ class Draft:
 
 
 def from_file(
-    state: DatasetsState, path: Path, name: str, source: Mapping[str, Any], *, field: str = "file"
+    state: DatasetsState,
+    path: Path,
+    name: str,
+    source: Mapping[str, Any],
+    copies: OnCopies,
+    *,
+    field: str = "file",
 ) -> Draft:
     """Check an archive or a folder and store its bundle.
 
@@ -78,7 +88,7 @@ def from_file(
     with scratch(state.context.scratch) as folder:
         bundle = folder / "bundle.tar"
         try:
-            manifest = normalise_apart(path, bundle, limits)
+            manifest = normalise_apart(path, bundle, limits, copies)
         except DataError as error:
             error.field = field
             raise
@@ -93,6 +103,10 @@ def from_file(
     if manifest.warnings:
         warnings = [each.model_dump(mode="json") for each in manifest.warnings]
         source = {**source, "warnings": warnings}
+    if manifest.depth != UNKNOWN:
+        source = {**source, DEPTH: asdict(manifest.depth)}
+    if manifest.near_copies:
+        source = {**source, "near_copies": [asdict(each) for each in manifest.near_copies]}
     if manifest.unreadable:
         listed = list(manifest.unreadable[:UNREADABLE])
         source = {**source, "unreadable": listed, "unreadable_images": len(manifest.unreadable)}
@@ -107,7 +121,9 @@ def from_file(
     )
 
 
-def from_folder(state: DatasetsState, relative: str | None, name: str | None) -> Draft:
+def from_folder(
+    state: DatasetsState, relative: str | None, name: str | None, copies: OnCopies
+) -> Draft:
     """A folder beneath the configured root; wherever its links lead, it must stay there.
 
     Raises:
@@ -126,7 +142,7 @@ def from_folder(state: DatasetsState, relative: str | None, name: str | None) ->
     if not path.is_dir():
         raise invalid("path", "no such folder beneath the server's data set root")
     source = {"source": "folder", "path": relative}
-    return from_file(state, path, name or path.name, source, field="path")
+    return from_file(state, path, name or path.name, source, copies, field="path")
 
 
 def from_bundled(reference: str, name: str | None) -> Draft:
@@ -154,8 +170,9 @@ def from_bundled(reference: str, name: str | None) -> Draft:
 
 def view(row: Dataset) -> DatasetView:
     """A stored data set as the API shows it."""
-    source = {k: v for k, v in row.source.items() if k not in FOUND}
+    source = {k: v for k, v in row.source.items() if k not in FOUND and k != DEPTH}
     found = {k: v for k, v in row.source.items() if k in FOUND}
+    found["near_copies"] = len(found.get("near_copies", []))
     found["warnings"] = [_coded(each) for each in found.get("warnings", [])]
     return DatasetView.model_validate(row).model_copy(update={"source": source, **found})
 

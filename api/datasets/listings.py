@@ -16,6 +16,7 @@ from api.datasets.bundled import DIGITS
 from api.datasets.image_list import ImageList
 from api.datasets.state import DatasetsState
 from api.datasets.unpacked import Bundle
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.formats.csv_table import open_csv
 from carot.data.formats.folder import open_folder
 from carot.data.source import ImageSource
@@ -36,10 +37,12 @@ class Place:
     Attributes:
         reference: the data set, as jobs name it.
         bundle: of one that was uploaded.
+        depth: how its deep images are read.
     """
 
     reference: str
     bundle: Bundle | None = None
+    depth: Depth = UNKNOWN
 
 
 def place_of(state: DatasetsState, project: str, reference: str) -> Place:
@@ -56,7 +59,8 @@ def place_of(state: DatasetsState, project: str, reference: str) -> Place:
         check_there(row)
         if row.artifact is None:
             return Place(str(row.source.get("source", "")))
-        return Place(reference, Bundle.of(row.artifact))
+        depth = Depth.of(row.source.get("depth", {}))
+        return Place(reference, Bundle.of(row.artifact), depth)
 
 
 def can_show(state: DatasetsState, reference: str) -> bool:

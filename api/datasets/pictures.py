@@ -31,7 +31,7 @@ def picture(
         index = images.index(key)
         content, name = images.content(index), images.source.keys[index]
     try:
-        body, media_type = state.thumbnails.make(content, name, side, shift)
+        body, media_type = state.thumbnails.make(content, name, side, shift, place.depth)
     except DecoderFailure as error:
         headers = {"Retry-After": "1"}
         raise Problem(503, "unavailable", str(error), headers=headers) from error

@@ -17,9 +17,18 @@ from api.access.idempotency import Answer, IdempotencyKey, Once
 from api.datasets import ingest
 from api.datasets.bundled import DIGITS
 from api.datasets.listings import PRINTED, place_of
+from api.datasets.near_copies import list_near_copies
 from api.datasets.pictures import picture, shift_of
 from api.datasets.samples import Wanted, list_samples
-from api.datasets.schemas import PICTURE, DatasetRequest, DatasetView, Key, SampleView, Side
+from api.datasets.schemas import (
+    PICTURE,
+    DatasetRequest,
+    DatasetView,
+    Key,
+    NearCopyView,
+    SampleView,
+    Side,
+)
 from api.datasets.state import DatasetsDep, DatasetsState
 from api.datasets.unpacked import Bundle
 from api.web.identifiers import known_shape
@@ -28,6 +37,7 @@ from api.web.problems import Problem, invalid
 from api.web.schemas import PLAIN, Cursor, Limit, Name, Page
 from api.web.uploads import Upload, receive, scratch
 from carot.specs import ShiftName, SplitName
+from carot.specs.base import OnCopies
 from store.datasets import datasets as store
 from store.retention import deletion
 from store.tables import Dataset
@@ -67,6 +77,13 @@ async def create(
     state: DatasetsDep,
     caller: JobsWriter,
     name: Annotated[Name | None, Query(description="For people.")] = None,
+    copies: Annotated[
+        OnCopies,
+        Query(
+            description="Images that are in two named splits, byte for byte: left out of the later "
+            "one, with a warning that counts them, or refused. With JSON its field counts."
+        ),
+    ] = "leave_out",
     key: IdempotencyKey = None,
 ) -> Response:
     """Upload images as a zip, tar or tar.gz, or name a data set that the server has.
@@ -95,9 +112,9 @@ async def create(
         chosen = name or "upload"
 
         def make() -> ingest.Draft:
-            return ingest.from_file(state, upload.path, chosen, {"source": "upload"})
+            return ingest.from_file(state, upload.path, chosen, {"source": "upload"}, copies)
 
-        print_ = f"{upload.sha256}:{chosen}"
+        print_ = f"{upload.sha256}:{chosen}:{copies}"
         return await to_thread.run_sync(
             _store, state, caller.project, key, print_, make, limiter=state.ingests
         )
@@ -154,6 +171,21 @@ async def samples(
         limit,
         limiter=state.pictures,
     )
+
+
+@router.get("/{dataset_id}/near-copies")
+def near_copies(
+    dataset_id: str,
+    state: DatasetsDep,
+    caller: JobsReader,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[NearCopyView]:
+    """Images that look like an image of an earlier split, the most alike first; at most 1,000."""
+    with state.database.reading() as session:
+        wanted = known_shape("dataset", dataset_id)
+        row = store.get_dataset(session, caller.project, wanted)
+        return list_near_copies(row, cursor, limit)
 
 
 @router.get("/{dataset_id}/image", response_class=Response, responses=PICTURE)
@@ -219,12 +251,12 @@ async def _from_json(
 
     def make() -> ingest.Draft:
         if body.source == "folder":
-            return ingest.from_folder(state, body.path, chosen)
+            return ingest.from_folder(state, body.path, chosen, body.copies)
         if body.path is not None:
             raise invalid("path", "goes with `source: folder` only")
         return ingest.from_bundled(body.source, chosen)
 
-    print_ = json.dumps([body.source, body.path, chosen])
+    print_ = json.dumps([body.source, body.path, chosen, body.copies])
     return await to_thread.run_sync(
         _store, state, project, key, print_, make, limiter=state.ingests
     )

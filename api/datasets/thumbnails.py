@@ -9,6 +9,7 @@ from PIL import Image
 
 from api.datasets.child_pool import Children
 from carot.data.decoding.decoder_client import DecodeLimits
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.thumbnailer_client import Shift, Thumbnailer
 
 LOSSLESS_PIXELS = 128 * 128
@@ -26,7 +27,14 @@ class Thumbnailers:
     def __init__(self, processes: int, limits: DecodeLimits) -> None:
         self._children = Children(lambda: Thumbnailer(limits), processes, "thumbnailer")
 
-    def make(self, content: bytes, key: str, side: int, shift: Shift | None) -> tuple[bytes, str]:
+    def make(
+        self,
+        content: bytes,
+        key: str,
+        side: int,
+        shift: Shift | None,
+        depth: Depth = UNKNOWN,
+    ) -> tuple[bytes, str]:
         """An encoded picture and its media type, both of this program's making.
 
         Raises:
@@ -34,7 +42,7 @@ class Thumbnailers:
         """
 
         def work(own: Callable[[], Thumbnailer]) -> tuple[bytes, str]:
-            return _encoded(own().thumbnail(content, key, side, shift))
+            return _encoded(own().thumbnail(content, key, side, shift, depth))
 
         return self._children.submit(work).result()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from carot.data.decoding.decoder_client import DecodeLimits, Decoder, Pixels
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.resampling import Fit
 
 
@@ -31,6 +32,7 @@ class Decoders:
         content: bytes,
         name: str,
         fit: Fit | None = None,
+        depth: Depth = UNKNOWN,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Pixels | None:
         """An image's pixels; None for one that is not wanted any more when its turn comes.
@@ -39,7 +41,7 @@ class Decoders:
             UnreadableImage, DecoderFailure: see `Decoder.decode`.
         """
         async with self._child() as child:
-            return await child.decode(content, name, fit) if wanted() else None
+            return await child.decode(content, name, fit, depth) if wanted() else None
 
     def warm(self) -> None:
         """Start the children, so that the first images do not wait for them. Returns at once."""

@@ -24,6 +24,7 @@ from api.inference.model_thread import Busy, ModelOwner
 from api.inference.residents import Model, Resident, Residents
 from api.inference.swaps import Swaps, Target
 from carot.data.decoding.decoder_client import DecodeLimits, DecoderFailure, Pixels
+from carot.data.decoding.depth import Depth
 from carot.data.decoding.resampling import Fit
 from carot.errors import UnreadableImage
 
@@ -57,6 +58,10 @@ class Predictor(Model, Protocol):
     @property
     def fit(self) -> Fit | None:
         """To what size the decoder brings images; None: they come as large as they are."""
+
+    @property
+    def depth(self) -> Depth:
+        """How the decoder reads images of more than eight bits."""
 
     def prepare(self, pixels: Pixels) -> Any:
         """One image as what `outputs` takes; at once if there is a `fit`, else in any thread."""
@@ -225,7 +230,7 @@ class Engine:
     async def _bring(self, predictor: Predictor, image: Encoded, ticket: Ticket[Any, Row]) -> None:
         try:
             pixels = await self.decoders.decode(
-                image.content, image.name, predictor.fit, ticket.wanted
+                image.content, image.name, predictor.fit, predictor.depth, ticket.wanted
             )
             if pixels is None:
                 return

@@ -42,6 +42,7 @@ class TorchPredictor:
         self.answering = Answering.of(self._classifier)
         self._normalised = Normalisation(self._classifier.model.preprocess_cfg, self._tower.device)
         self.fit = self._checked_fit()
+        self.depth = self._classifier.card.depth
 
     def prepare(self, pixels: Pixels) -> Prepared:
         """One image: as it is (H, W, 3) if it has its size already, else transformed (3, H, W)."""

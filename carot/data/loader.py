@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from carot.data.crops import Resizing, random_crop
+from carot.data.decoding.images import has_contrast
 from carot.data.order import epoch_order
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks, Share, even_share
@@ -28,6 +29,8 @@ from carot.events import Reporter, Warning
 
 MAX_UNREADABLE_SHARE = 0.01
 MAX_LISTED = 100
+NEARLY_FLAT = 0.5
+"""In normalised pixels, more than the levels of an image without contrast can be apart."""
 BATCHES_AHEAD = 2
 Result = TypeVar("Result")
 
@@ -35,7 +38,8 @@ Result = TypeVar("Result")
 class Unreadable:
     """Keeps count of a data set's images that cannot be decoded, and ends the run at too many.
 
-    The run fails when more than 1 % of the images are unreadable.
+    The run fails when more than 1 % of the images are unreadable. Images that can be read and
+    show nothing are counted as well, and end nothing.
     """
 
     def __init__(self, dataset: str, source: ImageSource, reporter: Reporter) -> None:
@@ -43,6 +47,27 @@ class Unreadable:
         self.source = source
         self.reporter = reporter
         self.reasons: dict[str, str] = {}
+        self._without_contrast: set[str] = set()
+
+    def check_contrast(self, image: Image.Image, input_CHW: Tensor, name: str) -> None:
+        """Count an image without contrast. Any thread may call it.
+
+        Args:
+            image: as it was decoded.
+            input_CHW: what the model gets of it, which is quicker to look at.
+        """
+        spans_C = input_CHW.amax(dim=(1, 2)) - input_CHW.amin(dim=(1, 2))
+        if float(spans_C.max()) < NEARLY_FLAT and not has_contrast(image):
+            self._without_contrast.add(name)
+
+    def tell_contrast(self) -> None:
+        """Warn of the images without contrast that were counted so far, once."""
+        names = sorted(self._without_contrast)
+        self._without_contrast.clear()
+        if names:
+            message = f"{self.dataset}: {len(names)} of {len(self.source)} images show one colour"
+            listed = tuple(names[:MAX_LISTED])
+            self.reporter.report(Warning(code="no_contrast", message=message, names=listed))
 
     def note(self, error: UnreadableImage) -> None:
         """Take note of one image; each is counted once however often it is met.
@@ -125,9 +150,9 @@ class TrainingBatches:
         self.source = source
         self.transform = transform
         self.resizing = resizing
+        self.crop_scale = crop_scale
         self.batch_size = batch_size
         self.templates = templates
-        self.crop_scale = crop_scale
         self.seed = seed
         self.unreadable = unreadable
         self.ranks = ranks
@@ -156,8 +181,10 @@ class TrainingBatches:
                 image = self.source.image(index)
             except UnreadableImage as error:
                 return error
-            image = random_crop(image, self.resizing, self.crop_scale, rng)
-            return self.transform(image), index, template
+            cropped = random_crop(image, self.resizing, self.crop_scale, rng)
+            input_CHW = self.transform(cropped)
+            self.unreadable.check_contrast(image, input_CHW, str(self.source.keys[index]))
+            return input_CHW, index, template
 
         mine = even_share(self.batch_size, self.ranks.rank, self.ranks.count).span
         plan = (
@@ -171,6 +198,7 @@ class TrainingBatches:
             if len(batch.labels_N) == 0:
                 raise DataError(f"{self.unreadable.dataset}: a batch without a readable image")
             yield batch
+        self.unreadable.tell_contrast()
 
     def _completed(self, batch: ImageBatch, step: int) -> ImageBatch:
         """The batch with what the others know of their shares of it."""
@@ -207,9 +235,12 @@ def evaluation_batches(
 
     def load(index: int) -> tuple[Tensor, int, int] | UnreadableImage:
         try:
-            return transform(source.image(index)), index, 0
+            image = source.image(index)
         except UnreadableImage as error:
             return error
+        input_CHW = transform(image)
+        unreadable.check_contrast(image, input_CHW, str(source.keys[index]))
+        return input_CHW, index, 0
 
     plan = (
         [(index,) for index in range(start, min(start + batch_size, len(source)))]
@@ -219,6 +250,7 @@ def evaluation_batches(
         batch = _collate(results, source, unreadable)
         if len(batch.labels_N) > 0:
             yield batch
+    unreadable.tell_contrast()
 
 
 def batches_as_listed(

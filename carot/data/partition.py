@@ -44,11 +44,13 @@ class Arranged(Generic[Item]):
 
     Attributes:
         labels_N: positions in `classes`, int64.
+        dealt: whether no split was named, so that images were dealt out by their digests.
     """
 
     items: list[Item]
     classes: tuple[str, ...]
     labels_N: NDArray[np.int64]
+    dealt: bool = False
 
 
 def arrange(
@@ -91,7 +93,7 @@ def arrange(
         chosen = [item for item, its in zip(everything, dealt, strict=True) if its == split]
     index = {label: i for i, label in enumerate(classes)}
     labels_N = np.array([index[item.label] for item in chosen], dtype=np.int64)
-    return Arranged(chosen, shown, labels_N)
+    return Arranged(chosen, shown, labels_N, dealt=not named)
 
 
 def _distinct(items: Sequence[Item], where: str) -> list[Label]:

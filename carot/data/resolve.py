@@ -14,6 +14,7 @@ from typing import get_args
 from PIL import Image
 
 from carot.data import digits
+from carot.data.copies import Copies, find_copies, without_copies
 from carot.data.formats import imagenet
 from carot.data.formats.csv_table import open_csv
 from carot.data.formats.folder import open_folder
@@ -41,8 +42,11 @@ OPENERS: dict[str, Callable[[Path, str], ImageSource]] = {
 }
 
 
-def open_dataset(reference: str, split: str) -> ImageSource:
+def open_dataset(reference: str, split: str, *, with_copies: bool = False) -> ImageSource:
     """One split of the data set that `reference` names; it may be empty.
+
+    Args:
+        with_copies: whether to keep images that an earlier split has as well.
 
     Raises:
         SpecError: not a reference that can be opened here.
@@ -57,12 +61,22 @@ def open_dataset(reference: str, split: str) -> ImageSource:
     if reference == DIGITS:
         return digits.handwritten_digits(split)
     if scheme in OPENERS and rest:
-        return OPENERS[scheme](Path(rest), split)
+        if with_copies:
+            return OPENERS[scheme](Path(rest), split)
+        return without_copies(partial(OPENERS[scheme], Path(rest)), split)
     raise SpecError(
         f"{reference!r} is no data set: use {', '.join(BUILTIN)} or SCHEME:PATH, "
         f"where SCHEME is one of {', '.join(OPENERS)}",
         field="dataset",
     )
+
+
+def copies_in(reference: str) -> Copies:
+    """The images of a data set that are in two of its splits."""
+    scheme, _, rest = reference.partition(":")
+    if scheme not in OPENERS or not rest:
+        return Copies()
+    return find_copies(partial(OPENERS[scheme], Path(rest))).copies
 
 
 def open_prediction(spec: PredictSpec) -> Sequence[tuple[SplitName | None, ImageSource]]:
@@ -79,15 +93,20 @@ def open_prediction(spec: PredictSpec) -> Sequence[tuple[SplitName | None, Image
         source: ImageSource = open_unlabelled(Path(spec.dataset.partition(":")[2]))
         return [(None, _seen_through(source, spec.shift, spec.severity, "shift"))]
     wanted: Sequence[SplitName] = get_args(SplitName) if spec.split == "all" else [spec.split]
-    opened = [
-        (split, open_shifted(spec.dataset, split, spec.shift, spec.severity, "shift"))
-        for split in wanted
-    ]
+    opened = [(split, _opened_as_it_is(spec, split)) for split in wanted]
     found = [(split, source) for split, source in opened if len(source) > 0]
     if not found:
         where = "" if spec.split == "all" else f" in {spec.split!r}"
         raise DataError(f"{spec.dataset} has no images{where}", field="split")
     return found
+
+
+def _opened_as_it_is(spec: PredictSpec, split: SplitName) -> ImageSource:
+    """A split with all of its images: each has a row in the file of predictions."""
+    if spec.shift == "printed":
+        return open_shifted(spec.dataset, split, spec.shift, spec.severity, "shift")
+    source = open_dataset(spec.dataset, split, with_copies=True)
+    return _seen_through(source, spec.shift, spec.severity, "shift")
 
 
 def open_shifted(

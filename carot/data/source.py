@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from carot.data.decoding.depth import UNKNOWN, Depth
+from carot.data.decoding.images import decode_image
+from carot.errors import UnreadableImage
 from carot.warnings import CodedWarning
 
 
@@ -44,6 +49,7 @@ class ImageSource(ABC):
         members: for each class, the names of the classifier's classes that it stands for; None
             where each stands for the one of its own name.
         blocks: what is cheap to read together; None where any order is as good as another.
+        depth: how files of more than eight bits are read.
         captions: for each image, what is said of it besides its class; None where nothing is.
         warnings: what whoever trains on it or measures with it should know.
     """
@@ -53,6 +59,7 @@ class ImageSource(ABC):
     labels: NDArray[np.int64]
     members: tuple[tuple[str, ...], ...] | None = None
     blocks: Blocks | None = None
+    depth: Depth = UNKNOWN
     captions: Sequence[tuple[str, ...]] | None = None
     warnings: tuple[CodedWarning, ...] = ()
 
@@ -66,6 +73,59 @@ class ImageSource(ABC):
         Raises:
             UnreadableImage: it cannot be decoded, or is larger than the project accepts.
         """
+
+    def mark(self, index: int) -> bytes:
+        """What changes when the image does, as far as can be told without reading it."""
+        return b""
+
+
+class EncodedSource(ImageSource):
+    """Images in files of their own or inside others, decoded when asked for.
+
+    Attributes:
+        may_share_images: with its other splits; not where images are dealt out by their content.
+    """
+
+    may_share_images: bool = True
+
+    @abstractmethod
+    def content(self, index: int) -> bytes | Path:
+        """The encoded image at `index`, or the file that is it.
+
+        Raises:
+            UnreadableImage: it cannot be read.
+        """
+
+    def size(self, index: int) -> int:
+        """Bytes of the encoded image; -1 where they are not known without reading it."""
+        try:
+            content = self.content(index)
+            return content.stat().st_size if isinstance(content, Path) else -1
+        except (OSError, UnreadableImage):
+            return -1
+
+    def image(self, index: int) -> Image.Image:
+        return decode_image(self.content(index), self.keys[index], self.depth)
+
+    def mark(self, index: int) -> bytes:
+        content = self.content(index)
+        return file_mark(content) if isinstance(content, Path) else b""
+
+
+def underlying(source: ImageSource) -> ImageSource:
+    """What a source that shows another's images shows in the end."""
+    while isinstance(source, _Derived):
+        source = source.base
+    return source
+
+
+def file_mark(path: Path) -> bytes:
+    """Size and time of the last change of a file; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return b""
+    return f"{status.st_size} {status.st_mtime_ns}".encode()
 
 
 class ArraySource(ImageSource):
@@ -86,8 +146,25 @@ class ArraySource(ImageSource):
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels[index]).convert("RGB")
 
+    def mark(self, index: int) -> bytes:
+        return hashlib.sha256(self.pixels[index].tobytes()).digest()
 
-class ShiftedSource(ImageSource):
+
+class _Derived(ImageSource):
+    """What shows the images of another source, which is read as this one is."""
+
+    base: ImageSource
+
+    @property
+    def depth(self) -> Depth:
+        return self.base.depth
+
+    @depth.setter
+    def depth(self, depth: Depth) -> None:
+        self.base.depth = depth
+
+
+class ShiftedSource(_Derived):
     """Another source seen through a deterministic change of each image.
 
     Args:
@@ -111,8 +188,11 @@ class ShiftedSource(ImageSource):
     def image(self, index: int) -> Image.Image:
         return self.change(self.base.image(index), self.keys[index])
 
+    def mark(self, index: int) -> bytes:
+        return self.base.mark(index)
 
-class SubsetSource(ImageSource):
+
+class SubsetSource(_Derived):
     """Some of another source's images, in the order of `indices`."""
 
     def __init__(self, base: ImageSource, indices: Sequence[int]) -> None:
@@ -129,6 +209,9 @@ class SubsetSource(ImageSource):
 
     def image(self, index: int) -> Image.Image:
         return self.base.image(self.indices[index])
+
+    def mark(self, index: int) -> bytes:
+        return self.base.mark(self.indices[index])
 
 
 def _blocks_of(blocks: Blocks, indices: Sequence[int]) -> Blocks | None:

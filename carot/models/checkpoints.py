@@ -28,6 +28,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import from_json
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.shift_score import ShiftScore
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import CalibrationError, CheckpointError
 from carot.models.clip import CONFIG_NAME, WEIGHTS_NAME, ClipModel
 from carot.models.hugging_face import save_text_config
@@ -48,7 +49,8 @@ class ClassifierCard(BaseModel):
 
     `caption_names` are the classes as captions spell them; `head` says whether the head was made
     from the text tower (`text`) or trained (`trained`). `start` is the model that training started
-    from, where it has a name that holds on every machine.
+    from, where it has a name that holds on every machine. `depth` is how training read images of
+    more than eight bits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +64,7 @@ class ClassifierCard(BaseModel):
     logit_scale: float
     head: str
     start: ModelSpec | None = None
+    depth: Depth = UNKNOWN
 
 
 def save_checkpoint(

@@ -111,6 +111,7 @@ def execute(
     if isinstance(spec, PredictSpec):
         return predict(spec, folder, reporter, should_stop)
     context = Context(spec, folder, reporter, should_stop, ranks)
+    context.check_copies()
     return context.write(_dispatch(context, spec))
 
 

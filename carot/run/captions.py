@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from carot.data.formats.wordnet import are_imagenet
 from carot.data.source import ImageSource
 from carot.errors import SpecError
 from carot.models.clip import ClipModel
@@ -26,7 +27,8 @@ def captions_for(
         of_images: what the data set says of each image; templates that the spec gives come first.
 
     Raises:
-        SpecError: a caption name is given for a class that does not exist.
+        SpecError: a caption name is given for a class that does not exist, or two classes have a
+            caption that is one to the model.
     """
     unknown = sorted(set(prompts.class_names or {}) - set(classes))
     if unknown:
@@ -36,9 +38,12 @@ def captions_for(
         )
     templates = prompts.templates or default_templates(dataset, classes)
     names = caption_names(classes, prompts)
+    captions = Captions(model, names, templates)
+    given = set(prompts.class_names or {})
+    _check_distinct(captions, classes, given if are_imagenet(classes) else set(classes))
     if of_images is not None and prompts.templates is None:
         return ImageCaptions(model, names, templates, of_images)
-    return Captions(model, names, templates)
+    return captions
 
 
 def caption_warnings(
@@ -60,3 +65,27 @@ def caption_warnings(
         )
         return [CodedWarning(code="class_names_are_numbers", message=message)]
     return []
+
+
+def _check_distinct(captions: Captions, classes: tuple[str, ...], looked_at: set[str]) -> None:
+    """Refuse two classes whose captions are the same tokens.
+
+    Tokenizers lower the case, join blanks and cut what is beyond the context.
+
+    Args:
+        looked_at: classes of which one at least must be of a pair. CLIP was published with the
+            same names for two pairs of ImageNet's classes, and its figures go with them.
+    """
+    count = len(captions.templates)
+    first: dict[tuple[int, bytes], int] = {}
+    for caption, tokens_L in enumerate(captions.tokens_UL.numpy()):
+        c, template = divmod(caption, count)
+        other = first.setdefault((template, tokens_L.tobytes()), c)
+        if other != c and not looked_at.isdisjoint((classes[other], classes[c])):
+            names = [f"{classes[i]!r} ({captions.names[i][:80]!r})" for i in (other, c)]
+            raise SpecError(
+                f"the classes {' and '.join(names)} have the same caption for this model under "
+                f"the template {captions.templates[template][:80]!r}: rename or join them, or give "
+                "them captions that differ in prompts.class_names",
+                field="prompts.class_names",
+            )

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from carot.data.resolve import open_dataset
+from carot.data.depths import settle_depth
+from carot.data.resolve import copies_in, open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import ALONE, Ranks
 from carot.errors import SpecError
@@ -35,7 +36,7 @@ from carot.models.checkpoints import save_checkpoint
 from carot.models.families import family_of
 from carot.models.fresh import check_fresh
 from carot.run.evaluated import EvaluatedModel, brought
-from carot.specs import EvaluationDataset, MeasuringSpec
+from carot.specs import EvaluationDataset, FinetuneSpec, MeasuringSpec
 from carot.training.trainer import FitResult
 from carot.warnings import CodedWarning, first_of_each
 
@@ -115,6 +116,18 @@ class Context:
         self.should_stop = should_stop
         self.ranks = ranks
 
+    def check_copies(self) -> None:
+        """Tell of images that are in two splits of the run's data set, or refuse them.
+
+        Raises:
+            DataError: there are some, and the spec refuses them.
+        """
+        copies = copies_in(self.spec.dataset)
+        if isinstance(self.spec, FinetuneSpec) and self.spec.copies == "refuse":
+            copies.refuse(self.spec.dataset, "dataset")
+        for warning in copies.warnings(self.spec.dataset):
+            self.reporter.report(Warning(**warning.model_dump()))
+
     def classes(self) -> tuple[str, ...]:
         """The class names of the run's data set."""
         return open_dataset(self.spec.dataset, "test").classes
@@ -143,6 +156,7 @@ class Context:
 
     def outputs(self, evaluated: EvaluatedModel, source: ImageSource, name: str) -> Outputs:
         """Logits, labels and features of every image of `source`."""
+        settle_depth(source, evaluated.card.depth, name, self.reporter)
         return run_model(
             evaluated.model,
             evaluated.head_CD,

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from carot.calibration.calibration import Calibration
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import ClassMismatch, SpecError
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
 from carot.models.checkpoints import (
@@ -53,7 +54,10 @@ class EvaluatedModel:
         """
         model = self.model.with_module(module)
         captions = Captions(model, self.card.caption_names, self.card.templates)
-        return evaluated_model(model, captions, self.card.classes, method, head_CD, self.card.start)
+        card = self.card
+        return evaluated_model(
+            model, captions, card.classes, method, head_CD, card.start, card.depth
+        )
 
 
 def evaluated_model(
@@ -63,6 +67,7 @@ def evaluated_model(
     method: str,
     trained_CD: Tensor | None,
     start: ModelSpec | None,
+    depth: Depth = UNKNOWN,
 ) -> EvaluatedModel:
     """A classifier with a trained head, or with the one that its text tower makes."""
     scale = float(model.logit_scale.detach().exp())
@@ -76,6 +81,7 @@ def evaluated_model(
         logit_scale=scale,
         head="text" if trained_CD is None else "trained",
         start=start,
+        depth=depth,
     )
     return EvaluatedModel(model, head_CD, card, None)
 
@@ -131,7 +137,9 @@ def load_start(given: ModelSpec | None, tuned: EvaluatedModel) -> EvaluatedModel
         if card.head == "trained" and card.classes == tuned.card.classes:
             return EvaluatedModel(model, load_head(Path(spec.folder or ""), card), card, None)
     captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
-    return evaluated_model(model, captions, tuned.card.classes, "zero_shot", None, None)
+    return evaluated_model(
+        model, captions, tuned.card.classes, "zero_shot", None, None, tuned.card.depth
+    )
 
 
 def brought(evaluated: EvaluatedModel) -> CalibrationSummary | None:

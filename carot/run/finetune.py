@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from carot.data.decoding.depth import UNKNOWN
+from carot.data.depths import settle_depth
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
@@ -32,9 +34,9 @@ from carot.specs import (
     complete_training,
     rate_warnings,
 )
+from carot.training.identity import RunIdentity
 from carot.training.methods import Method, Outcome, build_method
 from carot.training.normalisation import prepare_normalisation
-from carot.training.snapshots import fingerprint
 from carot.training.trainer import FitResult, Watcher, fit
 from carot.warnings import CodedWarning
 
@@ -70,18 +72,18 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         for warning in (*_rate_warnings(training), *of_captions):
             context.reporter.report(Warning(**warning.model_dump()))
         model, captions, method = training.model, training.captions, training.method
-        classes = training.source.classes
+        source = training.source
         # Opened before training: a data set that cannot be evaluated should not cost a run first.
-        rows = context.open_rows(classes)
+        rows = context.open_rows(source.classes)
         split = _selection_split(context, spec, method)
-        best = _best(context, spec, method, captions, classes, split)
+        best = _best(context, spec, method, captions, source, split)
         curve = _curve(context, spec, training)
         watchers = [each for each in (best, curve) if each is not None]
         fitted = _fit(context, spec, training, Watchers(watchers))
-    evaluated = _model_of(spec, model, captions, classes, method.outcome())
+    evaluated = _model_of(spec, model, captions, source, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
-        evaluated = _model_of(spec, model, captions, classes, best.outcome())
+        evaluated = _model_of(spec, model, captions, source, best.outcome())
         candidates = best.candidates()
     elif split is not None:
         evaluated, candidates = between_start_and_end(context, spec, evaluated, split)
@@ -116,6 +118,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     model = load_model(spec.model, ranks.device)
     source = context.reporter.opened(open_dataset(spec.dataset, "train"))
     _check_training_set(spec, source)
+    settle_depth(source, UNKNOWN, spec.dataset, context.reporter)
     settings = complete_training(
         spec.training, spec.method, model.architecture, len(source), _image_parameters(model)
     )
@@ -155,7 +158,7 @@ def _fit(
         training.settings,
         context.reporter,
         snapshot_folder=context.folder / SNAPSHOT_NAME,
-        run=fingerprint(spec),
+        run=RunIdentity.of(spec, training.source),
         should_stop=context.should_stop,
         watcher=watcher,
     )
@@ -181,7 +184,7 @@ def _best(
     spec: FinetuneSpec,
     method: Method,
     captions: Captions,
-    classes: tuple[str, ...],
+    source: ImageSource,
     split: ImageSource | None,
 ) -> BestSoFar | None:
     selection = spec.selection
@@ -189,7 +192,7 @@ def _best(
         return None
 
     def model_of(outcome: Outcome) -> EvaluatedModel:
-        return _model_of(spec, method.model, captions, classes, outcome)
+        return _model_of(spec, method.model, captions, source, outcome)
 
     return BestSoFar(
         method,
@@ -207,9 +210,10 @@ def _curve(context: Context, spec: FinetuneSpec, training: Training) -> Validati
     images = bounded(open_dataset(spec.dataset, "validation"), training.settings.seed)
     if not method.trains or len(images) == 0:
         return None
+    settle_depth(images, training.source.depth, spec.dataset, context.reporter)
 
     def model_of(outcome: Outcome) -> EvaluatedModel:
-        return _model_of(spec, method.model, captions, training.source.classes, outcome)
+        return _model_of(spec, method.model, captions, training.source, outcome)
 
     seen = method.total_steps * training.settings.batch_size
     said = len(captions.tokens_UL) if method.uses_captions else 0
@@ -235,16 +239,17 @@ def _model_of(
     spec: FinetuneSpec,
     model: ClipModel,
     captions: Captions,
-    classes: tuple[str, ...],
+    source: ImageSource,
     outcome: Outcome,
 ) -> EvaluatedModel:
     return evaluated_model(
         model.with_module(outcome.module),
         captions,
-        classes,
+        source.classes,
         spec.method.name,
         outcome.head_CD,
         _portable(spec.model),
+        source.depth,
     )
 
 

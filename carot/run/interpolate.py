@@ -72,7 +72,9 @@ def between_start_and_end(
     # Loaded again rather than held through the run.
     model = load_model(spec.model, pick_device())
     captions = Captions(model, tuned.card.caption_names, tuned.card.templates)
-    start = evaluated_model(model, captions, tuned.card.classes, "zero_shot", None, None)
+    start = evaluated_model(
+        model, captions, tuned.card.classes, "zero_shot", None, None, tuned.card.depth
+    )
     segment = Segment(tuned, weights_of(start), weights_of(tuned))
     alphas = [(i + 1) / selection.candidates for i in range(selection.candidates)]
     judged = [segment.judged(context, alpha, split, selection.split) for alpha in alphas]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from carot.data.depths import settle_depth
 from carot.data.resolve import open_prediction
 from carot.errors import DataError, Interrupted, SpecError
 from carot.events import PhaseStarted, PredictionsSaved, Reporter
@@ -65,6 +66,7 @@ def predict(
     path = folder / PREDICTIONS_NAME
     with written(path, schema_of(scoring)) as out:
         for split, source in sources:
+            settle_depth(source, classifier.card.depth, spec.dataset, reporter)
             for batch in scored_batches(classifier, scoring, source, spec.batch_size, split):
                 if should_stop():
                     raise Interrupted(f"stopped behind {tally.images} of {total} images")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -36,6 +36,9 @@ def _without_null(reference: str) -> str:
         raise ValueError("null characters cannot be part of a reference")
     return reference
 
+
+OnCopies = Literal["leave_out", "refuse"]
+"""What to do about images in two splits: leave them out of the later one, or end with an error."""
 
 DatasetReference = Annotated[
     str,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from carot.errors import SpecError
-from carot.specs.base import DatasetReference, Spec
+from carot.specs.base import DatasetReference, OnCopies, Spec
 from carot.specs.calibration import OWN_DOMAIN, CalibrationSpec
 from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
 from carot.specs.methods import CarotMethod, Merge, Method
@@ -57,6 +57,11 @@ class FinetuneSpec(Spec):
     )
     model: ModelSpec
     dataset: DatasetReference
+    copies: OnCopies = Field(
+        default="leave_out",
+        description="Images that are in two splits, byte for byte: left out of the later of train, "
+        "validation, calibration and test, with a warning that counts them; or refused.",
+    )
     method: Method = CarotMethod()
     training: TrainingOptions = TrainingOptions()
     selection: SelectionSpec = SelectionSpec()

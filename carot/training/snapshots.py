@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from carot.atomic_write import atomic_folder, recovered
 from carot.errors import CheckpointError
 from carot.models.checkpoints import unshared
-from carot.specs import FinetuneSpec
+from carot.training.identity import RunIdentity
 
 TENSORS_NAME = "snapshot.safetensors"
 STATE_NAME = "snapshot.json"
@@ -36,21 +35,8 @@ class RunState:
     step: int = 0
 
 
-def fingerprint(spec: FinetuneSpec) -> str:
-    """What a snapshot must agree on with the run that resumes from it: its training."""
-    payload = spec.model_dump_json(
-        exclude={
-            "evaluation": True,
-            "calibration": True,
-            "measure_start": True,
-            "model": {"folder"},
-        }
-    )
-    return hashlib.sha256(payload.encode()).hexdigest()
-
-
-def save_snapshot(folder: Path, state: RunState, run: str) -> None:
-    """Write the run's state to `folder`, whole or not at all; `run` is its fingerprint.
+def save_snapshot(folder: Path, state: RunState, run: RunIdentity) -> None:
+    """Write the run's state to `folder`, whole or not at all.
 
     Raises:
         NoSpace: the disk is full.
@@ -65,17 +51,17 @@ def save_snapshot(folder: Path, state: RunState, run: str) -> None:
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda.0"] = torch.cuda.get_rng_state()
-    document = {"step": state.step, "run": run, "scaler": state.scaler.state_dict()}
+    document = {"step": state.step, "run": run.document(), "scaler": state.scaler.state_dict()}
     with atomic_folder(folder) as temporary:
         save_file(unshared(tensors), temporary / TENSORS_NAME)
         (temporary / STATE_NAME).write_text(json.dumps(document), encoding="utf-8")
 
 
-def load_snapshot(folder: Path, state: RunState, run: str) -> bool:
+def load_snapshot(folder: Path, state: RunState, run: RunIdentity) -> bool:
     """Restore the state from `folder`; False when there is no snapshot.
 
     Raises:
-        CheckpointError: the snapshot is torn, or is of another run.
+        CheckpointError: the snapshot is torn, or is of another run: the message says how.
     """
     if recovered(folder) is None:
         return False
@@ -84,9 +70,10 @@ def load_snapshot(folder: Path, state: RunState, run: str) -> bool:
         tensors = load_file(folder / TENSORS_NAME)
     except Exception as error:
         raise CheckpointError(f"the snapshot in {folder.name} cannot be read: {error}") from error
-    if document["run"] != run:
+    if difference := run.difference(document["run"]):
         raise CheckpointError(
-            f"the snapshot in {folder.name} is of another spec; choose another folder, or delete it"
+            f"the snapshot in {folder.name} cannot be resumed: {difference}; "
+            "choose another folder, or delete it"
         )
     for name, module in state.modules.items():
         module.load_state_dict(_under(tensors, f"module.{name}."))

@@ -28,6 +28,7 @@ from carot.models.clip import ClipModel
 from carot.models.prompts import Captions
 from carot.specs import TrainingSpec
 from carot.training.encoder import StepEncoder
+from carot.training.identity import RunIdentity
 from carot.training.methods import Features, Method
 from carot.training.parameters import parameter_groups
 from carot.training.snapshots import RunState, load_snapshot, save_snapshot
@@ -59,7 +60,7 @@ class Watcher(Protocol):
         """
 
 
-def keep_snapshot(folder: Path, state: RunState, run: str, reporter: Reporter) -> None:
+def keep_snapshot(folder: Path, state: RunState, run: RunIdentity, reporter: Reporter) -> None:
     """Save one and say so; where there is no room, the one before stands and the run goes on."""
     try:
         save_snapshot(folder, state, run)
@@ -79,14 +80,14 @@ def fit(
     reporter: Reporter,
     *,
     snapshot_folder: Path,
-    run: str,
+    run: RunIdentity,
     should_stop: Callable[[], bool],
     watcher: Watcher | None = None,
 ) -> FitResult:
     """Train to the end, from the snapshot in `snapshot_folder` if there is one.
 
     Args:
-        run: the spec's fingerprint; a snapshot of another spec is refused.
+        run: what the snapshot must agree on: one of another spec or data set is refused.
         should_stop: asked before each step; when true a snapshot is written and the run ends.
             Of several processes all stop when one is told to.
         watcher: looks at the model behind each step, before a snapshot of it is written; of several

@@ -104,6 +104,7 @@ def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, target: Path) -> None:
             written += len(piece)
     if written != info.size:
         raise ArtifactCorrupt(f"{info.name!a} in a bundle is cut short")
+    os.utime(target, (0, 0))  # as on every machine that unpacks it
 
 
 class _Stream(io.RawIOBase):

@@ -23,6 +23,7 @@ from carot.data.decoding.child_process import (
     takes_too_long,
 )
 from carot.data.decoding.decoder_process import ANSWER, READY, packed
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.resampling import Fit
 from carot.errors import UnreadableImage
 
@@ -85,8 +86,13 @@ class Decoder(Child):
         if ready != READY:
             raise did_not_start(await self._stop(GRACE_SECONDS))
 
-    async def decode(self, content: bytes, name: str, fit: Fit | None = None) -> Pixels:
+    async def decode(
+        self, content: bytes, name: str, fit: Fit | None = None, depth: Depth = UNKNOWN
+    ) -> Pixels:
         """The first frame of an image, upright, RGB, brought to `fit` if one is given.
+
+        Args:
+            depth: see `decode_image`.
 
         Raises:
             UnreadableImage: see `decode_image`; or it takes too much memory or time, or crashes
@@ -98,7 +104,7 @@ class Decoder(Child):
         await self.start()
         try:
             async with asyncio.timeout(self._limits.seconds):
-                found = await self._exchange(content, fit)
+                found = await self._exchange(content, fit, depth)
         except TimeoutError:
             await self._stop()
             reason = takes_too_long(self._limits)
@@ -121,13 +127,13 @@ class Decoder(Child):
         if link is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(link[1].close)
 
-    async def _exchange(self, content: bytes, fit: Fit | None) -> Pixels | str:
+    async def _exchange(self, content: bytes, fit: Fit | None, depth: Depth) -> Pixels | str:
         """Pixels, or the child's reason why there are none."""
         link = self._link
         if link is None:
             raise ConnectionError("closed by another thread since it was started")
         reader, writer = link
-        writer.write(packed(fit, len(content)))
+        writer.write(packed(fit, depth, len(content)))
         writer.write(content)
 
         def fits(width: int, height: int) -> bool:

@@ -20,6 +20,7 @@ from carot.data.decoding.child_process import (
     takes_too_long,
 )
 from carot.data.decoding.decoder_process import ANSWER, READY
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.thumbnailer_process import MODULE, packed
 from carot.errors import UnreadableImage
 
@@ -46,7 +47,12 @@ class Thumbnailer(Child):
         self._link: socket.socket | None = None
 
     def thumbnail(
-        self, content: bytes, key: str, side: int, shift: Shift | None = None
+        self,
+        content: bytes,
+        key: str,
+        side: int,
+        shift: Shift | None = None,
+        depth: Depth = UNKNOWN,
     ) -> Image.Image:
         """An image, RGB, with neither side above `side` pixels; never larger than it is.
 
@@ -54,6 +60,7 @@ class Thumbnailer(Child):
             content: the encoded image.
             key: its name in its data set, which seeds the shift.
             side: 1 to LARGEST_SIDE.
+            depth: see `decode_image`.
 
         Raises:
             UnreadableImage: see `decode_image`; or it takes too much memory or time, or crashes
@@ -62,7 +69,7 @@ class Thumbnailer(Child):
         """
         assert 1 <= side <= LARGEST_SIDE
         name, severity = (shift.name, shift.severity) if shift is not None else ("", 0)
-        head = packed(len(content), side, name, severity, key)
+        head = packed(len(content), side, name, severity, key, depth)
         if self._has_died():
             self._stop()  # killed while it had nothing to do: no image's fault
         self._start()

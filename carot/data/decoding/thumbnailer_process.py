@@ -22,24 +22,28 @@ from carot.data.decoding.decoder_process import (
     PIXELS,
     READY,
     UNREADABLE,
+    packed_depth,
     received,
+    unpacked_depth,
 )
+from carot.data.decoding.depth import Depth
 from carot.data.decoding.images import TOO_MUCH_MEMORY, decode_image, load_formats
 from carot.data.shifts.corruptions import CORRUPTIONS, corrupt_image
 from carot.data.shifts.shifts import distort_printed, shift_image
 from carot.errors import DataError, UnreadableImage
 
 MODULE = "carot.data.decoding.thumbnailer_process"
-REQUEST = struct.Struct("!IHBHH")
+REQUEST = struct.Struct("!IHBHH4d")
 """Bytes of the image; longest side of the answer in pixels; severity; bytes of the shift's name,
-0 for none, and of the image's. Names follow, then the image."""
+0 for none, and of the image's; a depth. Names follow, then the image."""
 OPEN_FILES = 16
 
 
-def packed(size: int, side: int, shift: str, severity: int, key: str) -> bytes:
+def packed(size: int, side: int, shift: str, severity: int, key: str, depth: Depth) -> bytes:
     """The head of a request, with both names."""
     names = shift.encode(), key.encode("utf-8", "surrogateescape")
-    return REQUEST.pack(size, side, severity, *map(len, names)) + b"".join(names)
+    lengths = map(len, names)
+    return REQUEST.pack(size, side, severity, *lengths, *packed_depth(depth)) + b"".join(names)
 
 
 def main() -> None:
@@ -53,14 +57,15 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     link.sendall(READY)
     while head := received(link, REQUEST.size):
-        size, side, severity, *lengths = REQUEST.unpack(head)
+        size, side, severity, *lengths, _, _, _, _ = numbers = REQUEST.unpack(head)
+        depth = unpacked_depth(numbers[-4:])
         shift, key = (received(link, n).decode("utf-8", "surrogateescape") for n in lengths)
-        link.sendall(_answer(received(link, size), side, shift, severity, key))
+        link.sendall(_answer(received(link, size), side, shift, severity, key, depth))
 
 
-def _answer(content: bytes, side: int, shift: str, severity: int, key: str) -> bytes:
+def _answer(content: bytes, side: int, shift: str, severity: int, key: str, depth: Depth) -> bytes:
     try:
-        image = decode_image(content, "image")
+        image = decode_image(content, "image", depth)
         if shift:
             image = _shifted(image, shift, severity, key)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)

@@ -1,7 +1,7 @@
 """`normalise` in a process of its own, with bounded memory and time.
 
-`python -m carot.data.formats.archive_process PARENT MEMORY SOURCE BUNDLE ANSWER` is the child: it
-writes the bundle, and as JSON its manifest or what is wrong.
+`python -m carot.data.formats.archive_process PARENT MEMORY COPIES SOURCE BUNDLE ANSWER` is the
+child: it writes the bundle, and as JSON its manifest or what is wrong.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from carot.data.decoding.confinement import command, confine, environment
+from carot.data.decoding.depth import Depth
 from carot.data.decoding.images import load_formats
 from carot.data.formats.archives import Manifest, normalise
 from carot.data.formats.members import Limits
+from carot.data.near_copies import NearCopy
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable
+from carot.specs.base import OnCopies
 from carot.warnings import CodedWarning
 
 MODULE = "carot.data.formats.archive_process"
@@ -48,7 +51,9 @@ class IngestFailure(Exception):
     """The child ended without an answer for which the archive is to blame."""
 
 
-def normalise_apart(source: Path, bundle: Path, limits: ApartLimits) -> Manifest:
+def normalise_apart(
+    source: Path, bundle: Path, limits: ApartLimits, copies: OnCopies = "leave_out"
+) -> Manifest:
     """As `carot.data.formats.archives.normalise`, in a child process.
 
     Args:
@@ -64,7 +69,7 @@ def normalise_apart(source: Path, bundle: Path, limits: ApartLimits) -> Manifest
     numbers = (str(os.getpid()), str(limits.memory_bytes))
     try:
         done = subprocess.run(
-            command(MODULE, *numbers, str(source), str(bundle), str(answer)),
+            command(MODULE, *numbers, copies, str(source), str(bundle), str(answer)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=environment(),
@@ -86,7 +91,8 @@ def normalise_apart(source: Path, bundle: Path, limits: ApartLimits) -> Manifest
 def main() -> None:
     """The child."""
     parent, memory_bytes = map(int, sys.argv[1:3])
-    source, bundle, answer = map(Path, sys.argv[3:])
+    copies: OnCopies = "refuse" if sys.argv[3] == "refuse" else "leave_out"
+    source, bundle, answer = map(Path, sys.argv[4:])
     load_formats()
     confine(
         memory_bytes=memory_bytes,
@@ -96,13 +102,13 @@ def main() -> None:
     )
     # Decoders in C write what they think of an image there: as much as its sender likes.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    answer.write_text(json.dumps(_answer(source, bundle)), encoding="ascii")
+    answer.write_text(json.dumps(_answer(source, bundle, copies)), encoding="ascii")
 
 
-def _answer(source: Path, bundle: Path) -> dict[str, Any]:
+def _answer(source: Path, bundle: Path, copies: OnCopies) -> dict[str, Any]:
     try:
         with bundle.open("wb") as file:
-            return {"manifest": _document(normalise(source, file))}
+            return {"manifest": _document(normalise(source, file, copies=copies))}
     except DataError as error:
         names = error.names[:NAMES] if isinstance(error, TooManyUnreadable) else []
         return {
@@ -133,8 +139,12 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     if "fault" not in document:
         fields = document["manifest"]
         tuples = {name: tuple(fields[name]) for name in ("classes", "unreadable")}
-        warnings = tuple(CodedWarning(**each) for each in fields["warnings"])
-        return Manifest(**(fields | tuples | {"warnings": warnings}))
+        parsed: dict[str, Any] = {
+            "warnings": tuple(CodedWarning(**each) for each in fields["warnings"]),
+            "near_copies": tuple(NearCopy(**each) for each in fields["near_copies"]),
+            "depth": Depth.of(fields["depth"]),
+        }
+        return Manifest(**(fields | tuples | parsed))
     message, field = document["message"], document["field"]
     if document["fault"] == TooManyUnreadable.__name__:
         error = TooManyUnreadable(message, document["names"])

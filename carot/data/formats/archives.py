@@ -24,16 +24,22 @@ from typing import BinaryIO
 from PIL import Image
 
 from carot.data.dealing import deal, halve
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.data.decoding.images import FORMATS, check_size
 from carot.data.formats.bundle_index import INDEX_NAME, Entry, written_index
-from carot.data.formats.layouts import Plan, plan_layout
+from carot.data.formats.layouts import Plan, Planned, plan_layout
 from carot.data.formats.members import Limits, Members, open_members
+from carot.data.inspection import Inspection
 from carot.data.labels import in_order
+from carot.data.near_copies import NearCopy
 from carot.data.splits import SPLITS
 from carot.errors import ClassMismatch, DataError, TooManyUnreadable, UnreadableImage
+from carot.specs.base import OnCopies
 from carot.warnings import CodedWarning
 
 NAMES_IN_MESSAGE = 10
+NEAR_COPIES = 1000
+"""Most that are listed."""
 
 
 @dataclass
@@ -47,6 +53,8 @@ class Manifest:
         bytes: their summed size.
         unreadable: "name: reason" of each image that was left out.
         warnings: for the person who uploaded it.
+        near_copies: images of two splits that look alike, the most alike first.
+        depth: what the numbers of deep images span.
     """
 
     classes: tuple[str, ...] = ()
@@ -55,63 +63,95 @@ class Manifest:
     bytes: int = 0
     unreadable: tuple[str, ...] = ()
     warnings: tuple[CodedWarning, ...] = ()
+    near_copies: tuple[NearCopy, ...] = ()
+    depth: Depth = UNKNOWN
 
 
-def normalise(source: Path, bundle: BinaryIO, limits: Limits | None = None) -> Manifest:
+def normalise(
+    source: Path,
+    bundle: BinaryIO,
+    limits: Limits | None = None,
+    copies: OnCopies = "leave_out",
+) -> Manifest:
     """Check `source`, a zip, tar or tar.gz file or a folder, and write its images to `bundle`.
 
     The same images under the same names give the same bytes, whatever archive they came in.
 
+    Args:
+        copies: what to do about images that are in two splits.
+
     Raises:
         DataError: not an archive, hostile, damaged, without images or classes, of no layout that
-            `plan_layout` knows; `TooManyUnreadable` when more than `limits.unreadable_share`
-            cannot be decoded.
+            `plan_layout` knows; copies that are refused; `TooManyUnreadable` when more than
+            `limits.unreadable_share` cannot be decoded.
     """
-    limits = limits or Limits()
+    limits, inspection = limits or Limits(), Inspection()
     try:
         with open_members(source, limits) as members:
-            return _write(plan_layout(members), members, bundle, limits)
+            manifest = _write(plan_layout(members), members, bundle, limits, inspection)
+        if copies == "refuse":
+            inspection.copies.refuse("the upload", "file")
     except DataError as error:
         error.field = "file"
         raise
+    return manifest
 
 
-def _write(plan: Plan, members: Members, bundle: BinaryIO, limits: Limits) -> Manifest:
-    read: defaultdict[str | None, list[tuple[str, bytes]]] = defaultdict(list)
+def _write(
+    plan: Plan, members: Members, bundle: BinaryIO, limits: Limits, inspection: Inspection
+) -> Manifest:
+    digests: list[bytes] = []
+    left_out: list[tuple[str, str]] = []
     unreadable: list[str] = list(plan.missing)
     classes: set[str] = set()
     index: list[Entry] = []
     total = 0
     with tarfile.open(fileobj=bundle, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for planned in plan.images:
+        for planned in sorted(plan.images, key=_place_of_split):
             content = members.read(planned.member)
             try:
                 _check_image(content, planned.member)
             except UnreadableImage as error:
                 unreadable.append(str(error))
                 continue
-            _append(tar, planned.target, content)
             classes.add(planned.class_name)
-            read[planned.split].append((planned.class_name, hashlib.sha256(content).digest()))
+            if not inspection.take(content, planned.split, planned.target):
+                left_out.append((planned.split or "", planned.class_name))
+                continue
+            _append(tar, planned.target, content)
+            digests.append(hashlib.sha256(content).digest())
             index.append(Entry(planned.target, planned.class_name, planned.split, planned.captions))
             total += len(content)
         _append(tar, INDEX_NAME, written_index(index))
     images = len(index)
     _check_unreadable(unreadable, images, limits)
-    counts = _counts(read, plan)
+    splits = _splits(index, digests, plan)
+    near = inspection.near_copies({e.file: s for e, s in zip(index, splits, strict=True)})
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry, split in zip(index, splits, strict=True):
+        counts[split][entry.label] += 1
+    for split, name in left_out:
+        counts[split][name] += 0  # a class whose images are all copies is known all the same
     _check_classes(classes, counts, plan, limits)
     return Manifest(
         classes=tuple(in_order(classes)),
         splits={
             name: {each: counts[name][each] for each in in_order(counts[name])}
             for name in SPLITS
-            if counts[name]
+            if counts[name].total()
         },
         images=images,
         bytes=total,
         unreadable=tuple(unreadable),
-        warnings=_warnings(unreadable, counts, plan),
+        warnings=(*_warnings(unreadable, counts, plan), *inspection.warnings(len(near))),
+        near_copies=tuple(near[:NEAR_COPIES]),
+        depth=inspection.depth(),
     )
+
+
+def _place_of_split(planned: Planned) -> int:
+    """Images of earlier splits come first, so that copies are found in the later ones."""
+    return 0 if planned.split is None else SPLITS.index(planned.split)
 
 
 def _check_image(content: bytes, name: str) -> None:
@@ -143,26 +183,24 @@ def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _counts(
-    read: defaultdict[str | None, list[tuple[str, bytes]]], plan: Plan
-) -> defaultdict[str, Counter[str]]:
-    """Images by split and class, in the splits in which `carot.data.formats.folder` finds them.
-
-    Args:
-        read: (class, digest) of each image, by the split that its name says.
-    """
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for named, images in read.items():
-        labels, digests = [name for name, _ in images], [digest for _, digest in images]
+def _splits(index: list[Entry], digests: list[bytes], plan: Plan) -> list[str]:
+    """The split of each image, as `carot.data.formats.folder` finds it."""
+    places: defaultdict[str | None, list[int]] = defaultdict(list)
+    for place, entry in enumerate(index):
+        places[entry.split].append(place)
+    splits = [""] * len(index)
+    for named, members in places.items():
+        labels = [index[place].label for place in members]
+        own = [digests[place] for place in members]
         if named is None:
-            splits = deal(digests, labels)
+            found = deal(own, labels)
         elif named == "validation" and "calibration" not in plan.split_folders:
-            splits = halve(digests, labels)
+            found = halve(own, labels)
         else:
-            splits = [named] * len(images)
-        for split, label in zip(splits, labels, strict=True):
-            counts[split][label] += 1
-    return counts
+            found = [named] * len(members)
+        for place, split in zip(members, found, strict=True):
+            splits[place] = split
+    return splits
 
 
 def _check_unreadable(unreadable: list[str], images: int, limits: Limits) -> None:
@@ -215,7 +253,7 @@ def _warnings(
         message = f"{len(unreadable)} unreadable image{plural} left out: {listed}"
         found.append(CodedWarning(code="unreadable_image", message=message))
     for name in SPLITS:
-        if not counts[name]:
+        if not counts[name].total():
             message = f"no images in the {name} split"
             found.append(CodedWarning(code="empty_split", message=message, names=(name,)))
     return tuple(found)

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from carot.data.decoding.images import decode_image
 from carot.data.formats.bundle_index import read_index
 from carot.data.formats.layouts import plan_layout
 from carot.data.formats.listing import DiskFiles
 from carot.data.formats.members import Limits
 from carot.data.partition import Arranged, arrange
-from carot.data.source import ImageSource
+from carot.data.source import EncodedSource
 from carot.errors import DataError, TooManyUnreadable
 from carot.warnings import CodedWarning
 
@@ -49,7 +46,7 @@ Groups = dict[str | None, list[Item]]
 """Images by split; None where no splits are named."""
 
 
-class FileSource(ImageSource):
+class FileSource(EncodedSource):
     """Images in files, decoded when asked for."""
 
     def __init__(self, arranged: Arranged[Item], warnings: Sequence[CodedWarning] = ()) -> None:
@@ -57,13 +54,13 @@ class FileSource(ImageSource):
         self.classes = arranged.classes
         self.keys = [item.key for item in self.items]
         self.labels = arranged.labels_N
+        self.may_share_images = not arranged.dealt
         self.warnings = tuple(warnings)
         if any(item.captions for item in self.items):
             self.captions = [item.captions for item in self.items]
 
-    def image(self, index: int) -> Image.Image:
-        item = self.items[index]
-        return decode_image(item.path, item.key)
+    def content(self, index: int) -> Path:
+        return self.items[index].path
 
 
 def open_folder(root: Path, split: str) -> FileSource:

@@ -14,15 +14,13 @@ from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
-from PIL import Image
 
 from carot.data.byte_cache import ByteCache
-from carot.data.decoding.images import decode_image
 from carot.data.formats.files import DataFile, find_files
 from carot.data.formats.parquet_tables import ParquetTable, Row, RowGroup, read_table
 from carot.data.labels import check_no_captions, settle, unlabelled
 from carot.data.partition import Arranged, arrange
-from carot.data.source import Blocks, ImageSource
+from carot.data.source import Blocks, EncodedSource
 from carot.errors import DataError, UnreadableImage
 from carot.warnings import CodedWarning
 
@@ -40,7 +38,7 @@ _SHARED = row_groups(CACHE_BYTES)
 """One for the process: a run opens many sources, and reads one at a time."""
 
 
-class ParquetSource(ImageSource):
+class ParquetSource(EncodedSource):
     """Images in Parquet files, read by row group and decoded when asked for, by any thread."""
 
     def __init__(
@@ -54,17 +52,26 @@ class ParquetSource(ImageSource):
         self.labels = arranged.labels_N
         self.blocks = _blocks(self.rows, groups.limit)
 
-    def image(self, index: int) -> Image.Image:
+    def content(self, index: int) -> bytes:
         row = self.rows[index]
         group = row.group
         try:
-            content = self.groups.get(group, group.read, group.bytes)[row.position].as_py()
+            content: bytes | None = self.groups.get(group, group.read, group.bytes)[
+                row.position
+            ].as_py()
         except (pa.ArrowException, OSError) as error:
             reason = f"row group {group.index} of {group.file.name}: {error}"
             raise UnreadableImage(self.keys[index], reason) from error
         if content is None:
             raise UnreadableImage(self.keys[index], "the row has no image bytes")
-        return decode_image(content, self.keys[index])
+        return content
+
+    def size(self, index: int) -> int:
+        return -1
+
+    def mark(self, index: int) -> bytes:
+        file = self.rows[index].group.file
+        return f"{file.size} {file.modified}".encode()
 
 
 def open_parquet(path: Path, split: str, groups: RowGroups = _SHARED) -> ParquetSource:

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
-
-from carot.data.decoding.images import decode_image
 from carot.data.formats.files import DataFile, find_files
 from carot.data.formats.samples import Sample, Written, read_samples
 from carot.data.labels import check_no_captions, settle, unlabelled
 from carot.data.partition import Arranged, arrange
-from carot.data.source import ImageSource
+from carot.data.source import EncodedSource
 from carot.errors import DataError, UnreadableImage
 from carot.warnings import CodedWarning
 
@@ -28,7 +25,7 @@ CLASS_NAMES = ("classes.txt", "classnames.txt")
 MAX_IMAGE_BYTES = 256 << 20
 
 
-class ShardSource(ImageSource):
+class ShardSource(EncodedSource):
     """Images inside tars, read and decoded when asked for, by any number of threads."""
 
     def __init__(self, arranged: Arranged[Sample], warnings: tuple[CodedWarning, ...]) -> None:
@@ -38,9 +35,15 @@ class ShardSource(ImageSource):
         self.keys = [sample.key for sample in self.samples]
         self.labels = arranged.labels_N
 
-    def image(self, index: int) -> Image.Image:
+    def content(self, index: int) -> bytes:
+        return _content(self.samples[index])
+
+    def size(self, index: int) -> int:
+        return self.samples[index].size
+
+    def mark(self, index: int) -> bytes:
         sample = self.samples[index]
-        return decode_image(_content(sample), sample.key)
+        return f"{sample.offset} {sample.size} {sample.shard.modified}".encode()
 
 
 def open_shards(path: Path, split: str) -> ShardSource:

@@ -25,6 +25,7 @@ from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.decoding.decoder_client import Pixels
+from carot.data.decoding.depth import UNKNOWN
 from carot.data.digits import handwritten_digits
 from store.models.aliases import set_alias
 from store.tables import DEFAULT_PROJECT, Checkpoint, Report
@@ -85,6 +86,7 @@ class ClassMeans:
 
     classes = handwritten_digits("test").classes
     fit = None
+    depth = UNKNOWN
     memory_bytes = 100
 
     def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.dashboard.conftest import REQUEST_FAILED, Window
@@ -69,6 +70,34 @@ def test_a_data_set_with_its_images(site: Site, page: Page) -> None:
     page.get_by_role("tab", name="Classes").click()
     expect(page.locator("tbody tr")).to_have_count(2)
     expect(page.locator("tbody tr").first).to_contain_text("cat")
+
+
+def test_look_alikes_are_shown_in_pairs(site: Site, page: Page) -> None:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        for place, split in enumerate(("train", "validation", "test")):
+            for c, each in enumerate(("cat", "dog")):
+                for i in range(10):
+                    zipped.writestr(f"{split}/{each}/{i}.png", picture(1000 * place + 100 * c + i))
+        again = Image.open(BytesIO(picture(5))).resize((80, 80), Image.Resampling.BILINEAR)
+        jpeg = BytesIO()
+        again.save(jpeg, "JPEG")
+        zipped.writestr("test/dog/again.jpg", jpeg.getvalue())
+    headers = {"Content-Type": "application/zip"}
+    answer = httpx.post(
+        f"{site.url}/datasets", content=file.getvalue(), headers=headers, timeout=60
+    )
+    assert answer.status_code == 201, answer.text
+    page.goto(f"{site.url}/#/datasets/{answer.json()['id']}")
+    page.get_by_role("tab", name="Look-alikes (1)").click()
+    pair = page.get_by_role("list", name="Images that look alike").get_by_role("listitem")
+    expect(pair).to_have_count(1)
+    expect(pair).to_contain_text("test/dog/again.jpg")
+    expect(pair).to_contain_text("train/cat/5.png")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.near-copies img')]"
+        ".every((each) => each.complete && each.naturalWidth > 0)"
+    )
 
 
 def test_hostile_names_are_text_and_deleting_asks_first(site: Site, window: Window) -> None:

@@ -23,6 +23,7 @@ from api.inference.engine import Encoded, Engine, Scored
 from api.inference.model_thread import Busy
 from carot.answers.answering import Answering
 from carot.data.decoding.decoder_client import DecodeLimits, DecoderFailure, Pixels
+from carot.data.decoding.depth import UNKNOWN
 from carot.errors import CheckpointError, UnreadableImage
 
 
@@ -32,6 +33,7 @@ class Brightness:
     classes = ("dark", "bright")
     answering = Answering(classes, None)
     fit = None
+    depth = UNKNOWN
     memory_bytes = 100
 
     def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:

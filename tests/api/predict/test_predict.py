@@ -26,6 +26,7 @@ from carot.calibration.calibrators.temperature import fit_temperature
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import fit_shift_score
 from carot.data.decoding.decoder_client import Pixels
+from carot.data.decoding.depth import UNKNOWN
 from carot.errors import CheckpointError
 from store.tables import Checkpoint
 from tests.api.helpers import Start, context_of, state_of
@@ -64,6 +65,7 @@ class Brightness:
 
     classes = CLASSES
     fit = None
+    depth = UNKNOWN
     memory_bytes = 100
 
     def warm_ups(self, batch: int) -> Sequence[Callable[[], None]]:

@@ -16,6 +16,7 @@ from PIL import Image
 from api.inference.cache import CheckpointCache, _stay
 from api.inference.predictor import TorchPredictor
 from carot.data.decoding.decoder_client import Pixels
+from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.models.checkpoints import ClassifierCard, save_checkpoint
 from carot.models.classifier import Classifier
 from carot.models.clip import load_model
@@ -24,11 +25,12 @@ from carot.specs import ModelSpec
 from store.artifacts.bundles import pack
 from tests.api.helpers import context_of
 from tests.api.rows import add_checkpoint
+from tests.carot.data.written_depths import deep_png
 
 CLASSES = ("zero", "one", "two")
 
 
-def write_classifier(path: Path, scale: float) -> Path:
+def write_classifier(path: Path, scale: float, depth: Depth = UNKNOWN) -> Path:
     """The bundled model as a classifier of three digits, its logits `scale` times its cosines."""
     import torch
 
@@ -43,6 +45,7 @@ def write_classifier(path: Path, scale: float) -> Path:
         templates=templates,
         logit_scale=scale,
         head="text",
+        depth=depth,
     )
     save_checkpoint(path, model, head_CD, card, None)
     return path
@@ -77,6 +80,19 @@ def test_the_service_answers_as_the_library_does(client: TestClient, folder: Pat
     unpacked = list((context.settings.data_dir / "cache").iterdir())
     assert len(unpacked) == 1
     assert not unpacked[0].name.startswith(".")
+
+
+def test_twelve_bits_are_read_as_training_read_them(client: TestClient, tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "checkpoint", 1.0, Depth(integers=(0, 4095)))
+    checkpoint = add_checkpoint(context_of(client), b"".join(pack(folder)), CLASSES)
+    grey = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    content = deep_png((grey.astype(float) / 255 * 4095).round().astype(int))
+    files = [("images", ("deep.png", content))]
+    answer = client.post("/predict", files=files, data={"checkpoint": checkpoint})
+    assert answer.status_code == 200, answer.text
+    logits = {each["label"]: each["logit"] for each in answer.json()["predictions"][0]["top"]}
+    expected = Classifier.load(folder, "cpu").logits([Image.fromarray(grey).convert("RGB")])[0]
+    assert np.allclose([logits[name] for name in CLASSES], expected.numpy(), atol=1e-3)
 
 
 def test_an_image_that_comes_fitted_is_scored_as_one_that_comes_whole(folder: Path) -> None:

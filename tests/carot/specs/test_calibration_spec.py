@@ -17,7 +17,7 @@ from carot.specs import (
     PredictSpec,
     RunSpec,
 )
-from carot.training.snapshots import fingerprint
+from carot.training.identity import fingerprint
 
 RUN: TypeAdapter[AnySpec] = TypeAdapter(RunSpec)
 FOLDER = {"folder": "f"}

@@ -13,7 +13,8 @@ from carot.distributed import ALONE, Ranks
 from carot.events import AnyEvent, StepDone
 from carot.models.clip import ClipModel
 from carot.models.prompts import Captions
-from carot.specs import CarotMethod, TeacherSpec, TrainingSpec
+from carot.specs import CarotMethod, FinetuneSpec, ModelSpec, TeacherSpec, TrainingSpec
+from carot.training.identity import RunIdentity
 from carot.training.methods import Method, build_method
 from carot.training.normalisation import prepare_normalisation
 from carot.training.trainer import FitResult, Watcher, fit
@@ -37,6 +38,7 @@ class Run:
             write_images(root / "train", each=10)
         defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
         self.spec = TrainingSpec(**{**defaults, **training})
+        self.method_spec = method
         self.root = root
         self.events: list[AnyEvent] = []
         self.model: ClipModel = model or tiny_model()
@@ -60,6 +62,14 @@ class Run:
     def report(self, event: AnyEvent) -> None:
         self.events.append(event)
 
+    def identity(self, run: str) -> RunIdentity:
+        """That of a run of this method on these images, which are called `run`."""
+        model = ModelSpec(architecture="carot-mini")
+        spec = FinetuneSpec(
+            model=model, dataset=f"folder:{run}", method=self.method_spec, training=self.spec
+        )
+        return RunIdentity.of(spec, self.batches.source)
+
     def fit(
         self, stop_after: int | None = None, run: str = "run", watcher: Watcher | None = None
     ) -> FitResult:
@@ -76,7 +86,7 @@ class Run:
             self.spec,
             self,
             snapshot_folder=self.root / "snapshot",
-            run=run,
+            run=self.identity(run),
             should_stop=should_stop,
             watcher=watcher,
         )

@@ -15,6 +15,7 @@ import { h } from "../core/h.js";
 import { go, link } from "../core/router.js";
 import { session } from "../core/session.js";
 import { SPLITS, inSplit, sourceName } from "./datasets/data.js";
+import { nearCopies } from "./datasets/near.js";
 import { samples } from "./datasets/samples.js";
 
 /** @param {import("../pages.js").Context} context @returns {Promise<import("../pages.js").View>} */
@@ -35,6 +36,7 @@ export async function open({ params, query, signal }) {
     [
       { name: "samples", title: "Images", panel: h("div", {}, dataset.deleted_at ? h("p", {}, "Its images were deleted ", time(dataset.deleted_at, "at"), ".") : samples(dataset, signal)) },
       { name: "classes", title: "Classes", panel: h("div", {}, classes(dataset)) },
+      ...(dataset.near_copies > 0 && !dataset.deleted_at ? [{ name: "near", title: `Look-alikes (${number(dataset.near_copies)})`, panel: h("div", {}, nearCopies(dataset, signal)) }] : []),
     ],
     (tab) => go(link("dataset", { id: dataset.id }, tab === "samples" ? {} : { tab }), { replace: true }),
   );

@@ -197,9 +197,9 @@ def test_a_child_that_dies_at_work_costs_one_image(
     pid = decoder.start()
     exchange = Decoder._exchange
 
-    async def killed(child: Decoder, content: bytes, fit: Fit | None) -> Pixels | str:
+    async def killed(child: Decoder, *request: Any) -> Pixels | str:
         os.kill(pid, signal.SIGKILL)
-        return await exchange(child, content, fit)
+        return await exchange(child, *request)
 
     with monkeypatch.context() as patch:
         patch.setattr(Decoder, "_exchange", killed)

@@ -34,9 +34,9 @@ def picture(seed: int, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def two_classes(n: int = 20, prefix: str = "") -> dict[str, bytes]:
+def two_classes(n: int = 20, prefix: str = "", first: int = 0) -> dict[str, bytes]:
     return {
-        f"{prefix}{name}/{i:03}.png": picture(1000 * c + i)
+        f"{prefix}{name}/{i:03}.png": picture(1000 * c + first + i)
         for c, name in enumerate(("cat", "dog"))
         for i in range(n)
     }
@@ -106,7 +106,7 @@ def test_every_container_gives_the_same_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "pets/"])
 def test_split_folders_are_kept(tmp_path: Path, prefix: str) -> None:
-    files = two_classes(8, f"{prefix}train/") | two_classes(20, f"{prefix}validation/")
+    files = two_classes(8, f"{prefix}train/") | two_classes(20, f"{prefix}validation/", 100)
     manifest, bundle = run(make_zip(tmp_path / "a.zip", files))
     assert manifest.splits["train"] == {"cat": 8, "dog": 8}
     shared = [sum(manifest.splits[s].values()) for s in ("validation", "calibration")]
