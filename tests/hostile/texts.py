@@ -192,7 +192,7 @@ def reference(text: str) -> Case:
 NUMBERS = {
     "nan": "NaN", "infinity": "Infinity", "minus-infinity": "-Infinity", "huge": "1e400",
     "thousand-digits": "9" * 1000, "list": "[1]", "text": '"DROP"',
-    "negative": "-1", "null": "null",
+    "negative": "-1",
 }  # fmt: skip
 TYPES: Mapping[str, object] = {
     "model": [], "model.architecture": {"$ne": None}, "training": "x", "training.epochs": {},
@@ -225,6 +225,7 @@ def too_long(path: str, value: object) -> Case:
 
 CASES = [
     *(number("training.learning_rate", name, text) for name, text in NUMBERS.items()),
+    number("training.weight_decay", "null", "null"),
     *(wrong_type(path, value) for path, value in TYPES.items()),
     *(too_long(path, value) for path, value in LENGTHS.items()),
     refused("epochs-ten-thousand-digits", lambda: literal("training.epochs", "9" * 10_000), 400),

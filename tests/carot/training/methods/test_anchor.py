@@ -213,7 +213,7 @@ def test_a_run_fits_the_temperature_on_its_training_images(tmp_path: Path) -> No
 
     assert anchor.temperature != 1.0
     assert nll(anchor.temperature) < nll(1.0)
-    other = Run(tmp_path, anchored(temperature=1.7), epochs=1)
+    other = Run(tmp_path / "other", anchored(temperature=1.7), epochs=1)
     other.fit()
     assert the_anchor(other.method).temperature == 1.7
 
