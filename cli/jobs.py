@@ -11,7 +11,7 @@ import typer
 from carot.specs import KINDS
 from cli.client import Client, Document
 from cli.options import DEFAULT_URL, AsJson, Preset, SpecFile, Url
-from cli.output import emit, out, table, warn
+from cli.output import emit, fail, out, table, warn
 from cli.progress import watch as draw
 from cli.specs import read_document
 
@@ -191,6 +191,10 @@ def _show_check(found: Document, as_json: bool) -> None:
     if as_json:
         emit(found)
         return
+    if found["spec"] is None:
+        for each in found["errors"]:
+            fail(f"{each['field']}: {each['message']}")
+        raise typer.Exit(1)
     spec = found["spec"]
     rows = [(name, spec[name]) for name in ("kind", "dataset", "preset") if spec.get(name)]
     rows += list((spec.get("training") or {}).items())

@@ -27,6 +27,7 @@ from api.jobs.state import JobsDep
 from api.jobs.views import view, views
 from api.web.etags import UNCHANGED, IfNoneMatch, tagged
 from api.web.identifiers import RequestId, known_shape
+from api.web.problems import FieldError, Problem
 from api.web.schemas import PLAIN, Cursor, Limit, Page, Time
 from store.jobs import events as event_store
 from store.jobs import jobs as store
@@ -131,9 +132,17 @@ def list_jobs(
 
 @router.post("/check")
 def check(body: JobRequest, jobs: JobsDep, caller: JobsWriter) -> JobCheck:
-    """What a job would be, without queueing it: checked, and completed with what it left open."""
+    """What a job would be, without queueing it: checked, and completed with what it left open.
+
+    A job that would be refused is an answer, too: `errors` names its fields.
+    """
     with jobs.database.session() as session:  # what it names is locked against deletion
-        spec = checked(session, caller.project, body.spec(), jobs.settings.dataset_root)
+        try:
+            spec = checked(session, caller.project, body.spec(), jobs.settings.dataset_root)
+        except Problem as problem:
+            found = problem.errors or [("body", str(problem.detail))]
+            errors = [FieldError(field=field, message=text) for field, text in found]
+            return JobCheck(spec=None, errors=errors)
         warnings = warnings_of(session, caller.project, spec)
         return JobCheck(spec=spec.model_dump(mode="json"), warnings=warnings)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from api.models.schemas import Alias
+from api.web.problems import FieldError
 from api.web.schemas import Name, Time, View
 from carot.specs import (
     AnySpec,
@@ -206,11 +207,12 @@ class JobError(View):
 class JobCheck(BaseModel):
     """What a job would be, were it queued."""
 
-    spec: dict[str, Any] = Field(
+    spec: dict[str, Any] | None = Field(
         description="With everything said that was left open; what depends on files that only the "
-        "run looks at stays null."
+        "run looks at stays null. Null as a whole where the job would be refused."
     )
-    warnings: list[CodedWarning] = Field(description="What can be told before it runs.")
+    warnings: list[CodedWarning] = Field(default=[], description="What can be told before it runs.")
+    errors: list[FieldError] = Field(default=[], description="Why it would be refused.")
 
 
 class JobChange(BaseModel):

@@ -91,7 +91,7 @@ def test_an_archive_is_uploaded_and_a_job_is_queued(site: Site, page: Page, tmp_
 def test_a_folder_is_packed(site: Site, page: Page, tmp_path: Path) -> None:
     folder = tmp_path / "häuser"
     longest = "train/cat/" + 25 * "läng" + ".png"
-    for name, content in (files() | {longest: png(3), ".hidden/x.png": png(4)}).items():
+    for name, content in (files() | {longest: png(IMAGES), ".hidden/x.png": png(4)}).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -489,7 +489,9 @@ def test_a_check_warns_of_a_rate_far_from_the_models_own(client: TestClient) -> 
     assert warning["action"]
 
 
-def test_a_check_refuses_what_a_job_refuses(client: TestClient) -> None:
+def test_a_check_says_why_a_job_would_be_refused(client: TestClient) -> None:
     answer = client.post("/jobs/check", json=changed("dataset", "ds_" + NO_ID))
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "dataset"
+    assert answer.status_code == 200
+    assert answer.json()["spec"] is None
+    assert [each["field"] for each in answer.json()["errors"]] == ["dataset"]
+    assert client.post("/jobs/check", json=changed("training.epochs", 0)).status_code == 422

@@ -22,8 +22,8 @@ export function plan(signal, architectures, onFound) {
     const mine = ++asked;
     const found = await post("/jobs/check", body, { signal }).then(({ data }) => data, () => null); // what is wrong is said when it is queued
     if (mine !== asked || signal.aborted) return;
-    if (found) onFound(found.spec);
-    replace(element, found && [chosen(found.spec), treatment(found.spec, architectures), warnings(found.warnings)]);
+    if (found?.spec) onFound(found.spec);
+    replace(element, found?.spec && [chosen(found.spec), treatment(found.spec, architectures), warnings(found.warnings)]);
   }
 
   signal.addEventListener("abort", () => clearTimeout(waiting));
@@ -32,9 +32,14 @@ export function plan(signal, architectures, onFound) {
     /** @param {any} body */
     update(body) {
       clearTimeout(waiting);
-      waiting = setTimeout(() => look(body), PAUSE_MS);
+      if (isReady(body)) waiting = setTimeout(() => look(body), PAUSE_MS);
     },
   };
+}
+
+/** Whether there is something to be said: a training whose data and model are named. @param {any} body */
+function isReady({ kind, dataset, model }) {
+  return kind === "finetune" && /^(ds_[0-9a-z]{26}$|[a-z0-9-]+:.)/.test(dataset ?? "") && (model?.checkpoint || model?.pretrained || model?.architecture === "carot-mini");
 }
 
 /** @param {any} spec */
