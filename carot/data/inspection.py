@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from carot.data.copies import Copies, FirstOfEach
 from carot.data.decoding.deep_files import samples_of
 from carot.data.decoding.depth import Depth, is_deep
 from carot.data.decoding.images import FORMATS, check_size, has_contrast, to_rgb
+from carot.data.decoding.orientation import upright
 from carot.data.decoding.survey import DepthSurvey
 from carot.data.near_copies import MOST_IMAGES, SIDE, NearCopies, NearCopy
 from carot.warnings import CodedWarning
@@ -107,7 +108,7 @@ def _small(content: bytes) -> Image.Image | None:
                 return to_rgb(Image.fromarray(samples.eight_bits(Depth((low, high), (low, high)))))
             image.draft("RGB", DRAFT)
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(upright(image))
     # A decoder meets arbitrary bytes: whatever it raises means the same here.
     except Exception:  # noqa: BLE001
         return None

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from carot.data.decoding.depth import (
     GREY,
@@ -27,6 +27,7 @@ from carot.data.decoding.depth import (
     span_of,
     whole_bits,
 )
+from carot.data.decoding.orientation import upright
 
 PNG_START = 8
 ROWS = 256
@@ -100,8 +101,7 @@ def samples_of(image: ImageFile.ImageFile, content: bytes | Path | BinaryIO) -> 
         alpha = _eight_bits_of_alpha(channels[..., 3:]) if channels.shape[2] == 4 else None
         return Samples(values, _right_aligned(declared, values), True, alpha)
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    values = np.asarray(image)
+    values = np.asarray(upright(image))
     if _tag(image, FORMAT) == UNSIGNED and values.dtype == np.int32:
         values = values.view(np.uint32)  # Pillow knows signed ones only
     if image.format == "PNG":
@@ -122,9 +122,9 @@ def _colours(image: ImageFile.ImageFile, content: bytes | Path | BinaryIO) -> ND
         ]
         for each in (image, low):
             each.load()
-            ImageOps.exif_transpose(each, in_place=True)
-        upper = np.asarray(image, np.uint16)
-        values: NDArray[np.uint16] = upper * np.uint16(256) + np.asarray(low, np.uint16)
+        upper = np.asarray(upright(image), np.uint16)
+        lower = np.asarray(upright(low), np.uint16)
+        values: NDArray[np.uint16] = upper * np.uint16(256) + lower
         return values
 
 

@@ -10,9 +10,10 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, PngImagePlugin
 
 from carot.data.decoding.depth import GREY, UNKNOWN, Depth, is_deep
+from carot.data.decoding.orientation import upright
 from carot.errors import UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
@@ -39,6 +40,8 @@ TOO_MUCH_MEMORY = "decoding it takes more memory than an image may have"
 
 # Pillow's own limit only warns at first, and filtering warnings is not safe in threads.
 Image.MAX_IMAGE_PIXELS = None
+# Colour profiles and notes of editors pass Pillow's limit of 1 MiB. All texts together have 64.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 
 
 def decode_image(source: bytes | Path | BinaryIO, name: str, depth: Depth = UNKNOWN) -> Image.Image:
@@ -60,8 +63,7 @@ def decode_image(source: bytes | Path | BinaryIO, name: str, depth: Depth = UNKN
             if is_deep(image):
                 return to_rgb(_scaled(image, source, depth))
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image, depth)
+            return to_rgb(upright(image), depth)
     except UnreadableImage:
         raise
     # A decoder meets arbitrary bytes: whatever it raises means the same to the caller.
