@@ -39,7 +39,8 @@ class Places:
         """
         plain = _LOCAL_FILES.sub("/", composed(name.replace("\\", "/")))
         if _ELSEWHERE.match(plain):
-            return self._by_end(unquote(plain))
+            # Names may hold what an address would spell so, and not all who write addresses do.
+            return self._by_end(plain) or self._by_end(unquote(plain))
         for start in dict.fromkeys((folder, "")):
             path = posixpath.normpath(posixpath.join(composed(start), plain))
             if path in self._files:

@@ -12,6 +12,7 @@ FILES = (
     "part_1/P1.png",
     "part_2/P2.png",
     "caf\u00e9.png",
+    "9%3A30.png",
 )
 
 
@@ -32,6 +33,9 @@ FILES = (
         ("/data/local-files/?d=test/im/a.png", "", "test/im/a.png"),
         ("/data/upload/3/0123abcd-P2.png", "", "part_2/P2.png"),
         ("/data/local-files/?d=train%2Fim%2Fa.png", "", "train/im/a.png"),
+        ("/data/upload/1/0123abcd-caf%C3%A9.png", "", "caf\u00e9.png"),
+        ("/data/local-files/?d=im/9%3A30.png", "", "9%3A30.png"),
+        ("http://x.org/im/9%253A30.png", "", "9%3A30.png"),
         ("cafe\u0301.png", "", "caf\u00e9.png"),
         ("other/P1.png", "", None),
         ("../train/im/a.png", "", None),
