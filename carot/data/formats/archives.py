@@ -143,7 +143,7 @@ def _write(
         images=images,
         bytes=total,
         unreadable=tuple(unreadable),
-        warnings=(*_warnings(unreadable, counts, plan), *inspection.warnings(len(near))),
+        warnings=(*_warnings(unreadable, counts, plan, members), *inspection.warnings(len(near))),
         near_copies=tuple(near[:NEAR_COPIES]),
         depth=inspection.depth(),
     )
@@ -244,9 +244,18 @@ def _check_classes(
 
 
 def _warnings(
-    unreadable: list[str], counts: defaultdict[str, Counter[str]], plan: Plan
+    unreadable: list[str],
+    counts: defaultdict[str, Counter[str]],
+    plan: Plan,
+    members: Members,
 ) -> tuple[CodedWarning, ...]:
     found = list(plan.warnings)
+    if members.guessed:
+        message = (
+            f"{len(members.guessed)} names are not in UTF-8, and the zip does not say in what; "
+            f"by code page 437 they are as {members.guessed[0]!r}"
+        )
+        found.append(CodedWarning(code="names_guessed", message=message))
     if unreadable:
         listed = "; ".join(unreadable[:NAMES_IN_MESSAGE])
         plural = "s" * (len(unreadable) != 1)

@@ -55,6 +55,7 @@ class Members(ABC):
         sizes: name to declared size of every regular file that is not hidden.
         folders: every folder that is named or implied, without the root.
         hidden: how many files are hidden, or made by a system for itself, and not listed.
+        guessed: names of which the archive does not say how they are written.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -62,6 +63,7 @@ class Members(ABC):
         self.sizes: dict[str, int] = {}
         self.folders: set[str] = set()
         self.hidden = 0
+        self.guessed: list[str] = []
         self.total = 0
 
     @abstractmethod
@@ -169,8 +171,11 @@ class ZipMembers(Members):
             raise _refused(f"{shown}: compressed with another method than deflate")
         if "\0" in info.orig_filename:
             raise _refused(f"{shown}: a name with a null character")
-        name = self._add(info.orig_filename, info.file_size, is_folder=info.is_dir())
+        written, is_known = _written_name(info)
+        name = self._add(written, info.file_size, is_folder=info.is_dir())
         if name is not None:
+            if not is_known:
+                self.guessed.append(name)
             self._check_ratio(info.compress_size, info.file_size, name)
             self._infos[name] = info
 
@@ -305,6 +310,21 @@ def safe_name(raw: str, limits: Limits) -> str:
     if len(parts) > limits.depth or any(len(p.encode()) > limits.name_bytes for p in parts):
         raise _refused(f"{shown}: a name that is too long or too deep")
     return "/".join(parts)
+
+
+def _written_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """The name of an entry, and whether it is known how it is written.
+
+    Without the flag for UTF-8 a zip means code page 437. Many programs, macOS' among them, write
+    UTF-8 without the flag, and Windows' the code page of its language.
+    """
+    name = info.orig_filename
+    if info.flag_bits & 0x800 or name.isascii():
+        return name, True
+    try:
+        return name.encode("cp437").decode("utf-8"), True
+    except UnicodeError:
+        return name, False
 
 
 def _check_directory_size(path: Path, limits: Limits) -> None:

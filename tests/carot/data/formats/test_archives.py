@@ -77,6 +77,31 @@ def names(bundle: bytes) -> list[str]:
 # What people send -----------------------------------------------------------------------------
 
 
+def zip_without_the_flag(path: Path, classes: tuple[str, str], encoding: str) -> Path:
+    """Names in an encoding that the zip does not name, as programs of old and macOS write them."""
+    make_zip(path, {f"{c:02}/{i}.png": picture(9 * c + i) for c in range(2) for i in range(8)})
+    content = path.read_bytes()
+    for c, name in enumerate(classes):
+        raw = name.encode(encoding)
+        assert len(raw) == 2
+        content = content.replace(f"{c:02}/".encode(), raw + b"/")
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("classes", "encoding", "guessed"),
+    [(("ox", "\u00e9"), "utf-8", False), (("ox", "\u00e9\u00e8"), "cp437", True)],
+)
+def test_names_of_a_zip_that_does_not_say_their_encoding(
+    tmp_path: Path, classes: tuple[str, str], encoding: str, guessed: bool
+) -> None:
+    manifest, _ = run(zip_without_the_flag(tmp_path / "a.zip", classes, encoding))
+    assert manifest.classes == classes
+    told = [each for each in manifest.warnings if each.code == "names_guessed"]
+    assert [classes[1] in each.message for each in told] == [True] * guessed
+
+
 def test_class_folders_become_a_bundle_that_the_trainer_counts_alike(tmp_path: Path) -> None:
     manifest, bundle = run(make_zip(tmp_path / "a.zip", two_classes(60)))
     assert manifest.classes == ("cat", "dog")

@@ -404,3 +404,9 @@ def test_endings_of_several_parts(picture: bytes, tmp_path: Path) -> None:
         path = write_tar(tmp_path / "train.tar", two(picture, **extra))
         with pytest.raises(DataError, match=r"sample '2': (2 images|it has \.a\.cls and \.b\.cls)"):
             open_shards(path, "train")
+
+
+def test_a_dot_in_the_name_of_a_folder_ends_no_key(picture: bytes, tmp_path: Path) -> None:
+    inside = [(f"set.v1/{name}", content) for name, content in two(picture)]
+    source = open_shards(write_tar(tmp_path / "train-0.tar", inside), "train")
+    assert source.keys == ["set.v1/0", "set.v1/1"]
