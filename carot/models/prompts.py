@@ -23,7 +23,11 @@ CAPTIONS_PER_PASS = 512
 
 
 class Captions:
-    """Every caption of every class, tokenized once: caption `c * T + t` is class c, template t."""
+    """Every caption of every class, tokenized once: caption `c * T + t` is class c, template t.
+
+    Attributes:
+        cut: captions whose end the model does not read.
+    """
 
     def __init__(self, model: ClipModel, names: Sequence[str], templates: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -31,6 +35,7 @@ class Captions:
         # Not str.format: a template comes from a user, and format reaches into attributes.
         captions = [template.replace("{}", name) for name in names for template in templates]
         self.tokens_UL = model.tokenize(captions)
+        self.cut = cut_captions(model, captions, self.tokens_UL)
 
     @property
     def draws(self) -> int:
@@ -77,7 +82,9 @@ class ImageCaptions(Captions):
         super().__init__(model, names, templates)
         distinct = list(dict.fromkeys(caption for each in of_images for caption in each))
         position = {caption: len(self.tokens_UL) + i for i, caption in enumerate(distinct)}
-        self._all_UL = torch.cat([self.tokens_UL, model.tokenize(distinct)])
+        own_UL = model.tokenize(distinct)
+        self.cut += cut_captions(model, distinct, own_UL)
+        self._all_UL = torch.cat([self.tokens_UL, own_UL])
         self._flat_F = torch.tensor([position[caption] for each in of_images for caption in each])
         self._count_N = torch.tensor([len(each) for each in of_images])
         self._first_N = self._count_N.cumsum(0) - self._count_N
@@ -98,6 +105,23 @@ class ImageCaptions(Captions):
         chosen_B = torch.where(count_B > 0, self._flat_F[own_B], of_class_B)
         unique_U, position_B = torch.unique(chosen_B, return_inverse=True)
         return self._all_UL[unique_U], position_B
+
+
+def cut_captions(model: ClipModel, captions: Sequence[str], tokens_UL: Tensor) -> list[str]:
+    """Those that end beyond the model's context: without their end their tokens are the same.
+
+    Args:
+        tokens_UL: of the captions.
+    """
+    context = tokens_UL.shape[1]
+    # A token is at least a byte, besides those that begin and end a caption.
+    long = [i for i, each in enumerate(captions) if len(each.encode()) > context - 3]
+    # Two characters, so that a full stop alone does not count.
+    shorter = [captions[i].rstrip()[:-2] for i in long]
+    if not long:
+        return []
+    same_U = (model.tokenize(shorter) == tokens_UL[long]).all(dim=1)
+    return [captions[i] for i, same in zip(long, same_U.tolist(), strict=True) if same]
 
 
 def caption_names(classes: Sequence[str], prompts: PromptSpec) -> tuple[str, ...]:

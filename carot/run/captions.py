@@ -67,6 +67,18 @@ def caption_warnings(
     return []
 
 
+def cut_warnings(captions: Captions) -> list[CodedWarning]:
+    """That the model does not read the end of some captions."""
+    if not captions.cut:
+        return []
+    first = captions.cut[0]
+    message = (
+        f"{len(captions.cut)} captions are longer than the {captions.tokens_UL.shape[1]} tokens "
+        f"that the model reads, and are cut; the first begins with {first[:80]!r}"
+    )
+    return [CodedWarning(code="captions_cut", message=message)]
+
+
 def _check_distinct(captions: Captions, classes: tuple[str, ...], looked_at: set[str]) -> None:
     """Refuse two classes whose captions are the same tokens.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from carot.events import PhaseStarted
+from carot.events import PhaseStarted, Warning
 from carot.models.classifier import pick_device
 from carot.models.clip import load_model
 from carot.run.calibrate import calibrate_checkpoint
-from carot.run.captions import captions_for
+from carot.run.captions import captions_for, cut_warnings
 from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model, is_checkpoint, load_evaluated
 from carot.specs import EvaluateSpec
@@ -27,4 +27,6 @@ def _judge(context: Context, spec: EvaluateSpec) -> EvaluatedModel:
         return load_evaluated(spec.model, classes, "model.folder")
     model = load_model(spec.model, pick_device())
     captions = captions_for(model, classes, spec.prompts, spec.dataset)
+    for warning in cut_warnings(captions):
+        context.reporter.report(Warning(**warning.model_dump()))
     return evaluated_model(model, captions, classes, "zero_shot", None, None)

@@ -20,7 +20,7 @@ from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
 from carot.run.best import BestSoFar
 from carot.run.calibrate import calibrate
-from carot.run.captions import caption_warnings, captions_for
+from carot.run.captions import caption_warnings, captions_for, cut_warnings
 from carot.run.context import Context, Finished
 from carot.run.evaluated import EvaluatedModel, evaluated_model
 from carot.run.interpolate import between_start_and_end
@@ -140,7 +140,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     )
     total = settings.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, settings.seed)
-    for warning in method.warnings:
+    for warning in (*cut_warnings(captions), *method.warnings):
         context.reporter.report(Warning(**warning.model_dump()))
     return Training(spec, settings, model, source, captions, batches, method)
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from carot.data.source import ArraySource
-from carot.models.prompts import Captions
-from carot.run.captions import caption_warnings
+from carot.models.prompts import Captions, ImageCaptions
+from carot.run.captions import caption_warnings, captions_for, cut_warnings
 from carot.specs import Method, PromptSpec
 from carot.training.methods import build_method
 from tests.carot.tiny import tiny_model
@@ -43,3 +43,20 @@ def test_what_is_said(
     )
     said = caption_warnings(source, PromptSpec(**prompts), built, "pets")
     assert [warning.code for warning in said] == codes
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"), [("tom", False), ("a " * 30 + "tom", True), ("\u732b" * 30, True)]
+)
+def test_captions_longer_than_the_model_reads_are_told(name: str, cut: bool) -> None:
+    """The tiny model reads 16 tokens."""
+    said = cut_warnings(captions_for(tiny_model(), (name, "rex"), PromptSpec(), "pets"))
+    assert [warning.code for warning in said] == ["captions_cut"] * cut
+
+
+def test_captions_of_images_that_are_cut_are_counted() -> None:
+    just, more = " ".join(["cat"] * 14), " ".join(["cat"] * 15)
+    model = tiny_model()
+    assert ImageCaptions(model, ("x", "y"), ("{}",), [(just,), (more,), ("rex", more)]).cut == [
+        more
+    ]
