@@ -57,6 +57,19 @@ def test_a_step_is_the_same_whoever_asks_and_whenever(tmp_path: Path) -> None:
     assert not torch.equal(straight[0].indices_N, other_seed.indices_N)
 
 
+def test_equal_images_are_cropped_differently_in_a_batch_and_in_the_next_epoch(
+    tmp_path: Path,
+) -> None:
+    """Whoever decodes: what is drawn depends on the seed, the epoch and the place alone."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    for i in range(8):
+        path = tmp_path / "train" / ("bright", "dark")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    crops = [b.images_NCHW for b in training_batches(tmp_path, crop_scale=0.3).steps(0, 4)]
+    assert len({crop.numpy().tobytes() for crop in torch.cat(crops)}) == 16
+
+
 def test_random_crop_keeps_its_share_of_the_area() -> None:
     # A horizontal and a vertical ramp: the range of values shows what part of the image is left.
     ramp = np.linspace(0, 255, 64, dtype=np.float32)
