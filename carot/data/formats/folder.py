@@ -86,8 +86,8 @@ def open_folder(root: Path, split: str) -> FileSource:
     for image in plan.images:
         item = Item(image.member, root / image.member, image.class_name, image.captions)
         groups.setdefault(image.split, []).append(item)
-    _check_all_have_images(plan.classes, groups)
     missing = left_out(plan.missing, len(plan.images), root.name)
+    _check_all_have_images(plan.classes, groups)
     return FileSource(arrange(groups, split, root.name), [*plan.warnings, *missing])
 
 

@@ -44,6 +44,10 @@ class Plan:
     warnings: Sequence[CodedWarning] = ()
 
 
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of archives: one within a folder or another archive is not opened."""
+
+
 def plan_layout(files: Files) -> Plan:
     """Recognise a layout, with or without a single folder around it.
 
@@ -56,9 +60,16 @@ def plan_layout(files: Files) -> Plan:
     """
     listing = look(files)
     if not listing.images:
-        raise DataError(f"there are no images; they are {', '.join(FORMATS)}", field="dataset")
+        raise _no_images(listing)
     plan = _plan_tables if listing.tables else _plan_folders
     return plan(files.folders, listing)
+
+
+def _no_images(listing: Listing) -> DataError:
+    message = f"there are no images; they are {', '.join(FORMATS)}"
+    if any(ending in PACKED for ending in listing.left_out):
+        message += "; archives inside are not opened: unpack them"
+    return DataError(message, field="dataset")
 
 
 def _plan_folders(folders: set[str], listing: Listing) -> Plan:

@@ -122,7 +122,8 @@ def _image(members: dict[str, _Member], file: BinaryIO, shard: DataFile, key: st
         images = [m for kind, m in members.items() if is_image(_head(m, file))]
     if len(images) != 1:
         listed = ", ".join(f".{kind}" for kind in members)
-        raise _wrong(shard, key, f"{len(images) or 'no'} images; it has {listed}")
+        hint = "" if images else "; the files of a sample stand together (tar --sort=name)"
+        raise _wrong(shard, key, f"{len(images) or 'no'} images; it has {listed}{hint}")
     return images[0]
 
 

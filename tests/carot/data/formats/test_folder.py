@@ -198,6 +198,16 @@ def test_csv_says_what_it_leaves_out(tmp_path: Path) -> None:
     assert [warning.code for warning in source.warnings] == ["float_labels", "images_unlabelled"]
 
 
+def test_images_that_a_table_spells_otherwise_are_named_and_not_their_class(
+    tmp_path: Path,
+) -> None:
+    write_images(tmp_path)
+    rows = [f"{name}/{i}.PNG,{name}" for name in ("bright", "dark") for i in range(12)]
+    write_csv(tmp_path, "\n".join(["filepath,label", *rows]))
+    with pytest.raises(TooManyUnreadable, match=r"24 of 24 .*bright/0\.PNG"):
+        open_folder(tmp_path, "train")
+
+
 def test_csv_that_names_what_is_hidden(tmp_path: Path) -> None:
     write_images(tmp_path, each=60)
     shutil.copytree(tmp_path / "dark", tmp_path / "dark" / ".ipynb_checkpoints")

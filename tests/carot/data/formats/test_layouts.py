@@ -193,6 +193,12 @@ def test_what_belongs_to_nothing(tmp_path: Path, extra: dict[str, bytes], messag
     refuse(tmp_path, pictures("cat", "dog") | extra, message)
 
 
+def test_images_in_an_archive_beside_their_table(tmp_path: Path) -> None:
+    table = b'{"file_name": "a.png", "label": "cat"}'
+    packed = {"metadata.jsonl": table, "images.zip": b"PK"}
+    refuse(tmp_path, packed, "archives inside are not opened")
+
+
 def test_no_images_and_one_class(tmp_path: Path) -> None:
     refuse(tmp_path, {"cat/notes.txt": b"x"}, "there are no images")
     refuse(tmp_path / "one", write_in(tmp_path / "one", pictures("cat")), "only one class")

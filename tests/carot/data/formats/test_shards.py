@@ -178,7 +178,10 @@ def test_links_devices_and_hidden_files_are_no_samples(picture: bytes, tmp_path:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"2_cls": b"1"}, "sample '2': no images; it has .cls"),
+        (
+            {"2_cls": b"1"},
+            "sample '2': no images; it has .cls; the files of a sample stand together",
+        ),
         ({"2_png": b"x", "2_jpg": b"x", "2_cls": b"1"}, "sample '2': 2 images"),
         ({"2_png": b"x", "2_cls": b"\xff"}, "its .cls is not UTF-8"),
         ({"2_png": b"x", "2_json": b'{"label": true}'}, "the label True is neither"),
