@@ -49,8 +49,10 @@ def test_what_is_said(
     ("name", "cut"), [("tom", False), ("a " * 30 + "tom", True), ("\u732b" * 30, True)]
 )
 def test_captions_longer_than_the_model_reads_are_told(name: str, cut: bool) -> None:
-    """The tiny model reads 16 tokens."""
-    said = cut_warnings(captions_for(tiny_model(), (name, "rex"), PromptSpec(), "pets"))
+    """The tiny model reads 16 tokens, of which the last ends a caption, also one that is cut."""
+    captions = captions_for(tiny_model(), (name, "rex"), PromptSpec(), "pets")
+    assert bool((captions.tokens_UL == captions.tokens_UL.max()).any(dim=1).all())
+    said = cut_warnings(captions)
     assert [warning.code for warning in said] == ["captions_cut"] * cut
 
 

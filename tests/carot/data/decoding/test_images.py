@@ -56,6 +56,13 @@ def test_a_damaged_field_of_exif_costs_nothing(
     assert decoded.tobytes() == sound.tobytes()
 
 
+def test_xmp_that_is_no_text_costs_nothing() -> None:
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x>\xa8\xff tiff:Orientation="6"</x>'
+    plain = encoded("JPEG", b"")
+    content = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + plain[2:]
+    assert decode_image(content, "x").size in {(8, 6), (6, 8)}
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_exif_that_is_none_leaves_the_image_as_it_is_stored(kind: str) -> None:
     assert decode_image(encoded(kind, b"Exif\0\0" + b"\xff" * 40), "x").size == (8, 6)
