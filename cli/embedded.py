@@ -195,6 +195,7 @@ class Embedded:
         from sqlalchemy.exc import SQLAlchemyError
 
         from store.database import Database
+        from store.errors import WrongSchema
         from store.settings import Settings
 
         settings = Settings(data_dir=self.data_dir)
@@ -203,6 +204,8 @@ class Embedded:
         database = Database(settings.database_url)
         try:
             database.upgrade()
+        except WrongSchema as error:
+            raise CannotStart(str(error)) from error
         except SQLAlchemyError as error:
             raise CannotStart(f"the database cannot be prepared: {error}") from error
         finally:

@@ -9,6 +9,7 @@ from sqlalchemy import make_url
 
 from store import logs
 from store.database import Database
+from store.errors import WrongSchema
 from store.settings import Settings
 
 
@@ -18,8 +19,12 @@ def main() -> None:
     logs.configure("migrate", settings.log_level, settings.log_format)
     url = sys.argv[1] if len(sys.argv) > 1 else settings.database_url
     database = Database(url)
-    database.upgrade()
-    database.close()
+    try:
+        database.upgrade()
+    except WrongSchema as error:
+        sys.exit(str(error))
+    finally:
+        database.close()
     shown = make_url(url).render_as_string(hide_password=True)
     sys.stdout.write(f"{shown} is at the newest revision{os.linesep}")
 

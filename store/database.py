@@ -150,13 +150,21 @@ class Database:
         if self.is_sqlite and name and not Path(name).exists():
             return None  # looking would make it
         with self.snapshot() as connection:
-            is_ours = inspect(connection).has_table("alembic_version")
-            return revision_of(connection) if is_ours else None
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            # Empty where the first migration was interrupted.
+            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            return found.scalar_one_or_none()
 
     def upgrade(self, revision: str = "head") -> None:
-        """Bring the schema to a revision, the newest by default."""
-        from store.schema import upgrade
+        """Bring the schema to a revision, the newest by default.
 
+        Raises:
+            WrongSchema: a newer release has written it.
+        """
+        from store.schema import check_known, upgrade
+
+        check_known(self.revision())
         upgrade(self.url, revision)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ StoreError
 ├── Conflict                  the row is not in a state that allows this
 │   ├── IllegalTransition     a state change that the state machine does not know
 │   └── StaleFence            the writer was replaced; it must stop and write nothing more
+├── WrongSchema               the database is of another release
 ├── UnknownClass              a label that names no class of the checkpoint
 ├── IdempotencyConflict       the key belongs to another request
 ├── NotBeneathRoot            a file that the data set root does not hold
@@ -45,6 +46,10 @@ class Gone(NotFound):
 
 class BadCursor(StoreError):
     """A cursor that this service did not hand out."""
+
+
+class WrongSchema(StoreError):
+    """The database is of another release; the message says what to do."""
 
 
 class Conflict(StoreError):

@@ -13,6 +13,8 @@ from sqlalchemy import text
 
 from api.jobs.notification import WorkerNotifier
 from store.database import Database
+from store.errors import WrongSchema
+from store.schema import check_newest
 
 OK = "ok"
 ESSENTIAL = frozenset({"database", "disk"})
@@ -68,7 +70,7 @@ class Probe:
         try:
             self._look()
             answer = OK
-        except LowSpace as error:
+        except (LowSpace, WrongSchema) as error:
             answer = str(error)
         # Drivers raise what they like, and their texts may hold addresses.
         except Exception as error:  # noqa: BLE001
@@ -116,6 +118,7 @@ class Readiness:
     def _read(self) -> None:
         with self._database.reading() as session:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
+        check_newest(self._database.revision())
 
     def _write(self) -> None:
         with tempfile.TemporaryFile(dir=self._data_dir) as file:

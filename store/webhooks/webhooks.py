@@ -245,6 +245,7 @@ def _payload(
         Job.alias,
         Job.checkpoint_id,
         Job.report_id,
+        Job.warnings,
         Job.error,
         Job.updated_at,
     )
@@ -266,6 +267,7 @@ def _payload(
                 "state": str(state),
                 "checkpoint_id": job.checkpoint_id,
                 "report_id": job.report_id,
+                "warnings": sorted({each["code"] for each in job.warnings}),
                 "error": error,
             },
         },

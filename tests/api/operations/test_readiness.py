@@ -176,3 +176,19 @@ def test_many_who_ask_at_once_share_one_look() -> None:
     for thread in threads:
         thread.join(30)
     assert answers == [OK] * 8
+
+
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [("0005", "run `python -m migrations.upgrade`"), ("9999", "which this release does not know")],
+)
+def test_a_schema_of_another_release_is_not_ready(start: Start, revision: str, words: str) -> None:
+    client = start()
+    with context_of(client).database.session() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :is"), {"is": revision})
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    [error] = answer.json()["errors"]
+    assert error["field"] == "database"
+    assert revision in error["message"]
+    assert words in error["message"]

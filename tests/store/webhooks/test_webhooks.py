@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from carot.warnings import CodedWarning
 from store.database import Database, database_now
 from store.errors import Conflict, NotFound
 from store.ids import new_id
 from store.jobs.claims import expire, fail, lose_attempt, succeed
 from store.jobs.jobs import cancel_job, pause_job, resume_job, retry_job
 from store.jobs.states import JobState
+from store.jobs.warnings import add_warnings
 from store.tables import DEFAULT_PROJECT, Job, Project, Webhook, WebhookDelivery
 from store.webhooks.deliveries import (
     KEPT_SECONDS,
@@ -117,7 +119,9 @@ def test_every_change_of_state_is_announced_once_with_the_event_s_number(
 ) -> None:
     hook = new_hook(database)
     held = claimed(database, new_job(database, name="first"))
+    warned = CodedWarning(code="not_better_than_start", message="no better")
     with database.session() as session:
+        add_warnings(session, held, [warned, warned])
         succeed(session, held, checkpoint_id="ckpt_x", report_id="rep_x")
     rows = deliveries_of(database, hook)
     assert [row.payload["type"] for row in rows] == ["job.queued", "job.running", "job.succeeded"]
@@ -133,6 +137,7 @@ def test_every_change_of_state_is_announced_once_with_the_event_s_number(
         "state": "succeeded",
         "checkpoint_id": "ckpt_x",
         "report_id": "rep_x",
+        "warnings": ["not_better_than_start"],
         "error": None,
     }
     said = datetime.fromisoformat(last["timestamp"])
