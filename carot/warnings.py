@@ -53,7 +53,8 @@ ACTIONS: Mapping[Code, str] = {
     "alias_not_moved": "Point the alias at the checkpoint yourself, or submit the job with "
     "`alias_when: always`.",
     "calibration_lacks_classes": "Give the calibration split images of these classes; until then "
-    "no calibrator changes them, and confidences in them rest on the other classes.",
+    "no calibrator corrects them by themselves, and what is said of confidences in them rests on "
+    "few images, or on other classes.",
     "calibrator_at_bound": "Give the data set more calibration images, or choose a calibrator "
     "with fewer parameters.",
     "calibrator_hurts": "Serve the raw confidences (calibration.calibrator: none, or "

@@ -178,7 +178,12 @@ def _show(job: Document, as_json: bool) -> None:
         return
     fields = ("id", "name", "kind", "method", "dataset", "state", "attempts", "checkpoint_id")
     more = ("report_id", "alias", "priority", "retries", "not_responding_since")
-    rows = [(field, job[field]) for field in (*fields, *more) if job[field]]
+    stays = any(each["code"] == "alias_not_moved" for each in job["warnings"])
+    rows = [
+        (field, f"{job[field]} (not moved)" if field == "alias" and stays else job[field])
+        for field in (*fields, *more)
+        if job[field]
+    ]
     if job["error"]:
         rows.append(("error", job["error"].get("message")))
     elif job["last_exit"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -41,15 +42,22 @@ def warn(warnings: Iterable[dict[str, Any]]) -> None:
     """Say, on stderr, what was found and what to do about it."""
     for each in warnings:
         err.print("[yellow]warning:[/]", end=" ")
-        err.print(each["message"], each["action"], markup=False, highlight=False)
+        err.print(_sentences(each["message"], each["action"]), markup=False, highlight=False)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table; columns whose name starts with `>` are right-aligned numbers."""
+    """A table; columns whose name starts with `>` are right-aligned numbers.
+
+    The first column of identifiers is never cut: one names things by them in the next command.
+    """
     result = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name in columns:
+    rows = list(rows)
+    whole = next((i for i in range(len(columns)) if any(_is_id(row[i]) for row in rows)), None)
+    for i, name in enumerate(columns):
         result.add_column(
-            name.removeprefix(">"), justify="right" if name.startswith(">") else "left"
+            name.removeprefix(">"),
+            justify="right" if name.startswith(">") else "left",
+            min_width=max(len(_plain(row[i])) for row in rows) if i == whole else None,
         )
     for row in rows:
         result.add_row(*(_plain(value) for value in row))
@@ -106,6 +114,16 @@ def bars() -> Progress:
         TextColumn("{task.fields[note]}", markup=False),
         console=err,
     )
+
+
+def _sentences(message: str, action: str) -> str:
+    """What was found and what to do, told apart by a full stop."""
+    end = "" if message.endswith((".", "!", "?")) else "."
+    return f"{message}{end} {action}" if action else message
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[a-z]+_[0-9a-z]{26}", value) is not None
 
 
 def _plain(value: object) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from io import StringIO
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from cli.output import table
+from cli import output
+from cli.output import table, warn
 from cli.tables import comparison_table, report_table, with_start
 
 
@@ -45,6 +47,27 @@ def shown(what: object) -> str:
 
 def test_columns_without_a_name() -> None:
     assert shown(table(None, ("", ""), [("state", None)])).split() == ["state", "-"]
+
+
+def test_the_first_column_of_identifiers_is_never_cut() -> None:
+    job, data = f"job_{'0' * 26}", f"ds_{'1' * 26}"
+    made = table(
+        None,
+        ("id", "name", "state", ">warnings", "method", "data set"),
+        [(None, "none", "queued", None, "carot", data), (job, "one", "failed", 1, "carot", data)],
+    )
+    file = StringIO()
+    Console(file=file, width=70).print(made)
+    assert job in file.getvalue()
+    assert data not in file.getvalue(), "the rest shares what is left"
+
+
+@pytest.mark.parametrize("message", ["one found", "one found."])
+def test_a_warning_is_two_sentences(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StringIO()
+    monkeypatch.setattr(output, "err", Console(file=file, width=120))
+    warn([{"message": message, "action": "Look at it."}, {"message": "two found", "action": ""}])
+    assert file.getvalue() == "warning: one found. Look at it.\nwarning: two found\n"
 
 
 def test_a_report() -> None:

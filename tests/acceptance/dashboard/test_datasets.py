@@ -54,6 +54,9 @@ def test_a_data_set_with_its_images(site: Site, page: Page) -> None:
     expect(row).to_contain_text("1 warning")
     page.get_by_role("link", name="pets").click()
     expect(page.get_by_role("region", name="Warnings")).to_contain_text("broken.png")
+    [warning] = stored["warnings"]
+    said = f"{warning['message']}. {warning['action']}"
+    expect(page.get_by_role("region", name="Warnings")).to_contain_text(said)
     images = page.locator(".samples img")
     expect(images).to_have_count(48)
     page.wait_for_function(

@@ -1,6 +1,6 @@
 import { badge } from "./badge.js";
 import { counted } from "../core/format.js";
-import { h } from "../core/h.js";
+import { explained, h } from "../core/h.js";
 
 /** @typedef {{ code: string, message: string, action: string }} Coded */
 
@@ -22,7 +22,7 @@ export function warnings(all, more = null) {
       "div",
       { class: "error-text" },
       h("p", {}, h("strong", {}, counted(all.length || 1, "warning"))),
-      h("ul", {}, all.map((each) => h("li", {}, h("bdi", {}, each.message), each.action && h("span", { class: "muted" }, ` ${each.action}`)))),
+      h("ul", {}, all.map((each) => h("li", {}, h("bdi", {}, each.message), each.action && [/[.!?]$/.test(each.message) ? " " : ". ", h("span", { class: "muted" }, explained(each.action))]))),
       more,
     ),
   );

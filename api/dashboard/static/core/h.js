@@ -32,6 +32,11 @@ export function s(tag, props = {}, ...children) {
   return /** @type {SVGElement} */ (fill(document.createElementNS(SVG, tag), props, children));
 }
 
+/** Words in which code stands between backticks. @param {string} text @returns {Child[]} */
+export function explained(text) {
+  return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+}
+
 /** @param {Element} element @param {Record<string, any>} props @param {Child[]} children */
 function fill(element, props, children) {
   for (const [name, value] of Object.entries(props)) {

@@ -1,7 +1,7 @@
 /** A field of the form: its name, what it means, what holds without it, and what is wrong with it. */
 
 import { words, capital, shown } from "../../core/format.js";
-import { h, replace } from "../../core/h.js";
+import { explained, h, replace } from "../../core/h.js";
 import { picker } from "../../components/picker.js";
 
 /**
@@ -76,9 +76,4 @@ function made(field, value, options, none, long) {
 function instead({ preset }) {
   if (preset === undefined || preset === null) return "not set";
   return shown(preset);
-}
-
-/** A description; what stands between backticks is code. @param {string} text */
-function explained(text) {
-  return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
 }
