@@ -11,15 +11,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import IO, Self
 
 from cli.client import Client
+from cli.output import warn
 
 START_SECONDS = 90.0
 STOP_SECONDS = 20.0
+AGAIN = 3
+"""How often within `AGAIN_SECONDS` a worker that ended is started again."""
+AGAIN_SECONDS = 60.0
 KEYS = ("CAROT_API_KEY", "CAROT_API_KEY_FILE")
 """Variables for clients, which servers need not know."""
 ELSEWHERE = ("CAROT_DATABASE_URL", "CAROT_BROKER_URL", "CAROT_ARTIFACTS_URL")
@@ -53,6 +58,7 @@ class Embedded:
         self.insecure = insecure
         self.private = private
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._lost: deque[float] = deque(maxlen=AGAIN)
         self._lock: IO[str] | None = None
 
     @property
@@ -87,7 +93,10 @@ class Embedded:
                 )
 
     def wait(self, announce: Callable[[], None]) -> None:
-        """Return on SIGINT or SIGTERM; raise `CannotStart` when a process ends on its own.
+        """Return on SIGINT or SIGTERM; raise `CannotStart` when a process ends for good.
+
+        A worker that was killed, as it is when memory runs out, is started again, so that models
+        stay served and its job goes on.
 
         Args:
             announce: called once signals are listened for, so that whoever hears of the service
@@ -103,6 +112,7 @@ class Embedded:
         try:
             announce()
             while not stop:
+                self._keep_worker()
                 self.check()
                 time.sleep(0.2)
         finally:
@@ -135,7 +145,7 @@ class Embedded:
             self._migrate()
             api = [sys.executable, "-m", "api", "--fd", str(listener.fileno())]
             self._spawn("api", api, environment, listener.fileno())
-            self._spawn("worker", [sys.executable, "-m", "worker"], environment)
+            self._spawn_worker()
         finally:
             listener.close()
         self._await_ready()
@@ -210,6 +220,27 @@ class Embedded:
             raise CannotStart(f"the database cannot be prepared: {error}") from error
         finally:
             database.close()
+
+    def _spawn_worker(self) -> None:
+        self._spawn("worker", [sys.executable, "-m", "worker"], self._environment())
+
+    def _keep_worker(self) -> None:
+        worker = self._children["worker"]
+        if not worker.poll():  # it runs, or somebody asked it to end
+            return
+        now = time.monotonic()
+        if len(self._lost) == AGAIN and now - self._lost[0] < AGAIN_SECONDS:
+            return  # it would end again; `check` says how it did
+        self._lost.append(now)
+        warn(
+            [
+                {
+                    "message": f"the worker process ended with status {worker.returncode}",
+                    "action": "It is started again, and takes up its job once that is free.",
+                }
+            ]
+        )
+        self._spawn_worker()
 
     def _spawn(
         self, name: str, command: list[str], environment: Mapping[str, str], *fds: int

@@ -49,6 +49,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     """A table; columns whose name starts with `>` are right-aligned numbers.
 
     The first column of identifiers is never cut: one names things by them in the next command.
+    Where there is no room for that, it is the last columns that a narrow terminal does not show.
     """
     result = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     rows = list(rows)

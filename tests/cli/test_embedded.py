@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.embedded import AGAIN
 from tests.paths import ROOT
 
 PATIENCE = 60.0
@@ -86,6 +87,32 @@ def test_started_twice_killed_started_again_and_stopped(tmp_path: Path) -> None:
     with running(tmp_path) as (process, told):
         assert httpx.get(told["url"] + "/health/ready", timeout=PATIENCE).status_code == 200
         stop(process, tmp_path, signal.SIGINT)
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_that_was_killed_is_started_again_until_it_ends_for_good(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, told):
+        seen: set[int] = set()
+        for _ in range(AGAIN + 1):
+            assert httpx.get(told["url"] + "/health/live", timeout=PATIENCE).status_code == 200
+            worker = next_worker(process.pid, seen)
+            seen.add(worker)
+            os.kill(worker, signal.SIGKILL)
+        assert process.wait(PATIENCE) == 1
+        assert gone(tmp_path)
+
+
+def next_worker(parent: int, seen: set[int]) -> int:
+    """The worker that is none of those seen."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for child in set(map(int, children)) - seen:
+            # Between fork and exec it is still called as its parent is.
+            if b"\0worker\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")
 
 
 def test_with_a_key_it_listens_for_other_machines(tmp_path: Path) -> None:

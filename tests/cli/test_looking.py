@@ -16,12 +16,15 @@ from typer.testing import CliRunner
 from api.app import create_app
 from api.context import Context
 from api.settings import ApiSettings
+from carot.warnings import CodedWarning
 from cli.client import Client
 from cli.main import app
 from cli.output import out
+from store.jobs.jobs import create_job
+from store.tables import DEFAULT_PROJECT
 from tests.acceptance.harness import free_port
 from tests.api.reports.stored_logits import Row, add_measured
-from tests.api.rows import add_worker
+from tests.api.rows import SPEC, add_worker
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -93,3 +96,14 @@ def test_which_is_better(context: Context, url: str, tmp_path: Path) -> None:
     assert "noise: left out: not every one of the reports has it" in shown
     document = json.loads(run(url, "models", "compare", first, second, "--raw", "--json"))
     assert document["tests"] == 4
+
+
+def test_an_alias_that_was_not_moved_is_no_alias_of_the_job(context: Context, url: str) -> None:
+    with context.database.session() as session:
+        moved = create_job(session, SPEC, project=DEFAULT_PROJECT, alias="digits").id
+        job = create_job(session, SPEC, project=DEFAULT_PROJECT, alias="digits")
+        said = CodedWarning(code="alias_not_moved", message="it is no better")
+        job.warnings = [said.model_dump(mode="json")]
+        stays = job.id
+    assert "(not moved)" not in run(url, "jobs", "show", moved)
+    assert "digits (not moved)" in run(url, "jobs", "show", stays)

@@ -59,6 +59,7 @@ def test_the_first_column_of_identifiers_is_never_cut() -> None:
     file = StringIO()
     Console(file=file, width=70).print(made)
     assert job in file.getvalue()
+    assert "failed" in file.getvalue()
     assert data not in file.getvalue(), "the rest shares what is left"
 
 
