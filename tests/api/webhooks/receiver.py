@@ -124,7 +124,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         thread.join()
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Wait for something that a thread does."""
     deadline = time.monotonic() + seconds
     while not condition():
