@@ -99,6 +99,7 @@ def deliveries(
     if as_json:
         emit(found)
         return
-    columns = ("id", "event", "job", "state", ">attempts", ">status", "next attempt", "error")
-    keys = ("id", "type", "job_id", "state", "attempts", "status", "next_attempt_at", "error")
+    # What matters first: a narrow terminal does not show the last ones.
+    columns = ("id", "state", "error", ">attempts", ">status", "event", "job", "next attempt")
+    keys = ("id", "state", "error", "attempts", "status", "type", "job_id", "next_attempt_at")
     out.print(table(None, columns, [[each[key] for key in keys] for each in found]))

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.client import Client, ServiceError
+from cli.output import out
 from cli.webhooks import app
 from tests.acceptance.harness import free_port
 from tests.api.webhooks.receiver import receiver, until
@@ -25,7 +26,7 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(tmp_path: Path, _sqlite_template: Path) -> Iterator[Run]:
+def run(tmp_path: Path, _sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs a command of the group against a service of its own; gives what it prints."""
     shutil.copy(_sqlite_template, tmp_path / "carot.db")
     port = str(free_port())
@@ -44,8 +45,10 @@ def run(tmp_path: Path, _sqlite_template: Path) -> Iterator[Run]:
     )
     url = f"http://127.0.0.1:{port}"
 
+    monkeypatch.setattr(out, "width", 300)  # its own was taken when it was loaded
+
     def run(*arguments: str) -> str:
-        done = CliRunner().invoke(app, [*arguments, "--url", url], env={"COLUMNS": "300"})
+        done = CliRunner().invoke(app, [*arguments, "--url", url])
         if done.exception is not None:
             raise done.exception
         return done.stdout
