@@ -133,6 +133,11 @@ class Warning(CodedWarning, Event):
 
     type: Literal["warning"] = "warning"
 
+    @classmethod
+    def of(cls, warning: CodedWarning) -> Warning:
+        """The event that tells of it."""
+        return cls(**warning.model_dump())
+
     def coded(self) -> CodedWarning:
         """The same, as data sets, reports and models carry it."""
         return CodedWarning(**self.model_dump(exclude={"type"}))

@@ -1,8 +1,8 @@
 """How many threads linear algebra has, and how they wait. To be said before torch is loaded.
 
 OpenMP's threads spin while they wait for each other. With another busy process on the machine, one
-of them is often not running, and the others burn their cores until it does: a step of training
-takes ten times as long (`benchmarks/threads.py`). Waiting passively costs nothing measurable.
+of them is often not running, and the others burn their cores until it does: a step costs several
+times the processor time (`findings/torch_threads_beside_a_busy_process.sh`).
 """
 
 from __future__ import annotations

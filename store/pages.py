@@ -65,6 +65,20 @@ def encode_cursor(key: str) -> str:
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
+def offset_of(cursor: str | None) -> int:
+    """How many rows of a list come before a page, where a cursor is made of just that.
+
+    Raises:
+        BadCursor: not a cursor of ours.
+    """
+    if cursor is None:
+        return 0
+    text = decode_cursor(cursor)
+    if not text.isdecimal() or len(text) > 12:
+        raise BadCursor("not a cursor that this service handed out")
+    return int(text)
+
+
 def decode_cursor(cursor: str) -> str:
     """The key that a cursor was made of.
 

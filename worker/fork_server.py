@@ -246,7 +246,12 @@ def main(path: Path, listening: int) -> None:
     os.write(listening, b"1")
     os.close(listening)
     _import_everything()
-    server.run()
+    try:
+        server.run()
+    finally:
+        with suppress(OSError):  # whoever made it is gone
+            path.unlink()
+            path.parent.rmdir()
 
 
 if __name__ == "__main__":

@@ -184,6 +184,8 @@ class ForkServer:
         if self._process is not None and self._process.poll() is None:
             assert self._folder is not None
             return self._folder / "socket"
+        if self._folder is not None:  # of one that ended by itself, or did not start
+            shutil.rmtree(self._folder, ignore_errors=True)
         # Not in the data folder: the name of a socket has room for a hundred bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="carot-"))
         self._process, path = start_server(self._folder)
@@ -211,7 +213,8 @@ def start_server(
     os.close(writing)
     with os.fdopen(reading, "rb") as listening:
         if not listening.read(1):
-            process.wait()
+            with process:  # waits for it, and lets go of its input
+                pass
             raise OSError(f"the fork server ended with {process.returncode}")
     return process, path
 

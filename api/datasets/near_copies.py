@@ -8,8 +8,7 @@ from api.datasets.image_list import shown
 from api.datasets.pictures import picture_of_dataset
 from api.datasets.schemas import NearCopyView, PlacedImage
 from api.web.schemas import Page
-from store.errors import BadCursor
-from store.pages import decode_cursor, encode_cursor
+from store.pages import encode_cursor, offset_of
 from store.tables import Dataset
 
 
@@ -20,7 +19,7 @@ def list_near_copies(row: Dataset, cursor: str | None, limit: int) -> Page[NearC
         BadCursor: not a cursor of ours.
     """
     found = row.source.get("near_copies", [])
-    start = _start(cursor)
+    start = offset_of(cursor)
     data = [_view(row.id, each) for each in found[start : start + limit]]
     more = start + limit < len(found)
     return Page(data=data, next_cursor=encode_cursor(str(start + limit)) if more else None)
@@ -38,12 +37,3 @@ def _placed(dataset_id: str, split: str, key: str) -> PlacedImage:
     return PlacedImage(
         key=shown(key), split=split, picture=picture_of_dataset(dataset_id, split, key)
     )
-
-
-def _start(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    text = decode_cursor(cursor)
-    if not text.isdecimal() or len(text) > 12:
-        raise BadCursor("not a cursor that this service handed out")
-    return int(text)

@@ -15,8 +15,7 @@ from api.web.problems import invalid
 from api.web.schemas import Page
 from carot.data.splits import SPLITS
 from store.datasets.datasets import get_dataset
-from store.errors import BadCursor
-from store.pages import decode_cursor, encode_cursor
+from store.pages import encode_cursor, offset_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def list_samples(
         classes, counts = list(row.classes), dict(row.splits)
     if wanted.class_name is not None and wanted.class_name not in classes:
         raise invalid("class", f"the data set has no class {wanted.class_name[:100]!r}")
-    start = _start(cursor)
+    start = offset_of(cursor)
     place = place_of(state, project, dataset_id)
     # Splits that are known to be empty need not be opened.
     splits = [s for s in SPLITS if wanted.split in (None, s) and counts.get(s)]
@@ -74,12 +73,3 @@ def _samples(
                     split=split,
                     picture=picture_of_dataset(dataset_id, split, key),
                 )
-
-
-def _start(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    text = decode_cursor(cursor)
-    if not text.isdecimal() or len(text) > 12:
-        raise BadCursor("not a cursor that this service handed out")
-    return int(text)

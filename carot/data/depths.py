@@ -34,7 +34,7 @@ def settle_depth(source: ImageSource, known: Depth, name: str, reporter: Reporte
     if found is None:
         found = _SURVEYS[images] = survey(images)
         for warning in found.warnings(name, known):
-            reporter.report(Warning(**warning.model_dump()))
+            reporter.report(Warning.of(warning))
     source.depth = known.filled_from(found.depth())
 
 

@@ -95,7 +95,7 @@ class Noting:
         """`source`, after what it says of itself is reported, each thing once in a run."""
         for each in source.warnings:
             if each not in self.warnings:
-                self.report(Warning(**each.model_dump()))
+                self.report(Warning.of(each))
         return source
 
 
@@ -126,7 +126,7 @@ class Context:
         if isinstance(self.spec, FinetuneSpec) and self.spec.copies == "refuse":
             copies.refuse(self.spec.dataset, "dataset")
         for warning in copies.warnings(self.spec.dataset):
-            self.reporter.report(Warning(**warning.model_dump()))
+            self.reporter.report(Warning.of(warning))
 
     def classes(self) -> tuple[str, ...]:
         """The class names of the run's data set."""
@@ -228,7 +228,7 @@ class Context:
         evaluated = finished.evaluated
         self._warn_of_confidences(finished)
         for warning in improvement_warnings(finished.measured, finished.before):
-            self.reporter.report(Warning(**warning.model_dump()))
+            self.reporter.report(Warning.of(warning))
         report = build_report(
             self.spec,
             finished.measured,
@@ -252,7 +252,7 @@ class Context:
         own, calibration = in_distribution(finished.measured), finished.evaluated.calibration
         missed = None if own is None else undercovered(own)
         if missed is not None:
-            self.reporter.report(Warning(**missed.model_dump()))
+            self.reporter.report(Warning.of(missed))
         why = None if own is None else worse_than_raw(own)
         if why is not None and calibration is not None:
             kind = calibration.calibrator.kind

@@ -28,5 +28,5 @@ def _judge(context: Context, spec: EvaluateSpec) -> EvaluatedModel:
     model = load_model(spec.model, pick_device())
     captions = captions_for(model, classes, spec.prompts, spec.dataset)
     for warning in cut_warnings(captions):
-        context.reporter.report(Warning(**warning.model_dump()))
+        context.reporter.report(Warning.of(warning))
     return evaluated_model(model, captions, classes, "zero_shot", None, None)

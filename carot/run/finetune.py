@@ -70,7 +70,7 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         context.spec = spec = training.spec
         of_captions = caption_warnings(training.source, spec.prompts, training.method, spec.dataset)
         for warning in (*_rate_warnings(training), *of_captions):
-            context.reporter.report(Warning(**warning.model_dump()))
+            context.reporter.report(Warning.of(warning))
         model, captions, method = training.model, training.captions, training.method
         source = training.source
         # Opened before training: a data set that cannot be evaluated should not cost a run first.
@@ -141,7 +141,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     total = settings.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, settings.seed)
     for warning in (*cut_warnings(captions), *method.warnings):
-        context.reporter.report(Warning(**warning.model_dump()))
+        context.reporter.report(Warning.of(warning))
     return Training(spec, settings, model, source, captions, batches, method)
 
 

@@ -32,9 +32,12 @@ PATIENCE_SECONDS = 300.0
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server for all tests of this file that do not kill it."""
     process, path = start_server(tmp_path_factory.mktemp("server"))
-    yield str(path)
     with process:
-        process.kill()
+        yield str(path)
+        assert process.stdin is not None
+        process.stdin.close()  # as when its owner is gone
+        assert process.wait(PATIENCE_SECONDS) == 0
+    assert not path.parent.exists()
 
 
 @pytest.fixture
