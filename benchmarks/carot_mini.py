@@ -13,12 +13,14 @@ from pathlib import Path
 
 from carot.data.shifts.shifts import SEVERITIES
 from carot.mini.evaluate import load_mini, measure
-from carot.models.mini import MODEL_FOLDER
+from carot.models.mini import MODEL_FOLDERS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="a local-dir folder")
+    parser.add_argument(
+        "--model", type=Path, default=MODEL_FOLDERS["carot-mini"], help="a local-dir folder"
+    )
     parser.add_argument("--json", type=Path, default=Path("build/carot_mini.json"))
     options = parser.parse_args()
     figures = measure(load_mini(options.model))

@@ -1,10 +1,11 @@
-"""The data set that comes with the project, and what a data set holds. Needs no torch."""
+"""The data sets that need no upload, and what a data set holds. Needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
 
+from carot.data import fashion
 from carot.data.splits import SPLITS
 
 DIGITS = "builtin:digits"
@@ -32,3 +33,9 @@ def bundled_digits() -> Contents:
     return Contents(
         tuple(sources["test"].classes), {split: len(source) for split, source in sources.items()}
     )
+
+
+def bundled_fashion() -> Contents:
+    """What `fashion:` holds, where the package is installed."""
+    images = {split: len(chosen) for split, (_, chosen) in fashion.SPLITS.items()}
+    return Contents(fashion.CLASSES, images)

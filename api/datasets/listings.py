@@ -17,10 +17,12 @@ from api.datasets.image_list import ImageList
 from api.datasets.state import DatasetsState
 from api.datasets.unpacked import Bundle
 from carot.data.decoding.depth import UNKNOWN, Depth
+from carot.data.fashion import fashion
 from carot.data.formats.csv_table import open_csv
 from carot.data.formats.folder import open_folder
 from carot.data.source import ImageSource
 from carot.errors import CarotError
+from carot.specs.base import FASHION
 from store.datasets.datasets import get_dataset
 from store.datasets.roots import beneath
 from store.errors import NotBeneathRoot, NotFound
@@ -65,7 +67,7 @@ def place_of(state: DatasetsState, project: str, reference: str) -> Place:
 
 def can_show(state: DatasetsState, reference: str) -> bool:
     """Whether there may be pictures of a data set, without looking."""
-    if reference == DIGITS or reference.startswith("ds_"):
+    if reference in (DIGITS, FASHION) or reference.startswith("ds_"):
         return True
     return reference.partition(":")[0] in READ_IN_PLACE and state.settings.dataset_root is not None
 
@@ -91,6 +93,9 @@ def listing(
         printed = shift == PRINTED
         key = ("bundled", split, str(printed))
         yield _known(state, key, lambda: ImageList(_digits(split, printed), None))
+    elif place.reference == FASHION:
+        key = ("fashion", split, "")
+        yield _known(state, key, lambda: ImageList(fashion(None, split), None))
     else:
         yield _in_place(state, place.reference, split)
 

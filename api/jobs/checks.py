@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from api.datasets.bundled import DIGITS, Contents, bundled_digits
+from api.datasets.bundled import DIGITS, Contents, bundled_digits, bundled_fashion
 from api.jobs.model_checks import checked_models, constraint_warnings, named_checkpoints
 from api.web.identifiers import ID
 from api.web.problems import Problem, invalid
@@ -28,7 +28,7 @@ from carot.specs import (
     complete_training,
     rate_warnings,
 )
-from carot.specs.base import PATH_SCHEMES, UNLABELLED, is_unlabelled
+from carot.specs.base import FASHION, PATH_SCHEMES, UNLABELLED, is_unlabelled
 from carot.warnings import CodedWarning
 from store.datasets.datasets import get_dataset
 from store.datasets.roots import is_path, named_files
@@ -86,6 +86,8 @@ def _contents(
 ) -> Contents:
     if reference == DIGITS:
         return bundled_digits()
+    if reference == FASHION:
+        return bundled_fashion()
     if is_unlabelled(reference):
         raise invalid(field, "images without classes can only be predicted (kind `predict`)")
     if is_path(reference):
@@ -93,8 +95,8 @@ def _contents(
     if not (reference.startswith("ds_") and ID.fullmatch(reference)):
         raise invalid(
             field,
-            f"{reference[:80]!r} is no data set: use {DIGITS}, an id (ds_…) or SCHEME:PATH, "
-            f"where SCHEME is one of {', '.join((*PATH_SCHEMES, UNLABELLED))}",
+            f"{reference[:80]!r} is no data set: use {DIGITS}, {FASHION}, an id (ds_…) or "
+            f"SCHEME:PATH, where SCHEME is one of {', '.join((*PATH_SCHEMES, UNLABELLED))}",
         )
     try:
         row = get_dataset(session, project, reference)

@@ -1,7 +1,8 @@
 """From a reference in a spec to an opened data set.
 
-`builtin:digits` is bundled; everything else is `SCHEME:PATH`, local files opened as OPENERS says.
-The service keeps its own ids (`ds_…`) and turns them into folders before a run starts.
+`builtin:digits` is bundled, `fashion:` on the machine; everything else is
+`SCHEME:PATH`, local files opened as OPENERS says. The service keeps its own ids (`ds_…`) and turns
+them into folders before a run starts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from PIL import Image
 
 from carot.data import digits
 from carot.data.copies import Copies, find_copies, without_copies
+from carot.data.fashion import fashion
 from carot.data.formats import imagenet
 from carot.data.formats.csv_table import open_csv
 from carot.data.formats.folder import open_folder
@@ -28,16 +30,17 @@ from carot.data.source import ImageSource, ShiftedSource
 from carot.data.splits import SPLITS
 from carot.errors import DataError, SpecError
 from carot.specs import PredictSpec, ShiftName, SplitName
-from carot.specs.base import is_unlabelled
+from carot.specs.base import FASHION, is_unlabelled
 
 DIGITS = "builtin:digits"
-BUILTIN = (DIGITS,)
+BUILTIN = (DIGITS, FASHION)
 OPENERS: dict[str, Callable[[Path, str], ImageSource]] = {
     "folder": open_folder,
     "csv": open_csv,
     "webdataset": open_shards,
     "parquet": open_parquet,
     "objectnet": open_objectnet,
+    "fashion": fashion,
     **imagenet.OPENERS,
 }
 
@@ -60,6 +63,8 @@ def open_dataset(reference: str, split: str, *, with_copies: bool = False) -> Im
         raise SpecError(message, field="dataset")
     if reference == DIGITS:
         return digits.handwritten_digits(split)
+    if reference == FASHION:
+        return fashion(None, split)
     if scheme in OPENERS and rest:
         if with_copies:
             return OPENERS[scheme](Path(rest), split)

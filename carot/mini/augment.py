@@ -171,13 +171,13 @@ def _blur(images_NCHW: Tensor, sigma: float) -> Tensor:
 
 
 def _occlude(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """One rectangle of one colour, up to half the side long, somewhere on each image."""
-    count = len(images_NCHW)
-    axis = torch.arange(SIZE)
+    """One rectangle of one colour, up to half the side long, somewhere on each square image."""
+    count, size = len(images_NCHW), images_NCHW.shape[-1]
+    axis = torch.arange(size)
     inside = []
     for _ in range(2):
-        length_N1 = torch.randint(3, SIZE // 2 + 1, (count, 1), generator=generator)
-        start_N1 = (torch.rand((count, 1), generator=generator) * (SIZE - length_N1)).long()
+        length_N1 = torch.randint(3, size // 2 + 1, (count, 1), generator=generator)
+        start_N1 = (torch.rand((count, 1), generator=generator) * (size - length_N1)).long()
         inside.append((axis >= start_N1) & (axis < start_N1 + length_N1))
     box_N1HW = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
     colour_N311 = torch.rand((count, 3, 1, 1), generator=generator)
@@ -196,7 +196,7 @@ def spoil(images_NCHW: Tensor, kind_N: Tensor, generator: torch.Generator) -> Te
             result_NCHW[part] = _blur(result_NCHW[part], sigma)
     noisy = kind_N == 2
     sigma_n111 = _uniform((int(noisy.sum()), 1, 1, 1), 0.04, 0.4, generator)
-    noise_nCHW = torch.randn((len(sigma_n111), 3, SIZE, SIZE), generator=generator)
+    noise_nCHW = torch.randn((len(sigma_n111), *images_NCHW.shape[1:]), generator=generator)
     result_NCHW[noisy] += sigma_n111 * noise_nCHW
     covered = kind_N == 3
     result_NCHW[covered] = _occlude(result_NCHW[covered], generator)

@@ -15,7 +15,7 @@ from torch import Tensor
 from carot.data.digits import CLASSES, SPLITS, TEMPLATES, handwritten_digits, printed_digits
 from carot.data.shifts.shifts import SEVERITIES, SHIFTS, distort_printed, shift_image
 from carot.data.source import ImageSource, ShiftedSource
-from carot.models.mini import MODEL_FOLDER
+from carot.models.mini import MODEL_FOLDERS
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Mini:
 
 
 @torch.no_grad()
-def load_mini(folder: Path = MODEL_FOLDER) -> Mini:
+def load_mini(folder: Path = MODEL_FOLDERS["carot-mini"]) -> Mini:
     """Loads a local-dir folder and builds the zero-shot head of the ten digits."""
     name = f"local-dir:{folder}"
     model, _, preprocess = open_clip.create_model_and_transforms(name)

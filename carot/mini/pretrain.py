@@ -11,26 +11,21 @@ and library versions give equal weights. Saved are exponential averages of the w
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import time
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
-import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 
 from carot.mini import augment
 from carot.mini.captions import class_captions, free_captions
 from carot.mini.glyphs import drop_odd_fonts, find_fonts, held_out_family, render_fonts
 from carot.mini.strokes import pen_digits
+from carot.mini.training import Contrast, save_model, train
 
 CONTEXT_LENGTH = 32
 MODEL_CONFIG: dict[str, Any] = {
@@ -51,13 +46,6 @@ MODEL_CONFIG: dict[str, Any] = {
         "layers": 2,
     },
 }
-PREPROCESS_CONFIG: dict[str, Any] = {
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.5, 0.5, 0.5],
-    "interpolation": "bicubic",
-    "resize_mode": "shortest",
-}
-
 PEN_SHARE = 0.55  # of a batch; the rest is fonts
 GRID_SHARE = {"pen": 0.7, "font": 0.4}  # of each, seen through 8 x 8 cells
 WHITE_ON_BLACK_SHARE = 0.45  # once colours have begun
@@ -138,18 +126,6 @@ def draw_batch(glyphs: Glyphs, size: int, plain: bool, generator: torch.Generato
     return Batch(augment.spoil(images_NCHW, flaw_N, generator), labels_N, ink_N, ground_N, flaw_N)
 
 
-def class_loss(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
-    """Cross-entropy of images against the captions of all classes."""
-    return F.cross_entropy(logits_NC, labels_N, label_smoothing=0.05)
-
-
-def contrastive_loss(logits_NU: Tensor, target_N: Tensor) -> Tensor:
-    """Images against the batch's U distinct captions, and captions against its N images."""
-    to_text = F.cross_entropy(logits_NU, target_N)
-    to_image = -logits_NU.log_softmax(dim=0).gather(1, target_N[:, None]).mean()
-    return (to_text + to_image) / 2
-
-
 def describe(batch: Batch, rng: np.random.Generator) -> tuple[list[str], Tensor]:
     """The distinct captions of a batch and which of them belongs to each image (N,)."""
     names = list(augment.PALETTE)
@@ -164,59 +140,18 @@ def describe(batch: Batch, rng: np.random.Generator) -> tuple[list[str], Tensor]
     return distinct, torch.tensor([distinct.index(caption) for caption in captions])
 
 
-def train(
-    glyphs: Glyphs, steps: int, batch_size: int, seed: int, compiled: bool = False
-) -> Iterator[tuple[int, float, dict[str, Tensor]]]:
-    """Yields (step, loss, averaged weights) after every step. The weights change in place."""
-    torch.manual_seed(seed)
+def contrasts(glyphs: Glyphs, steps: int, batch_size: int, seed: int) -> Callable[[int], Contrast]:
+    """What each of the steps learns from: plain glyphs first, then every third of free captions."""
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
-    model = open_clip.CLIP(**deepcopy(MODEL_CONFIG))
-    encode_image = torch.compile(model.encode_image) if compiled else model.encode_image
-    # Matrices are decayed; the token table is not, or words never seen would fade to nothing.
-    decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and "token_emb" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim < 2 or "token_emb" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-    )
-    average = {name: value.clone() for name, value in model.state_dict().items()}
-    mean, std = PREPROCESS_CONFIG["mean"][0], PREPROCESS_CONFIG["std"][0]
-    for step in range(steps):
+
+    def draw(step: int) -> Contrast:
         plain = step < PLAIN_SHARE * steps
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
         batch = draw_batch(glyphs, batch_size, plain, generator)
         free = not plain and step % 3 == 2
         captions, target_N = describe(batch, rng) if free else (class_captions(rng), batch.labels_N)
-        image_ND = F.normalize(encode_image((batch.images_NCHW - mean) / std), dim=-1)
-        text_UD = model.encode_text(tokenizer(captions), normalize=True)
-        logits_NU = model.logit_scale.exp() * image_ND @ text_UD.T
-        loss = (contrastive_loss if free else class_loss)(logits_NU, target_N)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, math.log(100))
-            keep = min(0.998, (1 + step) / (10 + step))
-            values = list(model.state_dict().values())
-            torch._foreach_lerp_(list(average.values()), values, 1 - keep)
-        yield step, loss.item(), average
+        return Contrast(batch.images_NCHW, captions, target_N, both_ways=free)
 
-
-def learning_rate(step: int, steps: int, peak: float = 1e-3) -> float:
-    """Linear warm-up over 200 steps, then half a cosine to zero."""
-    return peak * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def save_model(weights: dict[str, Tensor], folder: Path) -> None:
-    """Writes open_clip's local-dir layout: the config and the weights in fp16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_cfg": MODEL_CONFIG, "preprocess_cfg": PREPROCESS_CONFIG}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    halves = {name: value.half().contiguous() for name, value in weights.items()}
-    (folder / "open_clip_model.safetensors").write_bytes(save(halves))
+    return draw
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -234,8 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     glyphs = load_glyphs(options.pen_per_digit, options.seed, options.most_fonts)
     print(f"{len(glyphs.font_masks)} font glyphs, {len(glyphs.pen_masks)} pen drawings", flush=True)
     started, losses = time.monotonic(), []
+    draw = contrasts(glyphs, options.steps, options.batch_size, options.seed)
     for step, loss, weights in train(
-        glyphs, options.steps, options.batch_size, options.seed, options.compile
+        MODEL_CONFIG, draw, options.steps, options.seed, options.compile
     ):
         losses.append(loss)
         if (step + 1) % 100 == 0:
@@ -244,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"step {step + 1}  loss {recent:.3f}  {seconds:.0f} s", flush=True)
         done = step + 1 == (options.stop_after or options.steps)
         if done or (step + 1) % options.save_every == 0:
-            save_model(weights, options.out)
+            save_model(weights, MODEL_CONFIG, options.out)
         if done:
             break
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from carot.models.families import Family, family_of
-from carot.models.mini import MODEL_FOLDER
+from carot.models.mini import MODEL_FOLDERS
 
-BUNDLED = "carot-mini"
 QUICK_GELU = "-quickgelu"
 
 
@@ -22,14 +21,15 @@ QUICK_GELU = "-quickgelu"
 def architectures() -> frozenset[str]:
     """Every name that `model.architecture` takes."""
     names = {path.stem for path in _configurations().glob("*.json")}
-    return frozenset({BUNDLED, *names})
+    return frozenset({*MODEL_FOLDERS, *names})
 
 
 @cache
 def family(architecture: str) -> Family:
     """What an architecture has and lacks; one of `architectures()`."""
-    if architecture == BUNDLED:
-        config = _read(MODEL_FOLDER / "open_clip_config.json")["model_cfg"]
+    if architecture in MODEL_FOLDERS:
+        folder = MODEL_FOLDERS[architecture]
+        config = _read(folder / "open_clip_config.json")["model_cfg"]
     else:
         config = _read(_configurations() / f"{architecture}.json")
     return family_of(config)
@@ -50,9 +50,10 @@ def weights(architecture: str) -> frozenset[str] | None:
 
 
 def pairs() -> Iterator[tuple[str, str | None]]:
-    """Every architecture with each of its tags, in order; the bundled model first."""
-    yield BUNDLED, None
-    for name in sorted(architectures() - {BUNDLED}):
+    """Every architecture with each of its tags, in order; the bundled models first."""
+    for name in MODEL_FOLDERS:
+        yield name, None
+    for name in sorted(architectures() - MODEL_FOLDERS.keys()):
         for tag in sorted(weights(name) or ()):
             yield name, tag
 

@@ -25,7 +25,7 @@ from carot.data.crops import INTERPOLATIONS, Resizing
 from carot.errors import ModelError, ProjectionNotFound
 from carot.models.families import family_of
 from carot.models.hugging_face import require_transformers, with_own_text_config
-from carot.models.mini import MODEL_FOLDER as MINI_FOLDER
+from carot.models.mini import MODEL_FOLDERS
 from carot.models.projections import image_projection, text_projection
 from carot.models.tokenizers import LOCAL, Tokenizer
 from carot.specs import HUB, ModelSpec
@@ -173,8 +173,9 @@ def load_model(spec: ModelSpec, device: torch.device | str = "cpu") -> ClipModel
     """
     if spec.folder is not None:
         return load_folder(Path(spec.folder), device, field="model.folder")
-    if spec.architecture == "carot-mini":
-        return load_folder(MINI_FOLDER, device, architecture="carot-mini")
+    if spec.architecture in MODEL_FOLDERS:
+        folder = MODEL_FOLDERS[spec.architecture]
+        return load_folder(folder, device, architecture=spec.architecture)
     if spec.architecture is None:
         raise ModelError(
             "a stored checkpoint has to be fetched to a folder first", field="model.checkpoint"

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carot.data import digits
+from carot.data import digits, fashion
 from carot.data.formats.wordnet import are_imagenet, imagenet_names, imagenet_templates
 from carot.data.resolve import DIGITS
 from carot.models.clip import ClipModel
 from carot.specs import PromptSpec
+from carot.specs.base import FASHION
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 CAPTIONS_PER_PASS = 512
@@ -139,6 +140,8 @@ def default_templates(dataset: str, classes: Sequence[str]) -> tuple[str, ...]:
     """The caption templates that go with a data set and its classes when a spec names none."""
     if dataset == DIGITS:
         return digits.TEMPLATES
+    if dataset.startswith(FASHION):
+        return fashion.TEMPLATES
     return imagenet_templates() if are_imagenet(classes) else DEFAULT_TEMPLATES
 
 

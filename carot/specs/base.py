@@ -19,8 +19,12 @@ PATH_SCHEMES = (
     "imagenet-sketch",
     "imagenet-c",
     "objectnet",
+    "fashion",
 )
 """What may stand before the path of local files, also where a server has a data set root."""
+
+FASHION = "fashion:"
+"""Fashion-MNIST where Debian's package `dataset-fashion-mnist` puts it; with a path, elsewhere."""
 
 UNLABELLED = "images"
 """The same for images without classes, which can only be predicted."""
@@ -47,7 +51,9 @@ DatasetReference = Annotated[
         min_length=1,
         max_length=1024,
         description=(
-            "`builtin:digits`, the id of an uploaded data set (`ds_…`), or files as `SCHEME:PATH`, "
+            "`builtin:digits`; `fashion:`, Fashion-MNIST as Debian's package "
+            "`dataset-fashion-mnist` brings it; the id of an uploaded "
+            "data set (`ds_…`); or files as `SCHEME:PATH`, "
             f"where SCHEME is one of {', '.join(f'`{scheme}`' for scheme in PATH_SCHEMES)}. Over "
             "HTTP, PATH lies beneath the server's data set root, CAROT_DATASET_ROOT, and is "
             "relative to it; a server without one takes no files."

@@ -12,7 +12,8 @@ from carot.specs.base import Spec
 HUB = "hf-hub:"
 HUB_NAME = re.compile(r"hf-hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """A repository of the Hugging Face hub in open_clip's layout, by owner and name."""
-BUNDLED = "carot-mini"
+BUNDLED = ("carot-mini", "carot-mini-fashion")
+"""Small models that come with the project: one of digits and one of clothes."""
 
 
 class ModelSpec(Spec):
@@ -21,7 +22,8 @@ class ModelSpec(Spec):
     architecture: str | None = Field(
         default=None,
         max_length=200,
-        description="An open_clip architecture such as `ViT-B-16`; `carot-mini`, bundled; or "
+        description="An open_clip architecture such as `ViT-B-16`; `carot-mini` or "
+        "`carot-mini-fashion`, bundled; or "
         "`hf-hub:owner/name`, a repository in open_clip's layout, weights included. "
         "`GET /architectures` lists the first two.",
     )
@@ -43,7 +45,7 @@ class ModelSpec(Spec):
         if sum(source is not None for source in sources) != 1:
             raise ValueError("give exactly one of architecture, checkpoint or folder")
         name = self.architecture
-        has_weights = name is None or name == BUNDLED or name.startswith(HUB)
+        has_weights = name is None or name in BUNDLED or name.startswith(HUB)
         if name is not None and name.startswith(HUB) and not HUB_NAME.fullmatch(name):
             raise ValueError("a repository of the hub is named as hf-hub:owner/name")
         if self.pretrained is not None and has_weights:

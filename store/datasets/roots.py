@@ -14,14 +14,14 @@ from carot.data.formats.csv_table import read_csv
 from carot.data.formats.files import corruption_folders, expand
 from carot.data.formats.shards import CLASS_NAMES
 from carot.errors import DataError
-from carot.specs.base import PATH_SCHEMES, UNLABELLED
+from carot.specs.base import FASHION, PATH_SCHEMES, UNLABELLED
 from store.errors import NotBeneathRoot
 
 
 def is_path(reference: str) -> bool:
-    """Whether a data set reference names files."""
+    """Whether a data set reference names files of an operator's, by a path."""
     scheme, colon, _ = reference.partition(":")
-    return bool(colon) and scheme in (*PATH_SCHEMES, UNLABELLED)
+    return bool(colon) and reference != FASHION and scheme in (*PATH_SCHEMES, UNLABELLED)
 
 
 def beneath(root: Path | None, relative: str) -> Path:

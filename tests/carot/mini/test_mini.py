@@ -17,7 +17,7 @@ from carot.mini.captions import FLAWS, class_captions, free_captions
 from carot.mini.evaluate import Mini, accuracy, load_mini
 from carot.mini.glyphs import drop_odd_fonts, held_out_family, render_font
 from carot.mini.strokes import MASK_SIZE, PEN_DIGITS, draw, pen_digits
-from carot.models.mini import MODEL_FOLDER
+from carot.models.mini import MODEL_FOLDERS
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,14 @@ def mini() -> Mini:
 
 
 def test_the_folder_and_the_tower_are_small(mini: Mini) -> None:
-    assert sum(path.stat().st_size for path in MODEL_FOLDER.iterdir()) <= 10 * 2**20
+    assert sum(path.stat().st_size for path in MODEL_FOLDERS["carot-mini"].iterdir()) <= 10 * 2**20
     assert sum(p.numel() for p in mini.model.visual.parameters()) <= 1_000_000
     rows, columns = mini.model.visual.proj.T.shape
     assert rows <= columns  # the transposed projection's Gram matrix can be the identity
 
 
 def test_the_tokenizer_is_the_standard_one_and_short_enough_for_every_caption() -> None:
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{MODEL_FOLDER}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{MODEL_FOLDERS['carot-mini']}")
     assert type(tokenizer) is open_clip.SimpleTokenizer
     longest = [template.format("seven") for template in TEMPLATES]
     rng = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""carot-mini-fashion: a small CLIP of clothes, pre-trained on a web made of photographs."""
