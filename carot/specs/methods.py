@@ -126,6 +126,26 @@ class LipsumMethod(Spec):
     tokens: int = Field(default=8, ge=1, le=70, description="Random tokens of each text.")
 
 
+class FunctionSpaceMethod(Spec):
+    """Plain fine-tuning near the start's answers on simulated images (arXiv 2509.05328).
+
+    Both terms look at the batch's images through random filters. Of the paper only abstract and
+    introduction were at hand: forms, weights and the simulation are this project's.
+    """
+
+    name: Literal["function_space"] = "function_space"
+    function_weight: Weight = Field(
+        default=1.0,
+        description="Of the squared distance of class probabilities from the start's; 0 switches "
+        "it off.",
+    )
+    consistency_weight: Weight = Field(
+        default=1.0,
+        description="Of the divergence of simulated images' class probabilities from those of the "
+        "images that they were made of; 0 switches it off.",
+    )
+
+
 class CarotMethod(Spec):
     """Contrastive loss, orthogonality constraint and self-distillation (CaRot, NeurIPS 2024)."""
 
@@ -190,6 +210,7 @@ Method = Annotated[
     | FlypMethod
     | LabelSmoothingMethod
     | LipsumMethod
+    | FunctionSpaceMethod
     | CarotMethod
     | TracerMethod,
     Field(discriminator="name"),

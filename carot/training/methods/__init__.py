@@ -12,6 +12,7 @@ from carot.specs import (
     CarotMethod,
     FinetuneMethod,
     FlypMethod,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -24,6 +25,7 @@ from carot.training.methods.base import Features, Loss, Method, Outcome
 from carot.training.methods.carot import Carot
 from carot.training.methods.finetune import Finetune
 from carot.training.methods.flyp import Flyp
+from carot.training.methods.function_space import FunctionSpace
 from carot.training.methods.label_smoothing import LabelSmoothing
 from carot.training.methods.linear_probe import LinearProbe
 from carot.training.methods.lipsum import Lipsum
@@ -32,8 +34,8 @@ from carot.training.methods.tracer import Tracer
 from carot.training.methods.zero_shot import ZeroShot
 
 __all__ = [
-    "Carot", "Features", "Finetune", "Flyp", "LabelSmoothing", "LinearProbe", "Lipsum", "Loss",
-    "LpFt", "Method", "Outcome", "Tracer", "ZeroShot", "build_method",
+    "Carot", "Features", "Finetune", "Flyp", "FunctionSpace", "LabelSmoothing", "LinearProbe",
+    "Lipsum", "Loss", "LpFt", "Method", "Outcome", "Tracer", "ZeroShot", "build_method",
 ]  # fmt: skip
 
 
@@ -68,6 +70,8 @@ def build_method(
             return LabelSmoothing(spec, model, total_steps)
         case LipsumMethod():
             return Lipsum(spec, model, total_steps, zero_shot_weights(), seed)
+        case FunctionSpaceMethod():
+            return FunctionSpace(spec, model, total_steps, zero_shot_weights(), seed)
         case CarotMethod():
             return Carot(spec, model, total_steps, zero_shot_weights, seed)
         case TracerMethod():

@@ -148,6 +148,7 @@ METHODS = {
     "flyp": "text",
     "label_smoothing": "text",
     "lipsum_ft": "trained",
+    "function_space": "trained",
     "carot": "text",
     "tracer": "text",
 }

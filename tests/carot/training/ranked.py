@@ -25,6 +25,7 @@ from carot.specs import (
     FinetuneMethod,
     FinetuneSpec,
     FlypMethod,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -56,6 +57,7 @@ CASES: dict[str, Case] = {
     "linear probe": (LinearProbeMethod(), {}),
     "lp-ft": (LpFtMethod(probe_fraction=0.01), {}),
     "lipsum-ft": (LipsumMethod(texts=4), {}),
+    "function space": (FunctionSpaceMethod(), {}),
 }
 
 

@@ -78,6 +78,15 @@ def divergence(student: Table, teacher: Table) -> float:
     return total / len(student)
 
 
+def probability_distance(student: Table, teacher: Table) -> float:
+    """Squared difference of the probabilities, summed over a row, mean over rows."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        pairs = zip(log_softmax(s), log_softmax(t), strict=True)
+        total += math.fsum((math.exp(a) - math.exp(b)) ** 2 for a, b in pairs)
+    return total / len(student)
+
+
 def distillation(student: Table, teacher: Table) -> float:
     return divergence(student, teacher) + divergence(transposed(student), transposed(teacher))
 

@@ -20,6 +20,7 @@ from carot.specs import (
     CarotMethod,
     FinetuneMethod,
     FlypMethod,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -42,6 +43,7 @@ METHODS = [
     LinearProbeMethod(),
     LpFtMethod(probe_fraction=0.3),
     LipsumMethod(texts=4),
+    FunctionSpaceMethod(),
     FlypMethod(),
     FlypMethod(positives="pair"),
     LabelSmoothingMethod(),
@@ -148,7 +150,9 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(method: Any, tmp_pat
         assert_same_gradient(gradient, gradients[1][name])
 
 
-@pytest.mark.parametrize("method", [LinearProbeMethod(), LpFtMethod(), LipsumMethod()])
+@pytest.mark.parametrize(
+    "method", [LinearProbeMethod(), LpFtMethod(), LipsumMethod(), FunctionSpaceMethod()]
+)
 def test_methods_with_a_frozen_tower_accumulate(method: Any, tmp_path: Path) -> None:
     losses = []
     for parts in (1, 3):
@@ -246,7 +250,9 @@ def test_the_clamp_reaches_to_the_starts_own_scale(start: float, tmp_path: Path)
     assert torch.equal(run.model.logit_scale.detach(), given)
 
 
-@pytest.mark.parametrize("method", [FinetuneMethod(), LinearProbeMethod(), LipsumMethod(texts=4)])
+@pytest.mark.parametrize(
+    "method", [FinetuneMethod(), LinearProbeMethod(), LipsumMethod(texts=4), FunctionSpaceMethod()]
+)
 def test_a_method_that_does_not_train_the_scale_leaves_it_alone(method: Any) -> None:
     model = tiny_model()
     with torch.no_grad():
