@@ -72,6 +72,7 @@ TRAINED: dict[str, Trained] = {
     "label-smoothing": Trained("FLYP + label smoothing", recipe("label-smoothing")),
     "lipsum-ft": Trained("Lipsum-FT", recipe("lipsum-ft")),
     "function-space": Trained("function space (arXiv 2509.05328)", recipe("function-space")),
+    "dive": Trained("DiVE, on the training batch", recipe("dive")),
     "carot-contrastive": Trained("CaRot, contrastive only", recipe("carot-contrastive")),
     "carot-orthogonality": Trained("CaRot, + orthogonality", recipe("carot-orthogonality")),
     "carot-distillation": Trained("CaRot, + distillation", recipe("carot-distillation")),

@@ -106,6 +106,7 @@ def treatments(family: Family) -> dict[str, str]:
         "function_space": tower,
         "flyp": "both towers",
         "label_smoothing": "both towers",
+        "dive": "both towers",
         "carot": f"both towers, {without}",
         "tracer": f"both towers, {without}",
     }

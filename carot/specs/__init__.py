@@ -27,6 +27,7 @@ from carot.specs.evaluation import (
 from carot.specs.methods import (
     AnchorSpec,
     CarotMethod,
+    DiveMethod,
     FinetuneMethod,
     FlypMethod,
     Form,
@@ -63,7 +64,7 @@ from carot.specs.training_defaults import complete_training, rate_warnings
 
 __all__ = [
     "CALIBRATORS", "HUB", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec",
-    "CalibrationSpec", "CalibratorName", "CarotMethod", "DatasetReference", "Domain",
+    "CalibrationSpec", "CalibratorName", "CarotMethod", "DatasetReference", "DiveMethod", "Domain",
     "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec",
     "FlypMethod", "Form", "FunctionSpaceMethod", "InterpolateSpec", "LabelSmoothingMethod",
     "LinearProbeMethod", "LipsumMethod", "LpFtMethod", "MeasuringSpec", "Merge", "MergeSpec",

@@ -146,6 +146,25 @@ class FunctionSpaceMethod(Spec):
     )
 
 
+class DiveMethod(Spec):
+    """FLYP with difference vectors from the start that are to be equal (DiVE, AAAI 2026).
+
+    The differences are those of the training batch; the paper's are of a set of its own (CC3M).
+    """
+
+    name: Literal["dive"] = "dive"
+    positives: Positives = "class"
+    weight: Weight = Field(
+        default=1000.0, description="λ, over both losses; 0 is `flyp` (1000 published)."
+    )
+    decay: float = Field(
+        default=0.99,
+        ge=0.0,
+        lt=1.0,
+        description="Of the differences' moving average (0.99 published).",
+    )
+
+
 class CarotMethod(Spec):
     """Contrastive loss, orthogonality constraint and self-distillation (CaRot, NeurIPS 2024)."""
 
@@ -211,6 +230,7 @@ Method = Annotated[
     | LabelSmoothingMethod
     | LipsumMethod
     | FunctionSpaceMethod
+    | DiveMethod
     | CarotMethod
     | TracerMethod,
     Field(discriminator="name"),

@@ -149,6 +149,7 @@ METHODS = {
     "label_smoothing": "text",
     "lipsum_ft": "trained",
     "function_space": "trained",
+    "dive": "text",
     "carot": "text",
     "tracer": "text",
 }

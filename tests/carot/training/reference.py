@@ -120,6 +120,14 @@ def cross(
     return (forth + back) / 2
 
 
+def difference_vectors(images: np.ndarray, captions: np.ndarray, mean: np.ndarray) -> float:
+    """DiVE's two losses of difference vectors, summed."""
+    total = 0.0
+    for u, v in zip(images, captions, strict=True):
+        total += squares(u - mean) + squares(v - mean) + squares(u - v)
+    return total / len(images)
+
+
 def cross_norm(image: np.ndarray, text: np.ndarray, form: str) -> float:
     squared = squares(np.array(similarities(image, text, 1.0)))
     return squared / 2 if form == "squared" else math.sqrt(squared)

@@ -18,6 +18,7 @@ from carot.models.prompts import Captions
 from carot.specs import (
     AnchorSpec,
     CarotMethod,
+    DiveMethod,
     FinetuneMethod,
     FlypMethod,
     FunctionSpaceMethod,
@@ -47,6 +48,7 @@ METHODS = [
     FlypMethod(),
     FlypMethod(positives="pair"),
     LabelSmoothingMethod(),
+    DiveMethod(weight=10.0),
     CAROT,
     CAROT.model_copy(update={"teacher": EVERY_THIRD}),
     ANCHORED,
