@@ -22,6 +22,7 @@ from carot.specs import (
     ZeroShotMethod,
 )
 from carot.specs import Method as MethodSpec
+from carot.training.methods.averaged import Averaged, averaged
 from carot.training.methods.base import Features, Loss, Method, Outcome
 from carot.training.methods.carot import Carot
 from carot.training.methods.dive import Dive
@@ -36,8 +37,8 @@ from carot.training.methods.tracer import Tracer
 from carot.training.methods.zero_shot import ZeroShot
 
 __all__ = [
-    "Carot", "Dive", "Features", "Finetune", "Flyp", "FunctionSpace", "LabelSmoothing",
-    "LinearProbe", "Lipsum", "Loss", "LpFt", "Method", "Outcome", "Tracer", "ZeroShot",
+    "Averaged", "Carot", "Dive", "Features", "Finetune", "Flyp", "FunctionSpace", "LabelSmoothing",
+    "LinearProbe", "Lipsum", "Loss", "LpFt", "Method", "Outcome", "Tracer", "ZeroShot", "averaged",
     "build_method",
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from carot.models.clip import MAX_LOG_SCALE
 from carot.models.prompts import Captions
 from carot.specs import (
     AnchorSpec,
+    AverageSpec,
     CarotMethod,
     DiveMethod,
     FinetuneMethod,
@@ -73,6 +74,17 @@ def test_a_resumed_run_ends_with_bit_equal_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", [ANCHORED, LpFtMethod(probe_fraction=0.3)], ids=label)
+@pytest.mark.parametrize("from_fraction", [0.0, 0.5])
+@pytest.mark.parametrize("stop_after", [1, 11])
+def test_a_resumed_run_ends_with_a_bit_equal_average(
+    method: Any, from_fraction: float, stop_after: int, tmp_path: Path
+) -> None:
+    average = AverageSpec(kind="beta", from_fraction=from_fraction)
+    check_resumed_run(method, stop_after, tmp_path, average=average)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [3, 4, 5])
 def test_a_run_stopped_where_the_probe_ends_goes_on(stop_after: int, tmp_path: Path) -> None:
     """Its probe has 4 steps: image tower and optimizer know nothing of each other before."""
@@ -102,13 +114,13 @@ def test_a_snapshot_comes_behind_the_report_of_its_step(tmp_path: Path) -> None:
     assert saved.step == last.step == 3
 
 
-def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
-    straight = Run(tmp_path / "straight", method)
+def check_resumed_run(method: Any, stop_after: int, tmp_path: Path, **changes: Any) -> None:
+    straight = Run(tmp_path / "straight", method, **changes)
     straight.fit()
-    first = Run(tmp_path / "resumed", method)
+    first = Run(tmp_path / "resumed", method, **changes)
     with pytest.raises(Interrupted):
         first.fit(stop_after=stop_after)
-    second = Run(tmp_path / "resumed", method)
+    second = Run(tmp_path / "resumed", method, **changes)
     torch.manual_seed(99)
     second.fit()
     assert second.steps()[0].step == stop_after + 1
@@ -120,7 +132,9 @@ def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
     assert any(
         not torch.equal(v, w)
         for v, w in zip(
-            expected.values(), Run(tmp_path / "untrained", method).weights().values(), strict=True
+            expected.values(),
+            Run(tmp_path / "untrained", method, **changes).weights().values(),
+            strict=True,
         )
     )
 
