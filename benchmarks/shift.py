@@ -78,9 +78,8 @@ def collect(pool: ProcessPoolExecutor, runs: Path, *, quick: bool) -> dict[str, 
     chosen = {name: _chosen(name, row, tuned, quick=quick) for name, row in EVERY.items()}
     finals = {
         name: [
-            Run(
+            row.run(
                 name,
-                dict(row.method),
                 chosen[name].epochs,
                 chosen[name].learning_rate,
                 seed,

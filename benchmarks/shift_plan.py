@@ -38,12 +38,28 @@ class Trained:
         method: its spec.
         rates: peak rates to choose from.
         like: the row whose tuned configuration it takes over, for an ablation.
+        average: of the weights along its run; None for the last weights.
     """
 
     title: str
     method: Mapping[str, Any]
     rates: tuple[float, ...] = RATES
     like: str | None = None
+    average: Mapping[str, Any] | None = None
+
+    def run(
+        self,
+        name: str,
+        epochs: int,
+        rate: float,
+        seed: int,
+        *,
+        images: int | None,
+        tuning: bool = False,
+    ) -> Run:
+        """One run of it."""
+        average = None if self.average is None else dict(self.average)
+        return Run(name, dict(self.method), epochs, rate, seed, tuning, images, average)
 
     def grid(self, name: str, *, quick: bool) -> list[Run]:
         """Its tuning runs."""
@@ -52,7 +68,7 @@ class Trained:
         # One row shows that tuning runs.
         rates = self.rates[:1] if quick and name != PAPER else self.rates
         return [
-            Run(name, dict(self.method), length, rate, TUNING_SEED, tuning=True, images=images)
+            self.run(name, length, rate, TUNING_SEED, images=images, tuning=True)
             for length in epochs
             for rate in rates
         ]
@@ -71,6 +87,8 @@ TRAINED: dict[str, Trained] = {
     "flyp": Trained("FLYP", recipe("flyp")),
     "label-smoothing": Trained("FLYP + label smoothing", recipe("label-smoothing")),
     "lipsum-ft": Trained("Lipsum-FT", recipe("lipsum-ft")),
+    "function-space": Trained("function space (arXiv 2509.05328)", recipe("function-space")),
+    "dive": Trained("DiVE, on the training batch", recipe("dive")),
     "carot-contrastive": Trained("CaRot, contrastive only", recipe("carot-contrastive")),
     "carot-orthogonality": Trained("CaRot, + orthogonality", recipe("carot-orthogonality")),
     "carot-distillation": Trained("CaRot, + distillation", recipe("carot-distillation")),
@@ -80,6 +98,12 @@ TRAINED: dict[str, Trained] = {
 
 DEFAULT_METHOD = recipe(DEFAULT)
 TRAINED[DEFAULT] = Trained("**this project's default**", DEFAULT_METHOD)
+TRAINED["carot-trajectory"] = Trained("the default, TRACER's teacher", recipe("carot-trajectory"))
+TRAINED["carot-merged"] = Trained(
+    "the default, merged along its run",
+    recipe("carot-merged"),
+    average=preset("carot-merged")["selection"]["average"],
+)
 
 
 def _default_with(**changes: Any) -> dict[str, Any]:

@@ -27,10 +27,10 @@ from carot.events import Silent
 from carot.models.checkpoints import unshared
 from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
-from carot.specs import FinetuneSpec, TrainingSpec
+from carot.specs import AverageSpec, FinetuneSpec, SelectionSpec, TrainingSpec
 from carot.specs import Method as MethodSpec
 from carot.training.identity import RunIdentity
-from carot.training.methods import Method, build_method
+from carot.training.methods import Method, averaged, build_method
 from carot.training.trainer import fit
 
 BATCH_SIZE = 128
@@ -51,6 +51,7 @@ class Run:
         method: the method's spec as a document.
         tuning: whether it is only looked at on in-distribution validation.
         images: most training images; None for all.
+        average: of the weights along the run (`selection.average`); None for the last weights.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Run:
     seed: int
     tuning: bool = False
     images: int | None = None
+    average: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -97,7 +99,8 @@ class Run:
 
     def _spec(self) -> dict[str, Any]:
         method = METHOD.validate_python(self.method).model_dump(mode="json")
-        return {"method": method, **self._training().model_dump(mode="json")}
+        average = {} if self.average is None else {"average": self.average}
+        return {"method": method, **average, **self._training().model_dump(mode="json")}
 
     def _training(self) -> TrainingSpec:
         return TrainingSpec(
@@ -127,8 +130,11 @@ class Run:
         )
         total = self.epochs * batches.steps_per_epoch
         spec = METHOD.validate_python(self.method)
-        method = build_method(spec, model, captions, total, self.seed)
-        whole = FinetuneSpec(model=START, dataset=DIGITS, method=spec, training=training)
+        selection = SelectionSpec(average=AverageSpec.model_validate(self.average or {}))
+        method = averaged(build_method(spec, model, captions, total, self.seed), selection.average)
+        whole = FinetuneSpec(
+            model=START, dataset=DIGITS, method=spec, training=training, selection=selection
+        )
         fully = not self.tuning and self.seed in FULLY_MEASURED_SEEDS
         marks = MARKS if fully else (1.0,)
         watcher = Marks(method, sets, marks, tuning=self.tuning)

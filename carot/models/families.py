@@ -103,8 +103,10 @@ def treatments(family: Family) -> dict[str, str]:
         "finetune": tower,
         "lp_ft": tower,
         "lipsum_ft": tower if family.tokenizer is None else "refused: not CLIP's own tokenizer",
+        "function_space": tower,
         "flyp": "both towers",
         "label_smoothing": "both towers",
+        "dive": "both towers",
         "carot": f"both towers, {without}",
         "tracer": f"both towers, {without}",
     }

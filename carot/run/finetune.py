@@ -35,7 +35,7 @@ from carot.specs import (
     rate_warnings,
 )
 from carot.training.identity import RunIdentity
-from carot.training.methods import Method, Outcome, build_method
+from carot.training.methods import Method, Outcome, averaged, build_method
 from carot.training.normalisation import prepare_normalisation
 from carot.training.trainer import FitResult, Watcher, fit
 from carot.warnings import CodedWarning
@@ -140,6 +140,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     )
     total = settings.epochs * batches.steps_per_epoch
     method = build_method(spec.method, model, captions, total, settings.seed)
+    method = averaged(method, spec.selection.average)
     for warning in (*cut_warnings(captions), *method.warnings):
         context.reporter.report(Warning.of(warning))
     return Training(spec, settings, model, source, captions, batches, method)

@@ -27,9 +27,11 @@ from carot.specs.evaluation import (
 from carot.specs.methods import (
     AnchorSpec,
     CarotMethod,
+    DiveMethod,
     FinetuneMethod,
     FlypMethod,
     Form,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -56,19 +58,19 @@ from carot.specs.runs import (
     RunSpec,
     SelectSpec,
 )
-from carot.specs.selection import Rule, SelectionSpec
+from carot.specs.selection import AverageSpec, Rule, SelectionSpec
 from carot.specs.training import TrainingOptions, TrainingSpec
 from carot.specs.training_defaults import complete_training, rate_warnings
 
 __all__ = [
     "CALIBRATORS", "HUB", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec",
-    "CalibrationSpec", "CalibratorName", "CarotMethod", "DatasetReference", "Domain",
-    "EvaluateSpec",
-    "EvaluationDataset", "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form",
-    "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod",
-    "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation",
-    "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod",
-    "Severity", "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingOptions",
-    "TrainingSpec", "UniformSoup", "ZeroShotMethod", "complete_training", "preset",
-    "preset_names", "rate_warnings",
+    "AverageSpec", "CalibrationSpec", "CalibratorName", "CarotMethod", "DatasetReference",
+    "DiveMethod", "Domain", "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod",
+    "FinetuneSpec", "FlypMethod", "Form", "FunctionSpaceMethod", "InterpolateSpec",
+    "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod", "MeasuringSpec",
+    "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation", "PredictSpec",
+    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod", "Severity",
+    "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingOptions",
+    "TrainingSpec", "UniformSoup", "ZeroShotMethod", "complete_training", "preset", "preset_names",
+    "rate_warnings",
 ]  # fmt: skip

@@ -126,6 +126,45 @@ class LipsumMethod(Spec):
     tokens: int = Field(default=8, ge=1, le=70, description="Random tokens of each text.")
 
 
+class FunctionSpaceMethod(Spec):
+    """Plain fine-tuning near the start's answers on simulated images (arXiv 2509.05328).
+
+    Both terms look at the batch's images through random filters. Of the paper only abstract and
+    introduction were at hand: forms, weights and the simulation are this project's.
+    """
+
+    name: Literal["function_space"] = "function_space"
+    function_weight: Weight = Field(
+        default=1.0,
+        description="Of the squared distance of class probabilities from the start's; 0 switches "
+        "it off.",
+    )
+    consistency_weight: Weight = Field(
+        default=1.0,
+        description="Of the divergence of simulated images' class probabilities from those of the "
+        "images that they were made of; 0 switches it off.",
+    )
+
+
+class DiveMethod(Spec):
+    """FLYP with difference vectors from the start that are to be equal (DiVE, AAAI 2026).
+
+    The differences are those of the training batch; the paper's are of a set of its own (CC3M).
+    """
+
+    name: Literal["dive"] = "dive"
+    positives: Positives = "class"
+    weight: Weight = Field(
+        default=1000.0, description="λ, over both losses; 0 is `flyp` (1000 published)."
+    )
+    decay: float = Field(
+        default=0.99,
+        ge=0.0,
+        lt=1.0,
+        description="Of the differences' moving average (0.99 published).",
+    )
+
+
 class CarotMethod(Spec):
     """Contrastive loss, orthogonality constraint and self-distillation (CaRot, NeurIPS 2024)."""
 
@@ -190,6 +229,8 @@ Method = Annotated[
     | FlypMethod
     | LabelSmoothingMethod
     | LipsumMethod
+    | FunctionSpaceMethod
+    | DiveMethod
     | CarotMethod
     | TracerMethod,
     Field(discriminator="name"),

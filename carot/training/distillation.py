@@ -2,7 +2,7 @@
 
 `distillation_loss` is CaRot's (eq. 5); the other three are TRACER's (§4, §C.6), as its released
 code computes them. The teacher never gets a gradient. All of it is computed in float32 at least.
-Shape suffixes: B samples of a batch, D embedding width.
+Shape suffixes: B samples of a batch, C columns of logits, D embedding width.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def distillation_loss(student_logits_BB: Tensor, teacher_logits_BB: Tensor) -> T
     with full_precision(student_logits_BB):
         student_BB = widened(student_logits_BB)
         teacher_BB = widened(teacher_logits_BB.detach())
-        return _divergence(student_BB, teacher_BB) + _divergence(student_BB.t(), teacher_BB.t())
+        return divergence(student_BB, teacher_BB) + divergence(student_BB.t(), teacher_BB.t())
 
 
 def relation_loss(student: Side, teacher: Side) -> Tensor:
@@ -105,8 +105,8 @@ def cross_loss(student: Side, teacher: Side) -> Tensor:
         teacher = teacher.detached()
         to_captions_BB, to_images_BB = _across(student.widened(), teacher)
         teacher_BB = teacher.logits()
-        forth = _divergence(to_captions_BB, teacher_BB)
-        return (forth + _divergence(to_images_BB, teacher_BB.t())) / 2
+        forth = divergence(to_captions_BB, teacher_BB)
+        return (forth + divergence(to_images_BB, teacher_BB.t())) / 2
 
 
 def _across(student: Side, teacher: Side) -> tuple[Tensor, Tensor]:
@@ -117,11 +117,12 @@ def _across(student: Side, teacher: Side) -> tuple[Tensor, Tensor]:
     )
 
 
-def _divergence(student_BB: Tensor, teacher_BB: Tensor) -> Tensor:
+def divergence(student_BC: Tensor, teacher_BC: Tensor) -> Tensor:
+    """KL(softmax(teacher) ‖ softmax(student)) of rows of logits, mean over rows, in nats."""
     # Logarithms on both sides: a probability that underflows to 0 still has a finite one.
     return F.kl_div(
-        F.log_softmax(student_BB, dim=-1),
-        F.log_softmax(teacher_BB, dim=-1),
+        F.log_softmax(student_BC, dim=-1),
+        F.log_softmax(teacher_BC, dim=-1),
         reduction="batchmean",
         log_target=True,
     )

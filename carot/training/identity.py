@@ -79,10 +79,13 @@ class RunIdentity:
 def fingerprint(spec: FinetuneSpec) -> str:
     """SHA-256 of what a spec says of its training, as earlier releases computed it.
 
-    They did not know `freeze_batch_norm`, and trained as if it was off.
+    They did not know `freeze_batch_norm` and `average`, and trained as if both were off.
     """
-    later = set() if spec.training.freeze_batch_norm else {"freeze_batch_norm"}
-    payload = spec.model_dump_json(exclude={**NO_TRAINING, "training": later})
+    later = {
+        "training": set() if spec.training.freeze_batch_norm else {"freeze_batch_norm"},
+        "selection": {"average"} if spec.selection.average.kind == "none" else set(),
+    }
+    payload = spec.model_dump_json(exclude={**NO_TRAINING, **later})
     return hashlib.sha256(payload.encode()).hexdigest()
 
 

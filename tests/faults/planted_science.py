@@ -43,8 +43,8 @@ FAULTS = (
     ),
     losses(
         "the divergence is turned round",
-        "        F.log_softmax(student_BB, dim=-1),\n        F.log_softmax(teacher_BB, dim=-1),\n",
-        "        F.log_softmax(teacher_BB, dim=-1),\n        F.log_softmax(student_BB, dim=-1),\n",
+        "        F.log_softmax(student_BC, dim=-1),\n        F.log_softmax(teacher_BC, dim=-1),\n",
+        "        F.log_softmax(teacher_BC, dim=-1),\n        F.log_softmax(student_BC, dim=-1),\n",
         "carot/test_distillation", "carot/test_losses",
     ),
     losses(

@@ -10,8 +10,10 @@ from carot.models.clip import ClipModel
 from carot.models.prompts import Captions, zero_shot_head
 from carot.specs import (
     CarotMethod,
+    DiveMethod,
     FinetuneMethod,
     FlypMethod,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -20,10 +22,13 @@ from carot.specs import (
     ZeroShotMethod,
 )
 from carot.specs import Method as MethodSpec
+from carot.training.methods.averaged import Averaged, averaged
 from carot.training.methods.base import Features, Loss, Method, Outcome
 from carot.training.methods.carot import Carot
+from carot.training.methods.dive import Dive
 from carot.training.methods.finetune import Finetune
 from carot.training.methods.flyp import Flyp
+from carot.training.methods.function_space import FunctionSpace
 from carot.training.methods.label_smoothing import LabelSmoothing
 from carot.training.methods.linear_probe import LinearProbe
 from carot.training.methods.lipsum import Lipsum
@@ -32,8 +37,9 @@ from carot.training.methods.tracer import Tracer
 from carot.training.methods.zero_shot import ZeroShot
 
 __all__ = [
-    "Carot", "Features", "Finetune", "Flyp", "LabelSmoothing", "LinearProbe", "Lipsum", "Loss",
-    "LpFt", "Method", "Outcome", "Tracer", "ZeroShot", "build_method",
+    "Averaged", "Carot", "Dive", "Features", "Finetune", "Flyp", "FunctionSpace", "LabelSmoothing",
+    "LinearProbe", "Lipsum", "Loss", "LpFt", "Method", "Outcome", "Tracer", "ZeroShot", "averaged",
+    "build_method",
 ]  # fmt: skip
 
 
@@ -62,15 +68,30 @@ def build_method(
             return Finetune(spec, model, total_steps, zero_shot_weights())
         case LpFtMethod():
             return LpFt(spec, model, total_steps, zero_shot_weights())
+        case LipsumMethod():
+            return Lipsum(spec, model, total_steps, zero_shot_weights(), seed)
+        case FunctionSpaceMethod():
+            return FunctionSpace(spec, model, total_steps, zero_shot_weights(), seed)
+        case CarotMethod():
+            return Carot(spec, model, total_steps, zero_shot_weights, seed)
+        case FlypMethod() | LabelSmoothingMethod() | DiveMethod() | TracerMethod():
+            return _contrastive(spec, model, total_steps)
+        case _:
+            assert_never(spec)
+
+
+def _contrastive(
+    spec: FlypMethod | LabelSmoothingMethod | DiveMethod | TracerMethod,
+    model: ClipModel,
+    total_steps: int,
+) -> Method:
+    """Those that train both towers, and draw nothing at random."""
+    match spec:
         case FlypMethod():
             return Flyp(spec, model, total_steps)
         case LabelSmoothingMethod():
             return LabelSmoothing(spec, model, total_steps)
-        case LipsumMethod():
-            return Lipsum(spec, model, total_steps, zero_shot_weights(), seed)
-        case CarotMethod():
-            return Carot(spec, model, total_steps, zero_shot_weights, seed)
+        case DiveMethod():
+            return Dive(spec, model, total_steps)
         case TracerMethod():
             return Tracer(spec, model, total_steps)
-        case _:
-            assert_never(spec)

@@ -5,16 +5,16 @@
 f_0, s_0 and P are the start's image tower, logit scale and class prototypes, f the student's tower,
 x images through random filters (`carot.training.anchors`). T makes the start's confidences fit the
 labels of training images, which the start has not seen: an anchor hands down what the start knows,
-not how unsure it was of it. The combination is this project's; distilling the start on images
-without labels is as old as learning without forgetting (Li & Hoiem, ECCV 2016). Anchors go through
-the tower with the batch: under batch normalisation they take part in its statistics.
+not how unsure it was of it. Filters, temperature and the combination are this project's. Distilling
+the start on images without labels is as old as learning without forgetting (Li & Hoiem, ECCV 2016);
+holding on to it on simulated images is also done in arXiv 2509.05328, the nearest rival
+(`carot.training.methods.function_space`). Anchors go through the tower with the batch: under batch
+normalisation they take part in its statistics.
 
 Shape suffixes: A anchors, C classes, D embedding width, N images.
 """
 
 from __future__ import annotations
-
-import copy
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from carot.models.clip import ClipModel
 from carot.specs import AnchorSpec
 from carot.training.anchors import random_filters
 from carot.training.methods.base import Encode, Look
+from carot.training.methods.start import frozen_start
 from carot.training.precision import full_precision, widened
 
 LOOKED_AT = 1024
@@ -44,7 +45,7 @@ class Anchor:
     def __init__(self, spec: AnchorSpec, model: ClipModel, weight_CD: Tensor, seed: int) -> None:
         self.spec = spec
         self.seed = seed
-        self.start = model.with_module(copy.deepcopy(model.module).eval().requires_grad_(False))
+        self.start = frozen_start(model)
         self.weight_CD = weight_CD.detach()
         self.temperature = spec.temperature or 1.0
         self.answers_AC: Tensor | None = None

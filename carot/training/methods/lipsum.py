@@ -15,8 +15,6 @@ Shape suffixes: B samples, M texts, L tokens, D embedding width, C classes.
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,6 +24,7 @@ from carot.models.clip import ClipModel
 from carot.specs import LipsumMethod
 from carot.training.methods.base import Encode, Features, Loss
 from carot.training.methods.head import HeadMethod
+from carot.training.methods.start import frozen_start
 from carot.training.precision import full_precision, widened
 
 
@@ -55,15 +54,8 @@ class Lipsum(HeadMethod):
         self.spec = spec
         self.seed = seed
         self.frame_L = text_frame(model, spec.tokens)
-        self.start = self._frozen_start() if spec.weight > 0 else None
+        self.start = frozen_start(model, self.tower.values()) if spec.weight > 0 else None
         self.texts_MD = weight_CD.new_empty(0, weight_CD.shape[1])
-
-    def _frozen_start(self) -> ClipModel:
-        trained = {id(parameter) for parameter in self.tower.values()}
-        module = self.model.module
-        shared = {id(p): p for p in module.parameters() if id(p) not in trained}
-        copied = copy.deepcopy(module, memo=shared).eval().requires_grad_(False)
-        return self.model.with_module(copied)
 
     def before_step(self, step: int) -> None:
         super().before_step(step)

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from carot.atomic_write import atomic_folder
 from carot.calibration.calibrators.calibrator import TemperatureCalibrator
@@ -140,6 +141,35 @@ def test_a_run_taken_up_again_ends_with_the_same_report(
         assert (tmp_path / "resumed" / path).read_bytes() == expected
 
 
+@pytest.mark.parametrize("method", ["carot", "finetune"])
+def test_what_is_stored_and_measured_is_the_average(
+    method: str, model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    last, kept = (
+        run(
+            finetune(model_folder, images, method={"name": method}, selection={"average": average}),
+            tmp_path / average["kind"],
+        )[0]
+        for average in ({"kind": "none"}, {"kind": "uniform"})
+    )
+    name = "open_clip_model.safetensors"
+    start = load_file(model_folder / name)["visual.proj"]
+    assert last.checkpoint is not None
+    assert kept.checkpoint is not None
+    end, mean = (load_file(r.checkpoint / name)["visual.proj"] for r in (last, kept))
+    assert 0 < float((mean - start).norm()) < float((end - start).norm())
+    # The report, too: its logits are those of the checkpoint.
+    from carot.data.formats.folder import open_folder
+
+    source = open_folder(images, "test")
+    classifier = Classifier.load(kept.checkpoint, device="cpu")
+    logits = classifier.logits([source.image(i) for i in range(len(source))]).numpy()
+    measured = np.load(tmp_path / "uniform" / "logits" / "0.npz")["logits"]
+    np.testing.assert_allclose(logits, measured, atol=1e-4)
+    without = np.load(tmp_path / "none" / "logits" / "0.npz")["logits"]
+    assert not np.allclose(logits, without, atol=1e-3)
+
+
 METHODS = {
     "zero_shot": "text",
     "linear_probe": "trained",
@@ -148,6 +178,8 @@ METHODS = {
     "flyp": "text",
     "label_smoothing": "text",
     "lipsum_ft": "trained",
+    "function_space": "trained",
+    "dive": "text",
     "carot": "text",
     "tracer": "text",
 }

@@ -22,9 +22,11 @@ from carot.run import assist, execute
 from carot.specs import (
     AnchorSpec,
     CarotMethod,
+    DiveMethod,
     FinetuneMethod,
     FinetuneSpec,
     FlypMethod,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -56,6 +58,8 @@ CASES: dict[str, Case] = {
     "linear probe": (LinearProbeMethod(), {}),
     "lp-ft": (LpFtMethod(probe_fraction=0.01), {}),
     "lipsum-ft": (LipsumMethod(texts=4), {}),
+    "dive": (DiveMethod(), {}),
+    "function space": (FunctionSpaceMethod(), {}),
 }
 
 

@@ -78,6 +78,15 @@ def divergence(student: Table, teacher: Table) -> float:
     return total / len(student)
 
 
+def probability_distance(student: Table, teacher: Table) -> float:
+    """Squared difference of the probabilities, summed over a row, mean over rows."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        pairs = zip(log_softmax(s), log_softmax(t), strict=True)
+        total += math.fsum((math.exp(a) - math.exp(b)) ** 2 for a, b in pairs)
+    return total / len(student)
+
+
 def distillation(student: Table, teacher: Table) -> float:
     return divergence(student, teacher) + divergence(transposed(student), transposed(teacher))
 
@@ -109,6 +118,14 @@ def cross(
     forth = divergence(similarities(si, tt, scale), similarities(ti, tt, teacher_scale))
     back = divergence(similarities(st, ti, scale), similarities(tt, ti, teacher_scale))
     return (forth + back) / 2
+
+
+def difference_vectors(images: np.ndarray, captions: np.ndarray, mean: np.ndarray) -> float:
+    """DiVE's two losses of difference vectors, summed."""
+    total = 0.0
+    for u, v in zip(images, captions, strict=True):
+        total += squares(u - mean) + squares(v - mean) + squares(u - v)
+    return total / len(images)
 
 
 def cross_norm(image: np.ndarray, text: np.ndarray, form: str) -> float:

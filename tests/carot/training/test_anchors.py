@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from carot.training.anchors import random_filters
+from carot.training.anchors import each_filtered, random_filters
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -18,11 +18,13 @@ def images(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=seeded(5), dtype=torch.float64)
 
 
-def literal(images_NCHW: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The same draws in the same order, one pixel at a time."""
+def literal(images_NCHW: np.ndarray, count: int, seed: int, *, each: bool = False) -> np.ndarray:
+    """The same draws in the same order, one pixel at a time; `each` keeps the images' order."""
     generator = seeded(seed)
     _, channels, height, width = images_NCHW.shape
-    drawn = torch.randperm(len(images_NCHW), generator=generator)[:count].tolist()
+    drawn = list(range(count))
+    if not each:
+        drawn = torch.randperm(len(images_NCHW), generator=generator)[:count].tolist()
     normal = torch.randn(count, channels, channels, 3, 3, generator=generator).numpy()
     shares = torch.rand(count, generator=generator).numpy()
     found = np.zeros((count, channels, height, width))
@@ -47,6 +49,13 @@ def test_filters_match_a_slow_implementation(channels: int, count: int) -> None:
     assert found.dtype == torch.float64
     # Filters are drawn, and divided, in float32.
     np.testing.assert_allclose(found, literal(images_NCHW.numpy(), count, count), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_image_in_order_matches_a_slow_implementation(channels: int) -> None:
+    images_NCHW = images(5, channels, 4, 6)
+    expected = literal(images_NCHW.numpy(), 5, 8, each=True)
+    np.testing.assert_allclose(each_filtered(images_NCHW, seeded(8)), expected, atol=1e-6)
 
 
 def test_all_that_is_random_comes_from_the_generator() -> None:

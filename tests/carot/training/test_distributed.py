@@ -21,7 +21,7 @@ from carot.events import Silent
 from carot.models.clip import from_config
 from carot.run import assist, execute
 from carot.specs import FinetuneSpec, FlypMethod, TrainingSpec
-from carot.training.anchors import random_filters
+from carot.training.anchors import each_filtered, random_filters
 from carot.training.normalisation import prepare_normalisation
 from tests.carot.run.listener import finetune
 from tests.carot.tiny import CONFIG, save_tiny, write_images
@@ -191,6 +191,17 @@ def test_shares_have_the_anchors_of_the_whole(counts: tuple[int, ...], count: in
     distance = torch.cdist(found.flatten(1), whole.flatten(1))
     assert float(distance.min(dim=0).values.max()) < 1e-4
     assert sorted(distance.argmin(dim=0).tolist()) == list(range(count))
+
+
+@pytest.mark.parametrize("counts", [(3, 3, 2), (0, 8), (1, 1, 6)])
+def test_shares_have_the_filtered_images_of_the_whole_in_order(counts: tuple[int, ...]) -> None:
+    images_NCHW = torch.rand(sum(counts), 3, 8, 8)
+    whole = each_filtered(images_NCHW, torch.Generator().manual_seed(1))
+    parts = []
+    for rank in range(len(counts)):
+        share, generator = Share(counts, rank), torch.Generator().manual_seed(1)
+        parts.append(each_filtered(images_NCHW[share.span], generator, share))
+    torch.testing.assert_close(torch.cat(parts), whole)
 
 
 def test_ranks_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,3 +93,5 @@ def test_a_snapshot_that_has_a_fingerprint_only(root: Path) -> None:
     assert identity(root, training={**AS_THEN, "epochs": 3}).difference(EARLIER) != ""
     frozen = {**AS_THEN, "freeze_batch_norm": True}
     assert identity(root, training=frozen).difference(EARLIER) != ""
+    average = {"average": {"kind": "beta"}}
+    assert identity(root, training=AS_THEN, selection=average).difference(EARLIER) != ""

@@ -17,9 +17,12 @@ from carot.models.clip import MAX_LOG_SCALE
 from carot.models.prompts import Captions
 from carot.specs import (
     AnchorSpec,
+    AverageSpec,
     CarotMethod,
+    DiveMethod,
     FinetuneMethod,
     FlypMethod,
+    FunctionSpaceMethod,
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
@@ -42,9 +45,11 @@ METHODS = [
     LinearProbeMethod(),
     LpFtMethod(probe_fraction=0.3),
     LipsumMethod(texts=4),
+    FunctionSpaceMethod(),
     FlypMethod(),
     FlypMethod(positives="pair"),
     LabelSmoothingMethod(),
+    DiveMethod(weight=10.0),
     CAROT,
     CAROT.model_copy(update={"teacher": EVERY_THIRD}),
     ANCHORED,
@@ -66,6 +71,17 @@ def test_a_resumed_run_ends_with_bit_equal_weights(
     method: Any, stop_after: int, tmp_path: Path
 ) -> None:
     check_resumed_run(method, stop_after, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [ANCHORED, LpFtMethod(probe_fraction=0.3)], ids=label)
+@pytest.mark.parametrize("from_fraction", [0.0, 0.5])
+@pytest.mark.parametrize("stop_after", [1, 11])
+def test_a_resumed_run_ends_with_a_bit_equal_average(
+    method: Any, from_fraction: float, stop_after: int, tmp_path: Path
+) -> None:
+    average = AverageSpec(kind="beta", from_fraction=from_fraction)
+    check_resumed_run(method, stop_after, tmp_path, average=average)
 
 
 @pytest.mark.slow
@@ -98,13 +114,13 @@ def test_a_snapshot_comes_behind_the_report_of_its_step(tmp_path: Path) -> None:
     assert saved.step == last.step == 3
 
 
-def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
-    straight = Run(tmp_path / "straight", method)
+def check_resumed_run(method: Any, stop_after: int, tmp_path: Path, **changes: Any) -> None:
+    straight = Run(tmp_path / "straight", method, **changes)
     straight.fit()
-    first = Run(tmp_path / "resumed", method)
+    first = Run(tmp_path / "resumed", method, **changes)
     with pytest.raises(Interrupted):
         first.fit(stop_after=stop_after)
-    second = Run(tmp_path / "resumed", method)
+    second = Run(tmp_path / "resumed", method, **changes)
     torch.manual_seed(99)
     second.fit()
     assert second.steps()[0].step == stop_after + 1
@@ -116,7 +132,9 @@ def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
     assert any(
         not torch.equal(v, w)
         for v, w in zip(
-            expected.values(), Run(tmp_path / "untrained", method).weights().values(), strict=True
+            expected.values(),
+            Run(tmp_path / "untrained", method, **changes).weights().values(),
+            strict=True,
         )
     )
 
@@ -148,7 +166,9 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(method: Any, tmp_pat
         assert_same_gradient(gradient, gradients[1][name])
 
 
-@pytest.mark.parametrize("method", [LinearProbeMethod(), LpFtMethod(), LipsumMethod()])
+@pytest.mark.parametrize(
+    "method", [LinearProbeMethod(), LpFtMethod(), LipsumMethod(), FunctionSpaceMethod()]
+)
 def test_methods_with_a_frozen_tower_accumulate(method: Any, tmp_path: Path) -> None:
     losses = []
     for parts in (1, 3):
@@ -246,7 +266,9 @@ def test_the_clamp_reaches_to_the_starts_own_scale(start: float, tmp_path: Path)
     assert torch.equal(run.model.logit_scale.detach(), given)
 
 
-@pytest.mark.parametrize("method", [FinetuneMethod(), LinearProbeMethod(), LipsumMethod(texts=4)])
+@pytest.mark.parametrize(
+    "method", [FinetuneMethod(), LinearProbeMethod(), LipsumMethod(texts=4), FunctionSpaceMethod()]
+)
 def test_a_method_that_does_not_train_the_scale_leaves_it_alone(method: Any) -> None:
     model = tiny_model()
     with torch.no_grad():

@@ -13,13 +13,22 @@ from carot.distributed import ALONE, Ranks
 from carot.events import AnyEvent, StepDone
 from carot.models.clip import ClipModel
 from carot.models.prompts import Captions
-from carot.specs import CarotMethod, FinetuneSpec, ModelSpec, TeacherSpec, TrainingSpec
+from carot.specs import (
+    AverageSpec,
+    CarotMethod,
+    FinetuneSpec,
+    ModelSpec,
+    SelectionSpec,
+    TeacherSpec,
+    TrainingSpec,
+)
 from carot.training.identity import RunIdentity
-from carot.training.methods import Method, build_method
+from carot.training.methods import Method, averaged, build_method
 from carot.training.normalisation import prepare_normalisation
 from carot.training.trainer import FitResult, Watcher, fit
 from tests.carot.tiny import tiny_model, write_images
 
+NO_AVERAGE = AverageSpec()
 CAROT = CarotMethod(teacher=TeacherSpec(update_every=2))
 
 
@@ -32,6 +41,7 @@ class Run:
         method: Any,
         ranks: Ranks = ALONE,
         model: ClipModel | None = None,
+        average: AverageSpec = NO_AVERAGE,
         **training: Any,
     ) -> None:
         if not (root / "train").exists():
@@ -57,7 +67,9 @@ class Run:
         )
         prepare_normalisation(self.model, ranks, self.spec)
         total = self.spec.epochs * self.batches.steps_per_epoch
-        self.method: Method = build_method(method, self.model, self.captions, total)
+        built = build_method(method, self.model, self.captions, total)
+        self.average_spec = average
+        self.method: Method = averaged(built, average)
 
     def report(self, event: AnyEvent) -> None:
         self.events.append(event)
@@ -66,7 +78,11 @@ class Run:
         """That of a run of this method on these images, which are called `run`."""
         model = ModelSpec(architecture="carot-mini")
         spec = FinetuneSpec(
-            model=model, dataset=f"folder:{run}", method=self.method_spec, training=self.spec
+            model=model,
+            dataset=f"folder:{run}",
+            method=self.method_spec,
+            training=self.spec,
+            selection=SelectionSpec(average=self.average_spec),
         )
         return RunIdentity.of(spec, self.batches.source)
 
