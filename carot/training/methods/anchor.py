@@ -14,14 +14,13 @@ Shape suffixes: A anchors, C classes, D embedding width, N images.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from carot.calibration.calibrators.temperature import fit_temperature
 from carot.distributed import Share
+from carot.models.adapters import copy_sharing_frozen
 from carot.models.clip import ClipModel
 from carot.specs import AnchorSpec
 from carot.training.anchors import random_filters
@@ -36,15 +35,16 @@ class Anchor:
     """Draws anchors, asks the start about them, and measures how far the student is from it.
 
     Args:
-        model: the starting model, of which a frozen copy is used. It is made again when a run
-            resumes, so that no snapshot has to contain it.
+        model: the starting model, of which a frozen copy is used. It shares what does not train,
+            and is made again when a run resumes, so that no snapshot has to contain it.
         weight_CD: the start's class weights, prototypes times its logit scale.
     """
 
     def __init__(self, spec: AnchorSpec, model: ClipModel, weight_CD: Tensor, seed: int) -> None:
         self.spec = spec
         self.seed = seed
-        self.start = model.with_module(copy.deepcopy(model.module).eval().requires_grad_(False))
+        copied = copy_sharing_frozen(model.module)
+        self.start = model.with_module(copied.eval().requires_grad_(False))
         self.weight_CD = weight_CD.detach()
         self.temperature = spec.temperature or 1.0
         self.answers_AC: Tensor | None = None

@@ -23,6 +23,7 @@ from carot.specs import (
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
+    LoraSpec,
     LpFtMethod,
     TeacherSpec,
     TracerMethod,
@@ -51,6 +52,7 @@ METHODS = [
     TracerMethod(),
     TracerMethod(teacher=CAROT.teacher),
 ]
+ADAPTED = [each for each in METHODS if not isinstance(each, LinearProbeMethod)]
 
 
 def label(method: Any) -> str:
@@ -66,6 +68,12 @@ def test_a_resumed_run_ends_with_bit_equal_weights(
     method: Any, stop_after: int, tmp_path: Path
 ) -> None:
     check_resumed_run(method, stop_after, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ADAPTED, ids=label)
+def test_a_resumed_run_of_adapters_ends_with_bit_equal_weights(method: Any, tmp_path: Path) -> None:
+    check_resumed_run(method, 7, tmp_path, adapters=LoraSpec(rank=2))
 
 
 @pytest.mark.slow
@@ -98,13 +106,13 @@ def test_a_snapshot_comes_behind_the_report_of_its_step(tmp_path: Path) -> None:
     assert saved.step == last.step == 3
 
 
-def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
-    straight = Run(tmp_path / "straight", method)
+def check_resumed_run(method: Any, stop_after: int, tmp_path: Path, **how: Any) -> None:
+    straight = Run(tmp_path / "straight", method, **how)
     straight.fit()
-    first = Run(tmp_path / "resumed", method)
+    first = Run(tmp_path / "resumed", method, **how)
     with pytest.raises(Interrupted):
         first.fit(stop_after=stop_after)
-    second = Run(tmp_path / "resumed", method)
+    second = Run(tmp_path / "resumed", method, **how)
     torch.manual_seed(99)
     second.fit()
     assert second.steps()[0].step == stop_after + 1
@@ -116,7 +124,9 @@ def check_resumed_run(method: Any, stop_after: int, tmp_path: Path) -> None:
     assert any(
         not torch.equal(v, w)
         for v, w in zip(
-            expected.values(), Run(tmp_path / "untrained", method).weights().values(), strict=True
+            expected.values(),
+            Run(tmp_path / "untrained", method, **how).weights().values(),
+            strict=True,
         )
     )
 

@@ -11,9 +11,18 @@ from carot.data.formats.folder import open_folder
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.distributed import ALONE, Ranks
 from carot.events import AnyEvent, StepDone
+from carot.models.adapters import attach_adapters
 from carot.models.clip import ClipModel
 from carot.models.prompts import Captions
-from carot.specs import CarotMethod, FinetuneSpec, ModelSpec, TeacherSpec, TrainingSpec
+from carot.specs import (
+    TRAINED_TOWERS,
+    CarotMethod,
+    FinetuneSpec,
+    LoraSpec,
+    ModelSpec,
+    TeacherSpec,
+    TrainingSpec,
+)
 from carot.training.identity import RunIdentity
 from carot.training.methods import Method, build_method
 from carot.training.normalisation import prepare_normalisation
@@ -32,6 +41,7 @@ class Run:
         method: Any,
         ranks: Ranks = ALONE,
         model: ClipModel | None = None,
+        adapters: LoraSpec | None = None,
         **training: Any,
     ) -> None:
         if not (root / "train").exists():
@@ -39,6 +49,7 @@ class Run:
         defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
         self.spec = TrainingSpec(**{**defaults, **training})
         self.method_spec = method
+        self.adapters = adapters
         self.root = root
         self.events: list[AnyEvent] = []
         self.model: ClipModel = model or tiny_model()
@@ -55,7 +66,9 @@ class Run:
             unreadable=Unreadable("images", source, self),
             ranks=ranks,
         )
-        prepare_normalisation(self.model, ranks, self.spec)
+        prepare_normalisation(self.model, ranks, self.spec, adapted=adapters is not None)
+        if adapters is not None:
+            attach_adapters(self.model, adapters, TRAINED_TOWERS[method.name], self.spec.seed)
         total = self.spec.epochs * self.batches.steps_per_epoch
         self.method: Method = build_method(method, self.model, self.captions, total)
 
@@ -66,7 +79,11 @@ class Run:
         """That of a run of this method on these images, which are called `run`."""
         model = ModelSpec(architecture="carot-mini")
         spec = FinetuneSpec(
-            model=model, dataset=f"folder:{run}", method=self.method_spec, training=self.spec
+            model=model,
+            dataset=f"folder:{run}",
+            method=self.method_spec,
+            adapters=self.adapters,
+            training=self.spec,
         )
         return RunIdentity.of(spec, self.batches.source)
 
