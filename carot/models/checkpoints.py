@@ -5,6 +5,7 @@ open_clip_model.safetensors   the towers, so that plain open_clip loads the fold
 tokenizer.json, …             a tokenizer of Hugging Face's, where the model has one
 config.json                   the configuration of a text tower of Hugging Face's, where it has one
 head.safetensors              class weights (C, D): prototypes times the logit scale
+adapters.safetensors          what trained, where it was adapters: see `carot.models.adapter_file`
 classifier.json               classes, templates, method, logit scale
 calibrator.json               how logits become confidences, when one was fitted
 calibrators.json              every calibrator that was fitted, by kind
@@ -30,6 +31,7 @@ from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.shift_score import ShiftScore
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import CalibrationError, CheckpointError
+from carot.models.adapter_file import Adapters
 from carot.models.clip import CONFIG_NAME, WEIGHTS_NAME, ClipModel
 from carot.models.hugging_face import save_text_config
 from carot.specs import ModelSpec
@@ -73,8 +75,13 @@ def save_checkpoint(
     head_CD: Tensor,
     card: ClassifierCard,
     calibration: Calibration | None,
+    adapters: Adapters | None = None,
 ) -> None:
     """Write a checkpoint, whole or not at all.
+
+    Args:
+        model: without adapters; what they make is in its weights.
+        adapters: what they were, for a file beside.
 
     Raises:
         NoSpace: the disk is full.
@@ -92,6 +99,9 @@ def save_checkpoint(
         save_file(unshared(model.module.state_dict()), temporary / WEIGHTS_NAME)
         save_file({"weight": unshared({"weight": head_CD})["weight"]}, temporary / HEAD_NAME)
         (temporary / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
+        if adapters is not None:
+            trained_CD = head_CD if card.head == "trained" else None
+            adapters.save(temporary, model.module, trained_CD)
         if calibration is not None:
             _save_calibration(temporary, calibration)
 

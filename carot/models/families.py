@@ -16,6 +16,8 @@ NORMALISED = ("efficientnet", "fastvit", "mobilenet", "resnet", "vit_base_mci")
 """Trunks of timm with batch normalisation, as their names begin."""
 ATTENTION_POOLS = ("abs_attn", "rot_attn")
 """Pools that open_clip puts behind a trunk, and that end in a linear map."""
+CONVOLUTIONAL = ("convnext", "efficientnet", "mobilenet", "resnet")
+"""Trunks of timm without attention blocks, as their names begin."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Family:
         image_map: whether the image tower ends in a linear map.
         text_map: whether the text tower does.
         batch_norm: whether it normalises over batches.
+        attention: whether the image tower has attention blocks, beyond one that pools.
     """
 
     image_tower: str
@@ -37,6 +40,7 @@ class Family:
     image_map: bool
     text_map: bool
     batch_norm: bool
+    attention: bool
 
     @property
     def needs_transformers(self) -> bool:
@@ -61,6 +65,7 @@ def family_of(model_cfg: Mapping[str, Any]) -> Family:
         image_map=trunk is None or vision.get("timm_proj", "linear") != "none" or pooled,
         text_map=text_map,
         batch_norm=is_resnet or (trunk is not None and trunk.startswith(NORMALISED)),
+        attention=not (is_resnet or (trunk is not None and trunk.startswith(CONVOLUTIONAL))),
     )
 
 
@@ -87,6 +92,15 @@ def terms_left_out(
         " and ".join(names)
     )
     return CodedWarning(code="terms_left_out", message=message, names=names)
+
+
+def without_attention(name: str, tower: str) -> str:
+    """The sentence with which adapters are refused in a tower without attention blocks."""
+    others = {"image": "text", "text": "image"}
+    return (
+        f"{name}: its {tower} tower has no attention blocks to adapt; set adapters.towers to "
+        f'["{others[tower]}"], where the method trains that tower, or leave adapters out'
+    )
 
 
 def treatments(family: Family) -> dict[str, str]:

@@ -216,7 +216,12 @@ class Context:
         self.reporter.report(PhaseStarted(phase="saving"))
         path = self.folder / CHECKPOINT_NAME
         save_checkpoint(
-            path, evaluated.model, evaluated.head_CD, evaluated.card, evaluated.calibration
+            path,
+            evaluated.model,
+            evaluated.head_CD,
+            evaluated.card,
+            evaluated.calibration,
+            evaluated.adapters,
         )
         if family_of(evaluated.model.model_cfg).needs_transformers:
             check_fresh(path)

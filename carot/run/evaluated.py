@@ -11,6 +11,7 @@ from carot.calibration.calibration import Calibration
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import ClassMismatch, SpecError
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.models.adapter_file import Adapters
 from carot.models.checkpoints import (
     CLASSIFIER_NAME,
     ClassifierCard,
@@ -30,6 +31,7 @@ class EvaluatedModel:
 
     Attributes:
         summary: how this run fitted its calibration; None where it has none of this run.
+        adapters: those that this run trained; their sums are in the model's weights.
     """
 
     model: ClipModel
@@ -37,6 +39,7 @@ class EvaluatedModel:
     card: ClassifierCard
     calibration: Calibration | None
     summary: CalibrationSummary | None = None
+    adapters: Adapters | None = None
 
     def calibrated(
         self, calibration: Calibration, summary: CalibrationSummary | None = None
@@ -47,7 +50,7 @@ class EvaluatedModel:
     def with_weights(
         self, module: nn.Module, head_CD: Tensor | None, method: str
     ) -> EvaluatedModel:
-        """Other weights under the same classes and captions, without a calibration.
+        """Other weights under the same classes and captions, without a calibration or adapters.
 
         Args:
             head_CD: None where the text tower is to make the head.

@@ -16,19 +16,21 @@ from carot.errors import DataError, SpecError
 from carot.evaluation.evaluate import run_model
 from carot.evaluation.reports import Candidate
 from carot.events import PhaseStarted, Warning
+from carot.models.adapters import attach_adapters
 from carot.models.clip import ClipModel, load_model
 from carot.models.prompts import Captions
 from carot.run.best import BestSoFar
 from carot.run.calibrate import calibrate
 from carot.run.captions import caption_warnings, captions_for, cut_warnings
 from carot.run.context import Context, Finished
-from carot.run.evaluated import EvaluatedModel, evaluated_model
+from carot.run.evaluated import EvaluatedModel
 from carot.run.interpolate import between_start_and_end
+from carot.run.outcome import classifier_of
 from carot.run.start import measured_start
 from carot.run.validation import ValidationCurve, Watchers, bounded, looks_for
 from carot.specs import (
+    TRAINED_TOWERS,
     FinetuneSpec,
-    ModelSpec,
     TrainingOptions,
     TrainingSpec,
     complete_training,
@@ -50,6 +52,7 @@ class Training:
     Attributes:
         spec: the run's, with what it left open chosen.
         settings: its `training`.
+        image_parameters: of the image tower, without adapters.
     """
 
     spec: FinetuneSpec
@@ -59,6 +62,7 @@ class Training:
     captions: Captions
     batches: TrainingBatches
     method: Method
+    image_parameters: int
 
 
 def finetune(context: Context, spec: FinetuneSpec) -> Finished:
@@ -80,10 +84,10 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
         curve = _curve(context, spec, training)
         watchers = [each for each in (best, curve) if each is not None]
         fitted = _fit(context, spec, training, Watchers(watchers))
-    evaluated = _model_of(spec, model, captions, source, method.outcome())
+    evaluated = classifier_of(spec, model, captions, source, method.outcome())
     candidates: list[Candidate] = []
     if best is not None:
-        evaluated = _model_of(spec, model, captions, source, best.outcome())
+        evaluated = classifier_of(spec, model, captions, source, best.outcome())
         candidates = best.candidates()
     elif split is not None:
         evaluated, candidates = between_start_and_end(context, spec, evaluated, split)
@@ -97,7 +101,13 @@ def finetune(context: Context, spec: FinetuneSpec) -> Finished:
 
 def _rate_warnings(training: Training) -> list[CodedWarning]:
     model, method = training.model, training.spec.method
-    return rate_warnings(training.settings, method, model.architecture, _image_parameters(model))
+    return rate_warnings(
+        training.settings,
+        method,
+        model.architecture,
+        training.image_parameters,
+        training.spec.adapters,
+    )
 
 
 def _image_parameters(model: ClipModel) -> int:
@@ -119,12 +129,17 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     source = context.reporter.opened(open_dataset(spec.dataset, "train"))
     _check_training_set(spec, source)
     settle_depth(source, UNKNOWN, spec.dataset, context.reporter)
+    parameters = _image_parameters(model)
     settings = complete_training(
-        spec.training, spec.method, model.architecture, len(source), _image_parameters(model)
+        spec.training, spec.method, model.architecture, len(source), parameters, spec.adapters
     )
     _check_batch(spec, settings, len(source), ranks)
     spec = spec.with_training(settings)
-    prepare_normalisation(model, ranks, settings)
+    adapted = spec.adapters is not None
+    prepare_normalisation(model, ranks, settings, adapted=adapted)
+    if spec.adapters is not None:
+        trained = TRAINED_TOWERS[spec.method.name]
+        attach_adapters(model, spec.adapters, trained, settings.seed)
     captions = captions_for(model, source.classes, spec.prompts, spec.dataset, source.captions)
     torch.manual_seed(settings.seed)
     batches = TrainingBatches(
@@ -143,7 +158,7 @@ def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     method = averaged(method, spec.selection.average)
     for warning in (*cut_warnings(captions), *method.warnings):
         context.reporter.report(Warning.of(warning))
-    return Training(spec, settings, model, source, captions, batches, method)
+    return Training(spec, settings, model, source, captions, batches, method, parameters)
 
 
 def _fit(
@@ -193,7 +208,7 @@ def _best(
         return None
 
     def model_of(outcome: Outcome) -> EvaluatedModel:
-        return _model_of(spec, method.model, captions, source, outcome)
+        return classifier_of(spec, method.model, captions, source, outcome)
 
     return BestSoFar(
         method,
@@ -214,7 +229,7 @@ def _curve(context: Context, spec: FinetuneSpec, training: Training) -> Validati
     settle_depth(images, training.source.depth, spec.dataset, context.reporter)
 
     def model_of(outcome: Outcome) -> EvaluatedModel:
-        return _model_of(spec, method.model, captions, training.source, outcome)
+        return classifier_of(spec, method.model, captions, training.source, outcome)
 
     seen = method.total_steps * training.settings.batch_size
     said = len(captions.tokens_UL) if method.uses_captions else 0
@@ -234,29 +249,6 @@ def _curve(context: Context, spec: FinetuneSpec, training: Training) -> Validati
         ),
         reporter=context.reporter,
     )
-
-
-def _model_of(
-    spec: FinetuneSpec,
-    model: ClipModel,
-    captions: Captions,
-    source: ImageSource,
-    outcome: Outcome,
-) -> EvaluatedModel:
-    return evaluated_model(
-        model.with_module(outcome.module),
-        captions,
-        source.classes,
-        spec.method.name,
-        outcome.head_CD,
-        _portable(spec.model),
-        source.depth,
-    )
-
-
-def _portable(start: ModelSpec) -> ModelSpec | None:
-    """What a checkpoint may say of its start: a folder is a place on one machine only."""
-    return start if start.architecture is not None else None
 
 
 def _check_training_set(spec: FinetuneSpec, source: ImageSource) -> None:

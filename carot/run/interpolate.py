@@ -83,4 +83,7 @@ def between_start_and_end(
         candidate(selection.rule, alpha, each, chosen=index == best)
         for index, (alpha, each) in enumerate(zip(alphas, judged, strict=True))
     ]
-    return segment.at(alphas[best], tuned.card.method), candidates
+    chosen = segment.at(alphas[best], tuned.card.method)
+    if tuned.adapters is not None:
+        chosen = replace(chosen, adapters=tuned.adapters.scaled(alphas[best]))
+    return chosen, candidates

@@ -6,6 +6,7 @@ is named before anything is started. Units stand in the field descriptions. No t
 
 from __future__ import annotations
 
+from carot.specs.adapters import TARGETS, TOWERS, TRAINED_TOWERS, LoraSpec, Target, Tower
 from carot.specs.base import DatasetReference, Spec
 from carot.specs.calibration import (
     CALIBRATORS,
@@ -63,14 +64,14 @@ from carot.specs.training import TrainingOptions, TrainingSpec
 from carot.specs.training_defaults import complete_training, rate_warnings
 
 __all__ = [
-    "CALIBRATORS", "HUB", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "AnchorSpec", "AnySpec",
-    "AverageSpec", "CalibrationSpec", "CalibratorName", "CarotMethod", "DatasetReference",
-    "DiveMethod", "Domain", "EvaluateSpec", "EvaluationDataset", "EvaluationSpec", "FinetuneMethod",
-    "FinetuneSpec", "FlypMethod", "Form", "FunctionSpaceMethod", "InterpolateSpec",
-    "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LpFtMethod", "MeasuringSpec",
-    "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock", "Perturbation", "PredictSpec",
-    "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec", "SetMethod", "Severity",
-    "ShiftName", "Spec", "SplitName", "TeacherSpec", "TracerMethod", "TrainingOptions",
-    "TrainingSpec", "UniformSoup", "ZeroShotMethod", "complete_training", "preset", "preset_names",
-    "rate_warnings",
+    "CALIBRATORS", "HUB", "KINDS", "OWN_DOMAIN", "SHIFT_NAMES", "TARGETS", "TOWERS",
+    "TRAINED_TOWERS", "AnchorSpec", "AnySpec", "AverageSpec", "CalibrationSpec", "CalibratorName",
+    "CarotMethod", "DatasetReference", "DiveMethod", "Domain", "EvaluateSpec", "EvaluationDataset",
+    "EvaluationSpec", "FinetuneMethod", "FinetuneSpec", "FlypMethod", "Form", "FunctionSpaceMethod",
+    "InterpolateSpec", "LabelSmoothingMethod", "LinearProbeMethod", "LipsumMethod", "LoraSpec",
+    "LpFtMethod", "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock",
+    "Perturbation", "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec",
+    "SetMethod", "Severity", "ShiftName", "Spec", "SplitName", "Target", "TeacherSpec", "Tower",
+    "TracerMethod", "TrainingOptions", "TrainingSpec", "UniformSoup", "ZeroShotMethod",
+    "complete_training", "preset", "preset_names", "rate_warnings",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from carot.errors import SpecError
+from carot.specs.adapters import LoraSpec, check_adapters
 from carot.specs.base import DatasetReference, OnCopies, Spec
 from carot.specs.calibration import OWN_DOMAIN, CalibrationSpec
 from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
@@ -63,6 +64,11 @@ class FinetuneSpec(Spec):
         "validation, calibration and test, with a warning that counts them; or refused.",
     )
     method: Method = CarotMethod()
+    adapters: LoraSpec | None = Field(
+        default=None,
+        description="Train low-rank adapters in the towers' attention in place of the towers' own "
+        "weights (docs/methods.md). By default all that the method trains.",
+    )
     training: TrainingOptions = TrainingOptions()
     selection: SelectionSpec = SelectionSpec()
     prompts: PromptSpec = PromptSpec()
@@ -78,6 +84,15 @@ class FinetuneSpec(Spec):
     @classmethod
     def _fill_in_preset(cls, document: Any) -> Any:
         return with_preset(document)
+
+    @field_validator("adapters")
+    @classmethod
+    def _has_something_to_adapt(
+        cls, adapters: LoraSpec | None, info: ValidationInfo
+    ) -> LoraSpec | None:
+        if adapters is not None and "method" in info.data:
+            check_adapters(adapters, info.data["method"])
+        return adapters
 
     def with_training(self, settings: TrainingSpec) -> FinetuneSpec:
         """The same, with nothing of the training left open."""

@@ -10,6 +10,7 @@ import math
 import re
 from typing import NamedTuple
 
+from carot.specs.adapters import LoraSpec
 from carot.specs.methods import Method
 from carot.specs.training import TrainingOptions, TrainingSpec
 from carot.warnings import CodedWarning
@@ -17,6 +18,8 @@ from carot.warnings import CodedWarning
 HEAD_RATE = 1e-2
 """Of a head on frozen features, whatever the model (Kumar et al., ICLR 2022)."""
 HEAD_ONLY = "linear_probe"
+ADAPTERS = 10
+"""Times the rate of the weights themselves."""
 STEPS = 300
 """Fewest optimizer steps that a run is given."""
 EPOCHS = (10, 50)
@@ -69,6 +72,7 @@ def complete_training(
     architecture: str,
     images: int,
     parameters: int | None = None,
+    adapters: LoraSpec | None = None,
 ) -> TrainingSpec:
     """What is left open, chosen.
 
@@ -76,12 +80,13 @@ def complete_training(
         architecture: of the model to start from.
         images: of the training split.
         parameters: of its image tower, where they are known.
+        adapters: what trains in place of the towers' weights, if anything does.
     """
     size = size_of(architecture, parameters)
     batch = options.batch_size or min(size.batch_size, _power_of_two(images / STEPS_PER_EPOCH))
     steps = math.ceil(max(images, 1) / batch)
     epochs = options.epochs or min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
-    usual = _usual_rate(method, size)
+    usual = _usual_rate(method, size, adapters)
     said = options.model_dump(exclude={"batch_size", "epochs", "learning_rate"})
     return TrainingSpec(
         **said, batch_size=batch, epochs=epochs, learning_rate=options.learning_rate or usual
@@ -89,22 +94,28 @@ def complete_training(
 
 
 def rate_warnings(
-    settings: TrainingSpec, method: Method, architecture: str, parameters: int | None = None
+    settings: TrainingSpec,
+    method: Method,
+    architecture: str,
+    parameters: int | None = None,
+    adapters: LoraSpec | None = None,
 ) -> list[CodedWarning]:
     """One where the rate is far from what models of this size are trained with."""
-    usual = _usual_rate(method, size_of(architecture, parameters))
+    usual = _usual_rate(method, size_of(architecture, parameters), adapters)
     rate = settings.learning_rate
     if usual / FAR < rate < usual * FAR or method.name == "zero_shot":
         return []
     message = (
         f"a learning rate of {rate:g} is far from {usual:g}, the default for {architecture} "
-        f"with method {method.name}"
+        f"with method {method.name}{' and adapters' if adapters else ''}"
     )
     return [CodedWarning(code="unusual_learning_rate", message=message)]
 
 
-def _usual_rate(method: Method, size: Size) -> float:
-    return HEAD_RATE if method.name == HEAD_ONLY else size.learning_rate
+def _usual_rate(method: Method, size: Size, adapters: LoraSpec | None) -> float:
+    if method.name == HEAD_ONLY:
+        return HEAD_RATE
+    return size.learning_rate * (ADAPTERS if adapters else 1)
 
 
 def _power_of_two(number: float) -> int:

@@ -44,8 +44,12 @@ class RunIdentity:
         """That of a run that trains on `source`."""
         fields = dict(_flat(spec.model_dump(mode="json", exclude=NO_TRAINING)))
         given = spec.model_dump(mode="json", exclude=NO_TRAINING, exclude_defaults=True)
-        names = frozenset(name for name, _ in _flat(given) if name in fields)
-        return cls(fields, names, fingerprint(spec), DataIdentity.of(source))
+        names = {name for name, _ in _flat(given)}
+        # A part that is off by default and is switched on as it stands is given as a whole.
+        told = frozenset(
+            name for name in fields if any(f"{name}.".startswith(f"{each}.") for each in names)
+        )
+        return cls(fields, told, fingerprint(spec), DataIdentity.of(source))
 
     def document(self) -> dict[str, Any]:
         """For a snapshot; JSON-ready."""
@@ -63,7 +67,7 @@ class RunIdentity:
         changed = [
             f"{name} was {before[name]!r}, is {self.spec.get(name)!r}"
             for name in sorted(before, key=lambda name: (name not in self.spec, name))
-            if name not in self.spec or self.spec[name] != before[name]
+            if self.spec.get(name) != before[name]
         ]
         changed += [
             f"{name} is {self.spec[name]!r}" for name in sorted(self.given) if name not in before
@@ -79,12 +83,14 @@ class RunIdentity:
 def fingerprint(spec: FinetuneSpec) -> str:
     """SHA-256 of what a spec says of its training, as earlier releases computed it.
 
-    They did not know `freeze_batch_norm` and `average`, and trained as if both were off.
+    They did not know `freeze_batch_norm`, `average` and `adapters`, and trained as if all were off.
     """
-    later = {
+    later: dict[str, Any] = {
         "training": set() if spec.training.freeze_batch_norm else {"freeze_batch_norm"},
         "selection": {"average"} if spec.selection.average.kind == "none" else set(),
     }
+    if spec.adapters is None:
+        later["adapters"] = True
     payload = spec.model_dump_json(exclude={**NO_TRAINING, **later})
     return hashlib.sha256(payload.encode()).hexdigest()
 

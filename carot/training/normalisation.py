@@ -18,8 +18,13 @@ from carot.specs import TrainingSpec
 FREEZE = "set training.freeze_batch_norm to true"
 
 
-def prepare_normalisation(model: ClipModel, ranks: Ranks, spec: TrainingSpec) -> None:
+def prepare_normalisation(
+    model: ClipModel, ranks: Ranks, spec: TrainingSpec, *, adapted: bool = False
+) -> None:
     """Freeze statistics, or have them be of the whole batch; nothing to do without batch norm.
+
+    Args:
+        adapted: adapters train, and all around them stays as the start has it.
 
     Raises:
         ModelError: several processes without GPUs: torch synchronises statistics on GPUs only.
@@ -28,7 +33,7 @@ def prepare_normalisation(model: ClipModel, ranks: Ranks, spec: TrainingSpec) ->
     layers = [module for module in model.module.modules() if isinstance(module, _BatchNorm)]
     if not layers:
         return
-    if spec.freeze_batch_norm:
+    if spec.freeze_batch_norm or adapted:
         for layer in layers:
             layer.register_forward_pre_hook(_keep_frozen)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from carot.models.adapters import is_factor
 from carot.training.methods import Method
 
 ADDED = frozenset({
@@ -25,7 +26,8 @@ def parameter_groups(method: Method, weight_decay: float) -> list[dict[str, obje
     for name, parameter in method.parameters():
         is_matrix = sum(size > 1 for size in parameter.shape) >= 2
         added = not ADDED.isdisjoint(name.split("."))
-        (decayed if is_matrix and not added else plain).append(parameter)
+        multiplies = is_factor(name) or (is_matrix and not added)
+        (decayed if multiplies else plain).append(parameter)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},

@@ -16,13 +16,13 @@ small as 1e-5, and weights are float32: simulated over 25,000 steps of AdamW at 
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from carot.models.adapters import copy_sharing_frozen, merged
 from carot.specs import TeacherSpec
 
 PUBLISHED_UPDATES = 50
@@ -60,13 +60,18 @@ def trajectory_shares(updates: int, beta: float) -> np.ndarray:
 class Teacher(ABC):
     """A copy of a model that is an average of what the model was.
 
+    Of a model with adapters it averages the weights that they make, not their factors: a mean of
+    products is no product of means.
+
     Attributes:
-        module: the copy, in evaluation mode and without gradients.
+        module: the copy, in evaluation mode, without gradients or adapters; what the student has
+            frozen is the student's own.
         update_every: steps between updates, the first behind step 0.
     """
 
     def __init__(self, student: nn.Module, update_every: int) -> None:
-        self.module = copy.deepcopy(student).eval().requires_grad_(False)
+        copied = copy_sharing_frozen(merged(student))
+        self.module = copied.eval().requires_grad_(False)
         self.update_every = update_every
 
     @abstractmethod
@@ -84,9 +89,12 @@ class Teacher(ABC):
         if step % self.update_every != 0:
             return
         share = self.share(step)
-        theta = dict(student.named_parameters())
         for name, psi in self.module.named_parameters():
-            psi.lerp_(theta[name].detach(), share)
+            path, _, tensor = name.rpartition(".")
+            # With adapters no parameter, but what they make of one.
+            theta: Tensor = getattr(student.get_submodule(path), tensor)
+            if theta is not psi:
+                psi.lerp_(theta.detach(), share)
         buffers = dict(student.named_buffers())
         for name, buffer in self.module.named_buffers():
             buffer.copy_(buffers[name])

@@ -37,8 +37,8 @@ class Anchor:
     """Draws anchors, asks the start about them, and measures how far the student is from it.
 
     Args:
-        model: the starting model, of which a frozen copy is used. It is made again when a run
-            resumes, so that no snapshot has to contain it.
+        model: the starting model, of which a frozen copy is used. It shares what does not train,
+            and is made again when a run resumes, so that no snapshot has to contain it.
         weight_CD: the start's class weights, prototypes times its logit scale.
     """
 

@@ -37,12 +37,13 @@ class HeadMethod(Method):
         )
         with torch.no_grad():
             self.classifier.weight.copy_(weight_CD)
-        model.module.requires_grad_(False)
+        # Where adapters train, most of a tower is frozen already, and stays so.
         self.tower = {
             name: parameter
             for name, parameter in model.module.named_parameters()
-            if self.trains_tower and name.startswith(IMAGE_TOWER)
+            if self.trains_tower and name.startswith(IMAGE_TOWER) and parameter.requires_grad
         }
+        model.module.requires_grad_(False)
         for parameter in self.tower.values():
             parameter.requires_grad_(True)
 

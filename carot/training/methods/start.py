@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from carot.models.adapters import copy_sharing_frozen
 from carot.models.clip import ClipModel
 
 
@@ -18,12 +19,13 @@ def frozen_start(model: ClipModel, moving: Iterable[nn.Parameter] | None = None)
 
     Args:
         moving: the parameters that will train; the copy shares all others with the model. Without
-            it, nothing is shared.
+            it, those that are frozen by now are shared.
     """
     module = model.module
-    shared: dict[int, object] = {}
-    if moving is not None:
+    if moving is None:
+        copied = copy_sharing_frozen(module)
+    else:
         trained = {id(parameter) for parameter in moving}
-        shared = {id(p): p for p in module.parameters() if id(p) not in trained}
-    copied = copy.deepcopy(module, memo=shared).eval().requires_grad_(False)
-    return model.with_module(copied)
+        shared: dict[int, object] = {id(p): p for p in module.parameters() if id(p) not in trained}
+        copied = copy.deepcopy(module, memo=shared)
+    return model.with_module(copied.eval().requires_grad_(False))

@@ -26,6 +26,7 @@ from carot.specs import (
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
+    LoraSpec,
     LpFtMethod,
     TeacherSpec,
     TracerMethod,
@@ -56,6 +57,7 @@ METHODS = [
     TracerMethod(),
     TracerMethod(teacher=CAROT.teacher),
 ]
+ADAPTED = [each for each in METHODS if not isinstance(each, LinearProbeMethod)]
 
 
 def label(method: Any) -> str:
@@ -82,6 +84,12 @@ def test_a_resumed_run_ends_with_a_bit_equal_average(
 ) -> None:
     average = AverageSpec(kind="beta", from_fraction=from_fraction)
     check_resumed_run(method, stop_after, tmp_path, average=average)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ADAPTED, ids=label)
+def test_a_resumed_run_of_adapters_ends_with_bit_equal_weights(method: Any, tmp_path: Path) -> None:
+    check_resumed_run(method, 7, tmp_path, adapters=LoraSpec(rank=2))
 
 
 @pytest.mark.slow
@@ -114,13 +122,13 @@ def test_a_snapshot_comes_behind_the_report_of_its_step(tmp_path: Path) -> None:
     assert saved.step == last.step == 3
 
 
-def check_resumed_run(method: Any, stop_after: int, tmp_path: Path, **changes: Any) -> None:
-    straight = Run(tmp_path / "straight", method, **changes)
+def check_resumed_run(method: Any, stop_after: int, tmp_path: Path, **how: Any) -> None:
+    straight = Run(tmp_path / "straight", method, **how)
     straight.fit()
-    first = Run(tmp_path / "resumed", method, **changes)
+    first = Run(tmp_path / "resumed", method, **how)
     with pytest.raises(Interrupted):
         first.fit(stop_after=stop_after)
-    second = Run(tmp_path / "resumed", method, **changes)
+    second = Run(tmp_path / "resumed", method, **how)
     torch.manual_seed(99)
     second.fit()
     assert second.steps()[0].step == stop_after + 1
@@ -133,7 +141,7 @@ def check_resumed_run(method: Any, stop_after: int, tmp_path: Path, **changes: A
         not torch.equal(v, w)
         for v, w in zip(
             expected.values(),
-            Run(tmp_path / "untrained", method, **changes).weights().values(),
+            Run(tmp_path / "untrained", method, **how).weights().values(),
             strict=True,
         )
     )

@@ -11,12 +11,15 @@ from carot.data.formats.folder import open_folder
 from carot.data.loader import TrainingBatches, Unreadable
 from carot.distributed import ALONE, Ranks
 from carot.events import AnyEvent, StepDone
+from carot.models.adapters import attach_adapters
 from carot.models.clip import ClipModel
 from carot.models.prompts import Captions
 from carot.specs import (
+    TRAINED_TOWERS,
     AverageSpec,
     CarotMethod,
     FinetuneSpec,
+    LoraSpec,
     ModelSpec,
     SelectionSpec,
     TeacherSpec,
@@ -42,6 +45,7 @@ class Run:
         ranks: Ranks = ALONE,
         model: ClipModel | None = None,
         average: AverageSpec = NO_AVERAGE,
+        adapters: LoraSpec | None = None,
         **training: Any,
     ) -> None:
         if not (root / "train").exists():
@@ -49,6 +53,7 @@ class Run:
         defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "snapshot_every": 100}
         self.spec = TrainingSpec(**{**defaults, **training})
         self.method_spec = method
+        self.adapters = adapters
         self.root = root
         self.events: list[AnyEvent] = []
         self.model: ClipModel = model or tiny_model()
@@ -65,7 +70,9 @@ class Run:
             unreadable=Unreadable("images", source, self),
             ranks=ranks,
         )
-        prepare_normalisation(self.model, ranks, self.spec)
+        prepare_normalisation(self.model, ranks, self.spec, adapted=adapters is not None)
+        if adapters is not None:
+            attach_adapters(self.model, adapters, TRAINED_TOWERS[method.name], self.spec.seed)
         total = self.spec.epochs * self.batches.steps_per_epoch
         built = build_method(method, self.model, self.captions, total)
         self.average_spec = average
@@ -81,6 +88,7 @@ class Run:
             model=model,
             dataset=f"folder:{run}",
             method=self.method_spec,
+            adapters=self.adapters,
             training=self.spec,
             selection=SelectionSpec(average=self.average_spec),
         )
