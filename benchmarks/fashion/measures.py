@@ -6,9 +6,11 @@ when they are perfectly calibrated. OOD figures are means over all sets of `suit
 Intervals and p values are over seeds *and* images, two crossed sources of chance. The variance of a
 row's mean is that of its S seeds' mean, s² / S, plus that over images: the variance of the mean of
 seeds over RESAMPLES bootstrap samples of the test pictures, in which a picture counts as often in
-every set and every run. A t distribution has the degrees of freedom of Welch and Satterthwaite: the
-first part has S − 1. A resampled ECE has more noise in it and so a higher mean; only its deviations
-from that mean are used. Shape suffixes: N images, B bins, R resamples.
+every set and every run. (Shifted sets are the first of those pictures, and so part of a sample.) A
+t distribution has the degrees of freedom of Welch and Satterthwaite: the first part has S − 1. A
+resampled ECE has more noise in it and so a higher mean; only its deviations from that are used.
+
+Shape suffixes: N images, B bins, R resamples.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ def measure(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Measu
     sets: dict[str, dict[str, float]] = {}
     parts: dict[str, dict[str, Vector]] = {}
     for name in (ID, *OOD):
-        sets[name], parts[name] = _of_set(logits[name], labels[name], temperature, name == KIND)
+        every = len(labels[KIND if name == KIND else ID])
+        counts_RN = _resamples(every, name == KIND)[:, : len(labels[name])]
+        sets[name], parts[name] = _of_set(logits[name], labels[name], temperature, counts_RN)
     figures, varied = {}, {}
     for side, names in (("id", (ID,)), ("ood", OOD)):
         for figure in FIGURES:
@@ -86,15 +90,14 @@ def measure(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Measu
 
 
 def _of_set(
-    logits_NC: Tensor, labels_N: Tensor, temperature: float, others: bool
+    logits_NC: Tensor, labels_N: Tensor, temperature: float, counts_RN: Vector
 ) -> tuple[dict[str, float], dict[str, Vector]]:
     """Figures of a set, and those that vary over R resamples of its images."""
-    counts_RN = _resamples(len(labels_N), others)
     found, varied = _confidences(logits_NC, labels_N, counts_RN)
     after, varied_after = _confidences(logits_NC.double() / temperature, labels_N, counts_RN)
     log_N = logits_NC.double().log_softmax(dim=1).gather(1, labels_N[:, None]).squeeze(1)
     after_log_N = (logits_NC.double() / temperature).log_softmax(dim=1).gather(1, labels_N[:, None])
-    varied["nll"] = counts_RN @ -log_N.numpy() / len(labels_N)
+    varied["nll"] = counts_RN @ -log_N.numpy() / counts_RN.sum(axis=1)
     varied["after_excess_ece"] = varied_after["excess_ece"]
     figures = found | {f"after_{name}": after[name] for name in ("ece", "excess_ece", "chance")}
     return figures | {"nll": -float(log_N.mean()), "after_nll": -float(after_log_N.mean())}, varied
@@ -104,7 +107,7 @@ def _confidences(
     logits_NC: Tensor, labels_N: Tensor, counts_RN: Vector
 ) -> tuple[dict[str, float], dict[str, Vector]]:
     confidence_N, correct_N = top_label(logits_NC, labels_N)
-    images = len(labels_N)
+    sizes_R = counts_RN.sum(axis=1)
     bins_N = equal_width_bins(confidence_N, BINS)
     ece = BinStatistics.of(confidence_N, correct_N, bins_N, BINS).error()
     mass_N = equal_mass_bins(confidence_N, BINS)
@@ -113,7 +116,7 @@ def _confidences(
     residual_N = (correct_N.double() - confidence_N).numpy()
     width_RB = _binned(counts_RN, residual_N, bins_N)
     mass_RB = _binned(counts_RN, residual_N, mass_N)
-    size_RB = _binned(counts_RN, np.ones(images), mass_N).clip(1)
+    size_RB = _binned(counts_RN, np.ones(len(labels_N)), mass_N).clip(1)
     figures = {
         "accuracy": float(correct_N.double().mean()),
         "ece": ece,
@@ -122,9 +125,9 @@ def _confidences(
         "squared": squared,
     }
     varied = {
-        "accuracy": counts_RN @ correct_N.double().numpy() / images,
-        "excess_ece": np.abs(width_RB).sum(axis=1) / images,
-        "squared": (mass_RB**2 / size_RB).sum(axis=1) / images,
+        "accuracy": counts_RN @ correct_N.double().numpy() / sizes_R,
+        "excess_ece": np.abs(width_RB).sum(axis=1) / sizes_R,
+        "squared": (mass_RB**2 / size_RB).sum(axis=1) / sizes_R,
     }
     return figures, varied
 

@@ -31,14 +31,17 @@ from benchmarks.fashion.suite import (
     suite,
 )
 from carot.data.loader import TrainingBatches, Unreadable
+from carot.distributed import ALONE
 from carot.events import Silent
+from carot.models.adapters import attach_adapters, merged
 from carot.models.checkpoints import unshared
 from carot.models.clip import ClipModel, load_model
-from carot.specs import FinetuneSpec, TrainingSpec
+from carot.specs import TRAINED_TOWERS, FinetuneSpec, TrainingSpec
 from carot.specs import Method as MethodSpec
 from carot.specs.base import FASHION
 from carot.training.identity import RunIdentity
-from carot.training.methods import build_method
+from carot.training.methods import averaged, build_method
+from carot.training.normalisation import prepare_normalisation
 from carot.training.trainer import fit
 
 BATCH_SIZE = 64
@@ -141,6 +144,9 @@ class Run:
         job, training = self.job(), self.training()
         torch.manual_seed(self.seed)
         model = load_model(START)
+        prepare_normalisation(model, ALONE, training, adapted=job.adapters is not None)
+        if job.adapters is not None:
+            attach_adapters(model, job.adapters, TRAINED_TOWERS[job.method.name], self.seed)
         batches = TrainingBatches(
             sets.training,
             model.transform,
@@ -153,6 +159,7 @@ class Run:
         )
         total = self.epochs * batches.steps_per_epoch
         method = build_method(job.method, model, sets.captions, total, self.seed)
+        method = averaged(method, job.selection.average)
         fit(
             model,
             method,
@@ -165,7 +172,7 @@ class Run:
             should_stop=lambda: False,
         )
         outcome = method.outcome()
-        made = model.with_module(outcome.module)
+        made = model.with_module(merged(outcome.module))
         head_CD = sets.text_head(made) if outcome.head_CD is None else outcome.head_CD
         return made, head_CD
 

@@ -6,8 +6,8 @@ KINDS clusters (k-means); of each class the cluster whose centre lies farthest f
 other centres is held out, among those that hold at least LEAST_SHARE of the class. Other pictures
 belong to the nearest centre of their class. Nothing is trained before that.
 
-A shifted set is every in-distribution test picture under one change, at a severity of 3 to 5 that
-its key decides. Shape suffixes: N images, C classes, D embedding width, K kinds.
+A shifted set is the first SHIFTED in-distribution test pictures under one change, at a severity of
+3 to 5 that its key decides. Shape suffixes: N images, C classes, D embedding width, K kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,7 @@ OOD = (*CHANGES, KIND)
 KINDS = 4
 LEAST_SHARE = 0.1
 TRAINING_IMAGES = 2000
+SHIFTED = 4000
 BATCH = 500
 CACHE = ROOT / "build" / "fashion"
 
@@ -95,9 +95,10 @@ def suite(limit: int | None = None) -> Suite:
         for name in (VALIDATION, CALIBRATION, ID)
     }
     sets[KIND] = as_they_are(splits[ID], held_out[ID].nonzero()[0][:limit])
-    test = SubsetSource(splits[ID], common[ID][:limit].tolist())
+    shown = common[ID][: min(SHIFTED, limit or SHIFTED)]
+    test = SubsetSource(splits[ID], shown.tolist())
     for name in CHANGES:
-        sets[name] = Images(_changed(test, name), sets[ID].labels_N)
+        sets[name] = Images(_changed(test, name), torch.from_numpy(test.labels))
     return Suite(model, captions, training, sets)
 
 
@@ -186,9 +187,3 @@ def description(found: Suite) -> dict[str, Any]:
         "kinds": KINDS,
         "size": SIZE,
     }
-
-
-def kept(path: Path) -> Path:
-    """A folder beneath build/, made if need be."""
-    path.mkdir(parents=True, exist_ok=True)
-    return path
