@@ -18,7 +18,7 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up install test test-unit test-services test-acceptance faults chaos check lint types imports fuzz \
-	screenshots settings format pins audit clean
+	screenshots bench-data settings format pins audit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -51,6 +51,9 @@ fuzz: $(VENV)/installed-test ## requests from the OpenAPI document, for five min
 
 screenshots: $(VENV)/installed-test ## the dashboard's pages as pictures, into docs/img
 	@$(BIN)/python -m tests.acceptance.dashboard.screenshots docs/img
+
+bench-data: ## the photographs of benchmarks/fashion, from Debian's archive (needs root)
+	@test -d /usr/share/datasets/fashion-mnist || apt-get install --yes dataset-fashion-mnist
 
 settings: $(VENV)/installed ## write docs/settings.md from the settings classes
 	@$(BIN)/python .ci/settings_page.py

@@ -42,6 +42,8 @@ KINDS = 4
 LEAST_SHARE = 0.1
 TRAINING_IMAGES = 2000
 SHIFTED = 4000
+QUICK_TIMES = 50
+"""Pictures of a split that a limited suite looks at, for each that a set may have."""
 BATCH = 500
 CACHE = ROOT / "build" / "fashion"
 
@@ -85,7 +87,10 @@ def suite(limit: int | None = None) -> Suite:
     """
     model = load_model(START)
     captions = Captions(model, CLASSES, TEMPLATES)
-    splits = {name: fashion(None, name) for name in ("train", VALIDATION, CALIBRATION, ID)}
+    splits = {
+        name: _first(fashion(None, name), None if limit is None else QUICK_TIMES * limit)
+        for name in ("train", VALIDATION, CALIBRATION, ID)
+    }
     held_out = held_out_kinds(model, splits)
     common = {name: (~held_out[name]).nonzero()[0] for name in splits}
     count = min(TRAINING_IMAGES, limit or TRAINING_IMAGES)
@@ -100,6 +105,11 @@ def suite(limit: int | None = None) -> Suite:
     for name in CHANGES:
         sets[name] = Images(_changed(test, name), torch.from_numpy(test.labels))
     return Suite(model, captions, training, sets)
+
+
+def _first(source: ArraySource, count: int | None) -> ArraySource:
+    pixels, labels, keys = source.pixels[:count], source.labels[:count], source.keys[:count]
+    return ArraySource(pixels, labels, source.classes, keys)
 
 
 def as_they_are(source: ArraySource, chosen: NDArray[np.int64]) -> Images:
