@@ -28,6 +28,7 @@ from carot.specs import (
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
+    LoraSpec,
     LpFtMethod,
     TracerMethod,
 )
@@ -56,6 +57,8 @@ CASES: dict[str, Case] = {
     "linear probe": (LinearProbeMethod(), {}),
     "lp-ft": (LpFtMethod(probe_fraction=0.01), {}),
     "lipsum-ft": (LipsumMethod(texts=4), {}),
+    "carot of adapters": (CAROT, {"adapters": LoraSpec(rank=2)}),
+    "finetune of adapters": (FinetuneMethod(), {"adapters": LoraSpec(rank=2)}),
 }
 
 
