@@ -6,8 +6,8 @@ A ViT-B/32 with random weights (nothing is downloaded) takes a few steps of `fly
 on drawn images, once wholly and once with adapters of the default rank, each in a process of its
 own on the CPU. Counted are the bytes of gradients and of AdamW's state behind the last step, the
 bytes of the copies that a teacher keeps of its own, and the process's largest resident memory less
-what it had before the first step. Only ratios are told. Results lie in
-`benchmarks/results/lora.json`.
+what it had before the first step. Only ratios are told, and are
+written to `benchmarks/results/lora.json`.
 """
 
 from __future__ import annotations
