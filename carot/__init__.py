@@ -62,6 +62,7 @@ LIBRARY = (
     "reliability",
     "smooth_ece",
     "top_label",
+    "with_adapters",
 )
 """What `carot.library` has; a test holds the two together."""
 HOMES = {

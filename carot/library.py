@@ -33,6 +33,7 @@ from carot.data.decoding.depth import Depth
 from carot.data.decoding.images import decode_image, to_rgb
 from carot.errors import SpecError
 from carot.events import Reporter, Silent
+from carot.models.adapter_file import with_adapters
 from carot.models.classifier import Classifier, pick_device
 from carot.models.clip import ClipModel
 from carot.models.clip import load_model as _load_model
@@ -75,6 +76,7 @@ __all__ = [
     "reliability",
     "smooth_ece",
     "top_label",
+    "with_adapters",
 ]
 
 SpecLike = AnySpec | Mapping[str, Any]

@@ -96,7 +96,9 @@ def _measured(report: Report) -> Table:
         ">chance\nlevel",
         ">σ min",
     )
-    title = f"{report['method']} · {report['architecture']} · {report['dataset']}"
+    adapters = report.get("adapters")
+    lora = f" with LoRA of rank {adapters['rank']}" if adapters else ""
+    title = f"{report['method']}{lora} · {report['architecture']} · {report['dataset']}"
     caption = [CHANCE_LEVEL] + ([OOD_MEAN] if mean is not None else [])
     return captioned(table(title, columns, rows), "\n".join(caption))
 

@@ -26,6 +26,9 @@ class ArchitectureView(BaseModel):
         description="Whether it normalises over batches: with `training.accumulation_steps` above "
         "1 it then needs `training.freeze_batch_norm`."
     )
+    attention: bool = Field(
+        description="Whether its image tower has attention blocks, which `adapters` need."
+    )
     available: bool = Field(
         description="Whether the packages that it needs are installed with this service."
     )
@@ -51,6 +54,7 @@ def _view(name: str, tag: str | None) -> ArchitectureView:
         image_tower=of_name.image_tower,
         tokenizer=of_name.tokenizer,
         batch_norm=of_name.batch_norm,
+        attention=of_name.attention,
         available=installed(name),
         methods=treatments(of_name),
     )

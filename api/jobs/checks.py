@@ -137,7 +137,9 @@ def _with_training(
     if images == 0:
         return spec
     architecture = _architecture(session, project, spec)
-    settings = complete_training(spec.training, spec.method, architecture, images)
+    settings = complete_training(
+        spec.training, spec.method, architecture, images, adapters=spec.adapters
+    )
     return spec.with_training(settings)
 
 
@@ -148,7 +150,7 @@ def warnings_of(session: Session, project: str, spec: AnySpec) -> list[CodedWarn
     settings = TrainingSpec(**spec.training.model_dump())
     architecture = _architecture(session, project, spec)
     return [
-        *rate_warnings(settings, spec.method, architecture),
+        *rate_warnings(settings, spec.method, architecture, adapters=spec.adapters),
         *constraint_warnings(architecture, spec.method),
     ]
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.jobs.architectures import installed
 from api.web.problems import invalid
 from carot.models.catalogue import architectures, family, similar, weights
-from carot.models.families import terms_left_out
+from carot.models.families import terms_left_out, without_attention
 from carot.specs import (
     HUB,
     AnySpec,
@@ -130,8 +130,12 @@ def _check_method(session: Session, project: str, spec: FinetuneSpec) -> None:
             f"lipsum_ft draws random tokens of CLIP's own tokenizer, and {architecture} has "
             "another one; choose another method",
         )
+    adapters = spec.adapters
+    if adapters is not None and "image" in adapters.adapted(spec.method) and not found.attention:
+        raise invalid("adapters.towers", without_attention(architecture, "image"))
     training = spec.training
-    if found.batch_norm and training.accumulation_steps > 1 and not training.freeze_batch_norm:
+    frozen = training.freeze_batch_norm or adapters is not None
+    if found.batch_norm and training.accumulation_steps > 1 and not frozen:
         raise invalid(
             "training.accumulation_steps",
             f"{architecture} normalises over batches, and micro-batches have other statistics than "

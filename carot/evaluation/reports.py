@@ -26,6 +26,8 @@ from carot.evaluation.figures import (
     WorstClasses,
 )
 from carot.specs import (
+    FinetuneSpec,
+    LoraSpec,
     MeasuringSpec,
     MergeSpec,
     ModelSpec,
@@ -194,6 +196,10 @@ class Report(Numbers):
     kind: Literal["finetune", "evaluate", "interpolate", "merge", "select"]
     method: str
     architecture: str
+    adapters: LoraSpec | None = Field(
+        default=None,
+        description="What was trained in place of the towers' own weights; null where these were.",
+    )
     model: ModelSpec | None = Field(
         description="The model the run started from; null where it took several."
     )
@@ -244,6 +250,7 @@ def build_report(
         kind=spec.kind,
         method=method,
         architecture=architecture,
+        adapters=spec.adapters if isinstance(spec, FinetuneSpec) else None,
         model=None if isinstance(spec, MergeSpec | SelectSpec) else spec.model,
         dataset=spec.dataset,
         classes=tuple(classes),

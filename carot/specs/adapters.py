@@ -35,7 +35,11 @@ class LoraSpec(Spec):
     W + (alpha / rank) B A in place of a matrix W, which stays as it is.
     """
 
-    kind: Literal["lora"] = "lora"
+    kind: Literal["lora"] = Field(
+        default="lora",
+        description="Low-rank adapters. A checkpoint has them merged into its weights, and a small "
+        "file of them beside.",
+    )
     rank: int = Field(default=8, ge=1, le=256, description="Rows of A and columns of B.")
     alpha: float = Field(
         default=16.0, gt=0.0, le=1024.0, description="Times B A, after a division by the rank."

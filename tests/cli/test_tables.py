@@ -214,6 +214,13 @@ def test_sets_risks_and_shift_have_tables() -> None:
     assert "none proved" in lines
 
 
+def test_a_report_says_that_adapters_were_trained() -> None:
+    assert "LoRA" not in shown(report_table(report(0.5) | {"adapters": None}))
+    assert "carot with LoRA of rank 4 · carot-mini" in shown(
+        report_table(report(0.5) | {"adapters": {"kind": "lora", "rank": 4}})
+    )
+
+
 def test_methods_whose_sets_differ_have_lines_of_their_own() -> None:
     document = with_calibrators()
     document["datasets"][0]["sets"][0]["measured"] = {"coverage": 0.95, "mean_size": 2.0}

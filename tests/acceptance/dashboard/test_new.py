@@ -166,6 +166,35 @@ def test_models_are_offered_and_what_the_method_does_with_one_is_said(
     expect(page.get_by_text("text tower and logit scale stay")).to_be_visible()
 
 
+def test_adapters_are_one_choice_and_their_rank(site: Site, window: Window) -> None:
+    window.expected.append(REQUEST_FAILED)
+    page = window.page
+    page.goto(f"{site.url}/#/new")
+    trains = page.get_by_label("Trains", exact=True)
+    expect(page.get_by_label("Rank of the adapters")).to_have_count(0)
+    trains.select_option("lora")
+    assert asked(page)["adapters"] == {"kind": "lora"}
+    rank = page.get_by_label("Rank of the adapters")
+    expect(rank).to_have_attribute("placeholder", "8")
+    rank.fill("4")
+    page.get_by_text("Settings of the adapters").click()
+    page.get_by_label("Targets").fill('["query", "value"]')
+    page.get_by_label("Method", exact=True).select_option("linear_probe")
+    page.get_by_role("button", name="Queue the job").click()
+    expect(page.locator("#field-adapters-kind-fault")).to_contain_text("trains no tower")
+    page.get_by_label("Method", exact=True).select_option("flyp")
+    job = queue(page)
+    given = {"kind": "lora", "rank": 4, "targets": ["query", "value"]}
+    adapters = spec_of(site, job)["adapters"]
+    assert adapters == {**given, "alpha": 16.0, "towers": ["image", "text"]}
+    expect(page.get_by_text("flyp, LoRA")).to_be_visible()
+    page.get_by_role("link", name="Clone").click()
+    expect(page.get_by_label("Rank of the adapters")).to_have_value("4")
+    assert asked(page)["adapters"] == given
+    page.get_by_label("Trains", exact=True).select_option("")
+    assert "adapters" not in asked(page)
+
+
 def test_commands_say_the_same(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/#/new")
     page.get_by_label("Name", exact=True).fill("it's `mine` $HOME")

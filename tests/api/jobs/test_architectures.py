@@ -80,6 +80,8 @@ RESNET = {"architecture": "RN50", "pretrained": "openai"}
     [
         (SIGLIP, {"method": {"name": "lipsum_ft"}}, "method.name"),
         (RESNET, {"training": {"accumulation_steps": 2}}, "training.accumulation_steps"),
+        (RESNET, {"adapters": {}}, "adapters.towers"),
+        (RESNET, {"adapters": {"targets": ["query"]}}, "adapters.towers"),
     ],
 )
 def test_what_a_run_would_refuse_behind_the_download_is_refused_when_sent(
@@ -89,7 +91,9 @@ def test_what_a_run_would_refuse_behind_the_download_is_refused_when_sent(
     answer = client.post("/jobs", json=body)
     assert answer.status_code == 422
     assert [each["field"] for each in answer.json()["errors"]] == [field]
-    mended = {"method": {"name": "flyp"}, "training": {"freeze_batch_norm": True}}
+    mended: dict[str, Any] = {"method": {"name": "flyp"}, "training": {"freeze_batch_norm": True}}
+    if "adapters" in more:
+        mended["adapters"] = {"towers": ["text"]}
     assert client.post("/jobs", json=body | mended).status_code == 201
 
 

@@ -30,6 +30,7 @@ from carot.specs import (
     LabelSmoothingMethod,
     LinearProbeMethod,
     LipsumMethod,
+    LoraSpec,
     LpFtMethod,
     TracerMethod,
 )
@@ -60,6 +61,8 @@ CASES: dict[str, Case] = {
     "lipsum-ft": (LipsumMethod(texts=4), {}),
     "dive": (DiveMethod(), {}),
     "function space": (FunctionSpaceMethod(), {}),
+    "carot of adapters": (CAROT, {"adapters": LoraSpec(rank=2)}),
+    "finetune of adapters": (FinetuneMethod(), {"adapters": LoraSpec(rank=2)}),
 }
 
 

@@ -49,7 +49,7 @@ export async function open({ query, signal }) {
   };
   const parts = form(known, draft, change);
   if (job && !begun) {
-    draft.prune(parts.fields.filter((each) => !["model.architecture", "method.name"].includes(each.path)));
+    draft.prune(parts.fields.filter((each) => !["model.architecture", "method.name", "adapters.kind"].includes(each.path)));
     parts.draw();
   }
   const dataset = datasetPart(first, draft, datasetField, change, signal);

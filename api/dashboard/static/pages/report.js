@@ -56,7 +56,8 @@ export async function open({ params, query, signal }) {
   }
 
   choose(query);
-  const title = `Report of ${words(document.method ?? "a run")}`;
+  const lora = document.adapters ? ` with LoRA of rank ${document.adapters.rank}` : "";
+  const title = `Report of ${words(document.method ?? "a run")}${lora}`;
   return {
     title,
     element: h("div", { class: "page" }, head(report, title, start), warnings(document.warnings ?? []), measured && h("div", { class: "card" }, summaryFacts(document, start)), parts.element),

@@ -61,7 +61,7 @@ function told(job, followed) {
     trains && { name: "Loss", value: figure(progress?.loss) },
     trains && { name: "Speed", value: progress?.rate == null ? NONE : `${figure(progress.rate)} steps/s`, note: progress?.epoch == null ? "" : `epoch ${number(progress.epoch, 1)}` },
     followed && { name: "Heartbeat", value: progress ? time(job.heartbeat_at) : NONE, mark: [progress && job.heartbeat_at, job.worker], note: job.worker && h("bdi", { title: job.worker }, job.worker) },
-    { name: "Kind", value: words(job.kind), note: job.method ? words(job.method) : NONE },
+    { name: "Kind", value: words(job.kind), note: job.method ? `${words(job.method)}${job.spec.adapters ? ", LoRA" : ""}` : NONE },
     { name: "Data set", value: h("bdi", {}, job.dataset), mark: job.dataset },
     { name: "Attempts", value: `${job.attempts} of ${job.max_attempts}`, note: job.retries ? `retried ${job.retries === 1 ? "once" : `${job.retries} times`}` : "" },
     { name: "Running for", value: duration(job.seconds_spent), hint: "All attempts since the last retry", note: job.max_seconds ? `of at most ${duration(job.max_seconds)}` : "" },

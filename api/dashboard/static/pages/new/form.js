@@ -18,7 +18,7 @@ import { fields, named } from "./schema.js";
  * @typedef {import("./schema.js").Field} Field
  */
 
-const APART = ["kind", "model", "models", "dataset", "method", "preset", "name", "alias", "start"];
+const APART = ["kind", "model", "models", "dataset", "method", "adapters", "preset", "name", "alias", "start"];
 const RUNNING = ["resources", "priority", "max_seconds"];
 /** @type {Record<string, string>} */
 const KIND_WORDS = {
@@ -59,6 +59,7 @@ export function form(known, draft, onChange) {
     const find = (/** @type {string} */ path) => /** @type {Field} */ (all.find((each) => each.path === path));
     const has = (/** @type {string} */ name) => name in schema.properties;
     const method = has("method") ? methodParts(known, schema, draft, preset) : null;
+    const adapted = has("adapters") && draft.text("adapters.kind") !== "";
     replace(
       element,
       card("Job", [
@@ -75,7 +76,10 @@ export function form(known, draft, onChange) {
         preset && h("p", { class: "help field-wide" }, preset.description, " ", preset.source),
         method && make(method.name, { label: "Method", options: method.choices, none: method.default }, true),
         method && h("p", { class: "help field-wide" }, method.description),
+        has("adapters") && adapters(find("adapters.kind")),
+        adapted && make(find("adapters.rank"), { label: "Rank of the adapters" }),
       ]),
+      adapted && more("adapters", "Settings of the adapters", all.filter(({ path }) => path.startsWith("adapters.") && !["adapters.kind", "adapters.rank"].includes(path)).map((each) => make(each))),
       method && method.fields.length > 0 && more("method", `Settings of ${method.chosen}`, method.fields.map((each) => make(each))),
       groups(all).map(([name, group]) => more(name, name === "running" ? "Resources and priority" : capital(words(name)), group.map((each) => make(each)))),
     );
@@ -96,6 +100,13 @@ export function form(known, draft, onChange) {
         onChange();
       },
     });
+
+  /** @param {Field} field */
+  function adapters(field) {
+    const element = make(field, { label: "Trains", options: [["lora", "LoRA adapters"]], none: "all that the method trains" }, true);
+    controls.set("adapters", /** @type {import("./control.js").Control} */ (controls.get(field.path)));
+    return element;
+  }
 
   /** @param {Field} field */
   function models(field) {
