@@ -1,4 +1,4 @@
-"""The comparison of calibrators made for shift runs on stored logits, and its verdicts are right."""
+"""Calibrators made for shift are compared on stored logits, and the verdicts are right."""
 
 from __future__ import annotations
 
