@@ -11,6 +11,7 @@ from carot.calibration.calibration import Calibration
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import ClassMismatch, SpecError
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.evaluation.unseen_figures import UnseenReport
 from carot.models.checkpoints import (
     CLASSIFIER_NAME,
     ClassifierCard,
@@ -30,6 +31,7 @@ class EvaluatedModel:
 
     Attributes:
         summary: how this run fitted its calibration; None where it has none of this run.
+        unseen: how well unseen classes are told from known ones; None where none were measured.
     """
 
     model: ClipModel
@@ -37,6 +39,7 @@ class EvaluatedModel:
     card: ClassifierCard
     calibration: Calibration | None
     summary: CalibrationSummary | None = None
+    unseen: UnseenReport | None = None
 
     def calibrated(
         self, calibration: Calibration, summary: CalibrationSummary | None = None

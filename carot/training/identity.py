@@ -79,10 +79,11 @@ class RunIdentity:
 def fingerprint(spec: FinetuneSpec) -> str:
     """SHA-256 of what a spec says of its training, as earlier releases computed it.
 
-    They did not know `freeze_batch_norm`, and trained as if it was off.
+    They did not know `freeze_batch_norm` and `unseen`, and trained as if neither was there.
     """
     later = set() if spec.training.freeze_batch_norm else {"freeze_batch_norm"}
-    payload = spec.model_dump_json(exclude={**NO_TRAINING, "training": later})
+    unknown: dict[str, Any] = {} if spec.unseen else {"unseen": True}
+    payload = spec.model_dump_json(exclude={**NO_TRAINING, **unknown, "training": later})
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
