@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.table import Table
@@ -22,6 +23,7 @@ def calibration_tables(report: Report) -> list[Table]:
         calibrators_table(report),
         sets_table(report),
         guarantees_table(report),
+        unseen_table(report),
     )
     return [each for each in found if each is not None]
 
@@ -137,6 +139,40 @@ def guarantees_table(report: Report) -> Table | None:
     result = table("Accepted answers, and shift score", ("data set", *names), lines)
     reasons = [each["reason"] for row in rows for each in row.get("risks", ()) if each["reason"]]
     return captioned(result, "\n".join(dict.fromkeys(reasons)))
+
+
+def unseen_table(report: Report) -> Table | None:
+    """How well images of none of the classes are told from those in distribution, by each score."""
+    found = report.get("unseen")
+    if not found:
+        return None
+    lines = [
+        (
+            row["name"] if index == 0 else "",
+            str(row["images"]) if index == 0 else "",
+            each["score"] + (" (served)" if each["score"] == found["chosen"] else ""),
+            _between(figure(each["auroc"]), each["auroc_interval"], figure),
+            _between(percent(each["fpr95"]), each["fpr95_interval"], percent),
+        )
+        for row in found["rows"]
+        for index, each in enumerate(row["scores"])
+    ]
+    columns = ("unseen", ">images", "score", ">AUROC", ">FPR95")
+    result = table("None of the classes", columns, lines)
+    images = found["rows"][0]["known_images"]
+    note = f"against {images} images of {found['known']}; FPR95: accepted where 95 % of those are"
+    notes = [note]
+    notes += [
+        f"{row['name']}: /predict abstains from {percent(row['abstained'])} of them, and from "
+        f"{percent(row['known_abstained'])} of {found['known']}"
+        for row in found["rows"]
+        if row["abstained"] is not None
+    ]
+    return captioned(result, "\n".join(notes))
+
+
+def _between(value: str, interval: list[float] | None, shown: Callable[[float | None], str]) -> str:
+    return value if interval is None else f"{value} ({shown(interval[0])}–{shown(interval[1])})"
 
 
 def _against(figures: Row | None, raw: Row) -> str:

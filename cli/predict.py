@@ -36,6 +36,13 @@ MaxRisk = Annotated[
 MaxShift = Annotated[
     float | None, typer.Option(help="Abstain where the shift score is above this; else 0.99.")
 ]
+MaxUnseen = Annotated[
+    float | None,
+    typer.Option(
+        help="Abstain where more than this share of the calibration images looks more like the "
+        "classes; 0.95 where the checkpoint was compared with unseen classes."
+    ),
+]
 Domain = Annotated[
     str | None, typer.Option(help="Domain of the images, where calibrators differ by it.")
 ]
@@ -61,6 +68,7 @@ def predict(
     set_method: SetMethod = None,
     max_risk: MaxRisk = None,
     max_shift: MaxShift = None,
+    max_unseen: MaxUnseen = None,
     domain: Domain = None,
     classes: Classes = None,
     templates: Templates = None,
@@ -76,6 +84,7 @@ def predict(
         "set_method": set_method,
         "max_risk": max_risk,
         "max_shift": max_shift,
+        "max_unseen": max_unseen,
         "domain": domain,
         "classes": classes or None,
         "templates": templates or None,

@@ -196,7 +196,13 @@ class Results:
         spec = self._held.spec | _chosen_by_run(document["spec"])
         document |= {"spec": spec, "model": spec.get("model"), "dataset": spec["dataset"]}
         candidates = document["candidates"]
-        for row in chain(document["datasets"], *(each["datasets"] for each in candidates)):
+        rows = chain(
+            document["datasets"],
+            document["before"],
+            (document["unseen"] or {}).get("rows", ()),
+            *(each["datasets"] for each in candidates),
+        )
+        for row in rows:
             row["dataset"] = materials.references.get(row["dataset"], row["dataset"])
         for model in (each["model"] for each in candidates):
             if model is not None and model["folder"] in materials.checkpoints:

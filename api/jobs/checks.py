@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from api.jobs.model_checks import checked_models, constraint_warnings, named_che
 from api.web.identifiers import ID
 from api.web.problems import Problem, invalid
 from carot.data.label_space import label_space
+from carot.data.unseen import known_classes
 from carot.errors import CarotError
 from carot.evaluation.suites import suite, suite_rows
 from carot.specs import (
@@ -55,7 +57,7 @@ def checked(session: Session, project: str, spec: AnySpec, root: Path | None = N
     if isinstance(spec, PredictSpec):
         _check_prediction(session, project, spec, root)
         return spec
-    contents = _contents(session, project, spec.dataset, "dataset", root)
+    contents = _known(spec, _contents(session, project, spec.dataset, "dataset", root))
     if isinstance(spec, FinetuneSpec):
         spec = _with_training(session, project, spec, contents)
         _check_training(spec, contents)
@@ -161,6 +163,20 @@ def _architecture(session: Session, project: str, spec: FinetuneSpec) -> str:
     return spec.model.architecture or ""
 
 
+def _known(spec: MeasuringSpec, contents: Contents) -> Contents:
+    """What a data set holds without the classes that are to stay unseen; they count as images."""
+    if not contents.classes:
+        return contents
+    try:
+        return replace(contents, classes=known_classes(contents.classes, spec.unseen))
+    except CarotError as error:
+        raise invalid("unseen", error.message) from None
+
+
+def _without(spec: MeasuringSpec, classes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each for each in classes if each not in spec.unseen)
+
+
 def _check_training(spec: FinetuneSpec, contents: Contents) -> None:
     if contents == FILES:
         return
@@ -201,7 +217,11 @@ def _check_rows(
     for i, row in enumerate(spec.evaluation.datasets or ()):
         field = f"evaluation.datasets.{i}"
         contents = _row_contents(session, project, row, field, root)
-        _check_row_classes(row, contents.classes, training.classes, f"{field}.dataset")
+        if not row.unseen:
+            found = _without(spec, contents.classes)
+            _check_row_classes(row, found, training.classes, f"{field}.dataset")
+        elif contents.classes and not set(contents.classes) - set(training.classes):
+            raise invalid(f"{field}.dataset", "it has no class but those of dataset")
     if spec.evaluation.datasets is None and all(map(training.lacks, ("test", "validation"))):
         raise invalid("dataset", "it has neither a test nor a validation split to be evaluated on")
 
@@ -212,9 +232,8 @@ def _check_domains(
     for i, domain in enumerate(spec.calibration.domains):
         field = f"calibration.domains.{i}"
         contents = _row_contents(session, project, domain, field, root)
-        _check_same_classes(
-            contents.classes, training.classes, f"{field}.dataset", "those of dataset"
-        )
+        found = _without(spec, contents.classes)
+        _check_same_classes(found, training.classes, f"{field}.dataset", "those of dataset")
 
 
 def _row_contents(
@@ -252,7 +271,7 @@ def _check_suite(
     place = "evaluation.root" if chosen.wants("root") else field
     for row in {row.dataset: row for row in rows}.values():
         contents = _contents(session, project, row.dataset, place, root)
-        _check_row_classes(row, contents.classes, training.classes, place)
+        _check_row_classes(row, _without(spec, contents.classes), training.classes, place)
 
 
 def _check_row_classes(

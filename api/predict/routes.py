@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["predictions"])
 
-REFUSABLE = frozenset(("coverage", "max_risk", "max_shift", "classes"))
+REFUSABLE = frozenset(("coverage", "max_risk", "max_shift", "max_unseen", "classes"))
 """Fields that ask for what a model may be unable to keep."""
 FEW = 4096
 """Probabilities of a request that the event loop deals with itself: a fraction of a millisecond."""

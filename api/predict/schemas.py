@@ -84,6 +84,14 @@ class PredictRequest(BaseModel):
         description=f"Abstain from images whose shift score is above this; by default {MAX_SHIFT}, "
         "never at 1.",
     )
+    max_unseen: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Abstain from images of which a greater share of the calibration images looks "
+        "more like the classes; by default 0.95 where the checkpoint was compared with unseen "
+        "classes, never at 1. Refused where it was not.",
+    )
     domain: str | None = Field(
         default=None,
         max_length=200,
@@ -121,6 +129,7 @@ class PredictRequest(BaseModel):
             set_method=self.set_method,
             max_risk=self.max_risk,
             max_shift=self.max_shift,
+            max_unseen=self.max_unseen,
             domain=self.domain,
         )
 

@@ -21,7 +21,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 INPUT = "images"
 MOST_PROBABILITIES = 1000
 """As many classes as answers list."""
-ASKED = ("coverage", "set_method", "max_risk", "max_shift", "domain", "top_k")
+ASKED = ("coverage", "set_method", "max_risk", "max_shift", "max_unseen", "domain", "top_k")
 UNHEARD = frozenset(
     {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "binary_data_output"}
 )

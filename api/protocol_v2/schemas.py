@@ -115,8 +115,8 @@ class InferenceRequest(BaseModel):
     )
     parameters: Parameters = Field(
         default={},
-        description="`coverage`, `set_method`, `max_risk`, `max_shift`, `domain` and `top_k` as in "
-        "POST /predict.",
+        description="`coverage`, `set_method`, `max_risk`, `max_shift`, `max_unseen`, `domain` and "
+        "`top_k` as in POST /predict.",
     )
 
 

@@ -30,6 +30,7 @@ from carot.answers.schemas import (
     Shift,
     stated,
 )
+from carot.answers.unseen import UnseenTeller
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import AnyCalibrator, DomainCalibrator
 from carot.calibration.label_sets import label_set_hash
@@ -66,6 +67,7 @@ class Answering:
         self.vocabularies = vocabularies
         self._label_set_hash = label_set_hash(self.classes)
         self._shift_score: ShiftScore | None = calibration.shift_score if calibration else None
+        self._unseen = UnseenTeller.of(calibration)
         self._guarantees = Guarantees(calibration.evidence if calibration else None)
 
     @classmethod
@@ -191,6 +193,7 @@ class Answering:
             own_classes=own_classes,
             keeps_ranking=keeps_ranking,
             has_shift_score=has_shift_score,
+            unseen=None if self._unseen is None else self._unseen.limit,
         )
 
     def _answers(
@@ -199,11 +202,20 @@ class Answering:
         listing = self._listing(logits_NC, features_ND, asked)
         sets = _sets(listing, guaranteed)
         shifts = self._shifts(features_ND)
+        unseens: list[float | None] = [None] * len(features_ND)
+        if self._unseen is not None and guaranteed.limits.unseen is not None:
+            unseens = self._unseen.percentiles(logits_NC, features_ND)
         raw_N, raw_top_N = listing.raw_NC.max(dim=1)
         same_N = raw_top_N == listing.order_NC[:, 0]
         answers = []
-        for top, set, shift, raw, same in zip(
-            listing.guesses(asked.top_k), sets, shifts, raw_N.tolist(), same_N.tolist(), strict=True
+        for top, set, shift, unseen, raw, same in zip(
+            listing.guesses(asked.top_k),
+            sets,
+            shifts,
+            unseens,
+            raw_N.tolist(),
+            same_N.tolist(),
+            strict=True,
         ):
             evidence, missing = None, guaranteed.missing
             if guaranteed.evidence is not None:
@@ -211,13 +223,14 @@ class Answering:
                 evidence = None if found is None else stated(found)
                 if found is None:
                     missing = missing | {"evidence": NO_SIMILAR if same else TOP_CHANGED}
-            abstain, reasons = _abstention(raw, shift, guaranteed.limits, asked)
+            abstain, reasons = _abstention(raw, shift, unseen, guaranteed.limits, asked)
             answers.append(
                 Answer(
                     top=top,
                     set=set,
                     evidence=evidence,
                     shift=shift,
+                    unseen=unseen,
                     abstain=abstain,
                     abstain_reasons=reasons,
                     missing=missing,
@@ -275,7 +288,7 @@ def _sets(listing: ClassOrder, guaranteed: Guaranteed) -> list[PredictionSet | N
 
 
 def _abstention(
-    raw: float, shift: Shift | None, limits: Limits, asked: Asked
+    raw: float, shift: Shift | None, unseen: float | None, limits: Limits, asked: Asked
 ) -> tuple[bool | None, list[AbstainReason]]:
     """Whether to abstain, and why; None where that cannot be known."""
     against: list[AbstainReason] = []
@@ -283,6 +296,8 @@ def _abstention(
         against.append("low_confidence")
     if shift is not None and limits.max_shift is not None and shift.percentile > limits.max_shift:
         against.append("shifted")
+    if unseen is not None and limits.unseen is not None and unseen > limits.unseen.max:
+        against.append("unseen")
     if against:
         return True, against
     if asked.vocabulary is not None:

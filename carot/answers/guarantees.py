@@ -7,13 +7,21 @@ and the answer says why.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from operator import attrgetter
 
 from cachetools import LRUCache, cachedmethod
 
-from carot.answers.schemas import COVERAGE, MAX_SHIFT, Asked, Limits, Missing, SetMethod
+from carot.answers.schemas import (
+    COVERAGE,
+    MAX_SHIFT,
+    Asked,
+    Limits,
+    Missing,
+    SetMethod,
+    UnseenLimit,
+)
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.conformal import ConformalSets, images_needed
 from carot.calibration.sets.evidence import LEAST_NEAR, WIDTH, EvidenceTable
@@ -82,18 +90,25 @@ class Guarantees:
         self._lock = threading.Lock()
 
     def of(
-        self, asked: Asked, *, own_classes: bool, keeps_ranking: bool, has_shift_score: bool
+        self,
+        asked: Asked,
+        *,
+        own_classes: bool,
+        keeps_ranking: bool,
+        has_shift_score: bool,
+        unseen: UnseenLimit | None = None,
     ) -> Guaranteed:
         """What can be guaranteed of answers to this.
 
         Args:
             own_classes: whether the request brings classes of its own.
             keeps_ranking: whether the calibrator does.
+            unseen: what unseen classes are told by, if anything.
 
         Raises:
             CalibrationError: a coverage or risk was asked for that the calibration images do not
-                allow, or a limit of a shift score that is not there; `field` is `coverage`,
-                `set_method`, `max_risk` or `max_shift`.
+                allow, or a limit of a score that is not there; `field` is `coverage`,
+                `set_method`, `max_risk`, `max_shift` or `max_unseen`.
         """
         missing: dict[str, Missing] = {}
         max_shift = MAX_SHIFT if asked.max_shift is None else asked.max_shift
@@ -101,9 +116,11 @@ class Guarantees:
             missing["shift"] = NO_IMAGES if self._evidence is None else NO_SHIFT_SCORE
             if asked.max_shift is not None and max_shift < 1:
                 raise CalibrationError("the checkpoint has no shift score", field="max_shift")
+        unseen = _unseen(asked, unseen, own_classes)
         evidence = None if own_classes else self._evidence
         if evidence is None:
-            return _nothing(asked, max_shift if has_shift_score else None, missing, own_classes)
+            found = _nothing(asked, max_shift if has_shift_score else None, missing, own_classes)
+            return replace(found, limits=found.limits.model_copy(update={"unseen": unseen}))
         sets = _sets(evidence, asked.set_method)
         coverage: float | None = asked.coverage or COVERAGE
         try:
@@ -127,6 +144,7 @@ class Guarantees:
             set_method=asked.set_method,
             risk=risk,
             max_shift=max_shift if has_shift_score else None,
+            unseen=unseen,
             guarantee=_guarantee(evidence, coverage, risk, asked.set_method),
         )
         return Guaranteed(limits, sets, evidence.evidence, missing)
@@ -146,6 +164,23 @@ class Guarantees:
             return evidence.risk(max_risk)
         except CalibrationError as error:
             return error
+
+
+def _unseen(asked: Asked, limit: UnseenLimit | None, own_classes: bool) -> UnseenLimit | None:
+    """The limit that is asked for, or the default one.
+
+    Raises:
+        CalibrationError: one was asked for that has no score.
+    """
+    if own_classes:
+        limit = None
+    most = asked.max_unseen
+    if limit is None:
+        if most is not None and most < 1:
+            why = "classes of the request's own" if own_classes else "it knows no unseen classes"
+            raise CalibrationError(f"no score tells unseen classes: {why}", field="max_unseen")
+        return None
+    return limit if most is None else limit.model_copy(update={"max": most})
 
 
 def _nothing(

@@ -16,12 +16,15 @@ from pydantic import Field
 from carot.calibration.metrics.numbers import Numbers
 from carot.calibration.sets.evidence import Evidence
 from carot.calibration.sets.risk import RiskThreshold
+from carot.calibration.sets.unseen_names import Score
 
 if TYPE_CHECKING:
     from carot.models.vocabulary import Vocabulary
 
 SetMethod = Literal["lac", "aps", "raps", "saps", "mondrian"]
-AbstainReason = Literal["low_confidence", "shifted", "uncalibrated_label_set", "no_shift_score"]
+AbstainReason = Literal[
+    "low_confidence", "shifted", "uncalibrated_label_set", "no_shift_score", "unseen"
+]
 MissingCode = Literal[
     "no_calibration_images",
     "no_shift_score",
@@ -48,6 +51,8 @@ class Asked:
         max_risk: share of wrong answers, in (0, 1), among those not abstained from; by default
             none is low enough in confidence to abstain.
         max_shift: percentile, 0 to 1, above which to abstain; by default `MAX_SHIFT`.
+        max_unseen: percentile of the score of unseen classes, 0 to 1, above which to abstain; by
+            default that of the checkpoint, where it has such a score.
         domain: where the images come from, for calibrators that tell domains apart.
         vocabulary: classes of the request's own in the place of the classifier's.
     """
@@ -57,6 +62,7 @@ class Asked:
     set_method: SetMethod = SET_METHOD
     max_risk: float | None = None
     max_shift: float | None = None
+    max_unseen: float | None = None
     domain: str | None = None
     vocabulary: Vocabulary | None = None
 
@@ -146,6 +152,14 @@ class Answer(Numbers):
     set: PredictionSet | None
     evidence: StatedEvidence | None
     shift: Shift | None
+    unseen: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of calibration images that look more like the classes, by the score in "
+        "`limits.unseen`; null where the checkpoint was not compared with unseen classes, or the "
+        "classes are the request's own.",
+    )
     abstain: bool | None = Field(
         description="True: do not act on this answer, `abstain_reasons` say why. False: nothing "
         "speaks against it in what was asked. Null: nothing does in what could be looked at, but "
@@ -155,7 +169,8 @@ class Answer(Numbers):
         description="`low_confidence`: the raw confidence is below `limits.risk.threshold`. "
         "`shifted`: the shift score is above `limits.max_shift`. `uncalibrated_label_set`: classes "
         "of the request's own have no calibration images. `no_shift_score`: the checkpoint has "
-        "none."
+        "none. `unseen`: the image may be of none of the classes, its `unseen` is above "
+        "`limits.unseen.max`."
     )
     missing: dict[str, Missing] = Field(
         description="For `set`, `evidence` and `shift`, why they are null."
@@ -168,6 +183,18 @@ class NotAnswered(Numbers):
     reason: str
 
 
+class UnseenLimit(Numbers):
+    """By what images are taken for none of the classes."""
+
+    score: Score = Field(
+        description="`confidence`: how low the calibrated confidence is (by the checkpoint's own "
+        "calibrator); `shift`: the shift score; `combined`: both, by Fisher's method. Chosen when "
+        "the checkpoint was made, see `unseen` of its report."
+    )
+    max: float = Field(ge=0, le=1, description="Percentile above which to abstain; 1: never.")
+    n: int = Field(ge=1, description="Calibration images that percentiles are among.")
+
+
 class Limits(Numbers):
     """By what sets are made and images abstained from; the same for all images of a request."""
 
@@ -178,6 +205,11 @@ class Limits(Numbers):
     )
     max_shift: float | None = Field(
         description="Shift score above which to abstain; null where there is no score."
+    )
+    unseen: UnseenLimit | None = Field(
+        default=None,
+        description="Null where the checkpoint was not compared with unseen classes, or the "
+        "classes are the request's own.",
     )
     guarantee: str | None = Field(
         description="What is promised, and for which images; null where nothing is."

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.shift_score import ShiftScore
+from carot.calibration.sets.unseen_score import UnseenScore
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,12 @@ class Calibration:
         calibrator: the one that is served.
         fitted: every calibrator that was fitted, by kind; that one is among them.
         evidence, shift_score: None in checkpoints from before there were any.
+        unseen_score: None where nothing was compared with unseen classes. Its confidences are of
+            `calibrator`, whichever is served later.
     """
 
     calibrator: AnyCalibrator
     fitted: Mapping[str, AnyCalibrator] = field(default_factory=dict)
     evidence: CalibrationEvidence | None = None
     shift_score: ShiftScore | None = None
+    unseen_score: UnseenScore | None = None

@@ -25,6 +25,7 @@ from carot.evaluation.figures import (
     ShiftFigures,
     WorstClasses,
 )
+from carot.evaluation.unseen_figures import UnseenReport
 from carot.specs import (
     FinetuneSpec,
     LoraSpec,
@@ -222,6 +223,11 @@ class Report(Numbers):
         "a temperature on the same images; empty where it was not measured.",
     )
     before_ood_mean: ShiftedMean | None = None
+    unseen: UnseenReport | None = Field(
+        default=None,
+        description="Images of none of the classes, against those in distribution; null where none "
+        "were measured.",
+    )
     warnings: tuple[CodedWarning, ...] = Field(
         default=(), description="What the run warned of, the first of each kind and sentence."
     )
@@ -240,6 +246,7 @@ def build_report(
     rule: str | None = None,
     candidates: Sequence[Candidate] = (),
     before: Sequence[DatasetReport] = (),
+    unseen: UnseenReport | None = None,
     warnings: Sequence[CodedWarning] = (),
 ) -> Report:
     """One document of a run's measurements, dated now."""
@@ -263,6 +270,7 @@ def build_report(
         candidates=tuple(candidates),
         before=tuple(before),
         before_ood_mean=shifted_mean(before),
+        unseen=unseen,
         warnings=tuple(warnings),
         spec=spec,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from carot.data.label_space import LabelSpace, label_space
 from carot.data.resolve import DIGITS, open_dataset, open_shifted
 from carot.data.source import ImageSource
+from carot.data.unseen import without_unseen
 from carot.errors import DataError, SpecError
 from carot.evaluation.suites import suite_rows
 from carot.specs import CalibrationSpec, EvaluationDataset, EvaluationSpec, SplitName
@@ -23,6 +25,8 @@ class Opened:
 def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDataset, ...]:
     """The rows of the report: as the spec or its suite says, or the default ones for `dataset`.
 
+    Those of unseen classes are no such rows: `carot.evaluation.unseen_rows` has them.
+
     The default is the suite `digits` for the bundled digits, else the test split in distribution
     (validation where there is no test split).
     """
@@ -31,7 +35,7 @@ def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDatas
         return "test" if len(open_dataset(dataset, "test")) > 0 else "validation"
 
     if spec.datasets is not None:
-        return spec.datasets
+        return tuple(row for row in spec.datasets if not row.unseen)
     suite = spec.suite or ("digits" if dataset == DIGITS else None)
     if suite is not None:
         return suite_rows(suite, spec, dataset=dataset, split=measured)
@@ -40,13 +44,17 @@ def evaluation_rows(spec: EvaluationSpec, dataset: str) -> tuple[EvaluationDatas
 
 
 def open_evaluation(
-    row: EvaluationDataset, classes: tuple[str, ...], field: str | None = None
+    row: EvaluationDataset,
+    classes: tuple[str, ...],
+    field: str | None = None,
+    unseen: Collection[str] = (),
 ) -> Opened:
     """The images of one row of a report, shifted as the row says, and their label space.
 
     Args:
         classes: the classifier's.
         field: where the row stands in the spec; None for `evaluation.datasets`.
+        unseen: classes whose images are left out.
 
     Raises:
         SpecError: not a reference that can be opened here.
@@ -55,12 +63,7 @@ def open_evaluation(
             or they are not even among them.
     """
     field = field or f"evaluation.datasets[{row.name}]"
-    try:
-        source = _open_row(row, field)
-    except (DataError, SpecError) as error:
-        if error.field == "dataset":
-            error.field = f"{field}.dataset"
-        raise
+    source = without_unseen(open_row(row, field), unseen)
     space = label_space(
         source.classes,
         classes,
@@ -74,8 +77,10 @@ def open_evaluation(
     return Opened(source, space)
 
 
-def open_domains(spec: CalibrationSpec, classes: tuple[str, ...]) -> list[tuple[str, Opened]]:
-    """The domains' images by name.
+def open_domains(
+    spec: CalibrationSpec, classes: tuple[str, ...], unseen: Collection[str] = ()
+) -> list[tuple[str, Opened]]:
+    """The domains' images by name, without those of unseen classes.
 
     Raises:
         SpecError, DataError, ClassMismatch: one cannot be used; `field` says which.
@@ -84,9 +89,19 @@ def open_domains(spec: CalibrationSpec, classes: tuple[str, ...]) -> list[tuple[
     for domain in spec.domains:
         row = EvaluationDataset.model_validate(domain.model_dump())
         where = f"calibration.domains[{domain.name}]"
-        opened.append((domain.name, open_evaluation(row, classes, field=where)))
+        opened.append((domain.name, open_evaluation(row, classes, where, unseen)))
     return opened
 
 
-def _open_row(row: EvaluationDataset, field: str) -> ImageSource:
-    return open_shifted(row.dataset, row.split, row.shift, row.severity, f"{field}.shift")
+def open_row(row: EvaluationDataset, field: str) -> ImageSource:
+    """The images of a row as its shift shows them, of all of its data set's classes.
+
+    Raises:
+        SpecError, DataError: see `open_evaluation`.
+    """
+    try:
+        return open_shifted(row.dataset, row.split, row.shift, row.severity, f"{field}.shift")
+    except (DataError, SpecError) as error:
+        if error.field == "dataset":
+            error.field = f"{field}.dataset"
+        raise

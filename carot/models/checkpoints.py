@@ -11,6 +11,7 @@ calibrator.json               how logits become confidences, when one was fitted
 calibrators.json              every calibrator that was fitted, by kind
 grounds.json                  the evidence, see `carot.calibration.sets.calibration_evidence`
 shift_score.safetensors       how far from the calibration images an image lies
+unseen_score.safetensors      how little it looks like the classes, where unseen ones were measured
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import from_json
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
 from carot.calibration.sets.shift_score import ShiftScore
+from carot.calibration.sets.unseen_score import UnseenScore
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import CalibrationError, CheckpointError
 from carot.models.adapter_file import Adapters
@@ -42,6 +44,7 @@ CALIBRATOR_NAME = "calibrator.json"
 CALIBRATORS_NAME = "calibrators.json"
 EVIDENCE_NAME = "grounds.json"
 SHIFT_SCORE_NAME = "shift_score.safetensors"
+UNSEEN_SCORE_NAME = "unseen_score.safetensors"
 
 T = TypeVar("T")
 
@@ -158,6 +161,7 @@ def load_calibration(folder: Path) -> Calibration | None:
         fitted or {calibrator.kind: calibrator},
         _read(folder, EVIDENCE_NAME, CalibrationEvidence.model_validate_json),
         _read(folder, SHIFT_SCORE_NAME, ShiftScore.from_bytes),
+        _read(folder, UNSEEN_SCORE_NAME, UnseenScore.from_bytes),
     )
 
 
@@ -172,6 +176,8 @@ def _save_calibration(folder: Path, calibration: Calibration) -> None:
         write(EVIDENCE_NAME, calibration.evidence.model_dump_json())
     if calibration.shift_score is not None:
         (folder / SHIFT_SCORE_NAME).write_bytes(calibration.shift_score.to_bytes())
+    if calibration.unseen_score is not None:
+        (folder / UNSEEN_SCORE_NAME).write_bytes(calibration.unseen_score.to_bytes())
 
 
 def _read(folder: Path, name: str, parse: Callable[[bytes], T]) -> T | None:

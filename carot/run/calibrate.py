@@ -19,7 +19,6 @@ from carot.calibration.calibrators.no_calibrator import no_calibrator
 from carot.calibration.metrics.likelihood import raw_negative_log_likelihood
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
 from carot.calibration.sets.shift_score import ShiftScore, fit_shift_score
-from carot.data.resolve import open_dataset
 from carot.errors import CalibrationError, DataError
 from carot.evaluation.evaluate import Outputs
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
@@ -30,6 +29,7 @@ from carot.events import Warning
 from carot.run.calibration_images import DOMAINS, PERTURBED, Samples
 from carot.run.context import Context
 from carot.run.evaluated import EvaluatedModel
+from carot.run.unseen import compared_with_unseen
 from carot.specs import CALIBRATORS, OWN_DOMAIN, CalibrationSpec
 from carot.warnings import Code
 
@@ -64,10 +64,18 @@ def calibrate(
 ) -> EvaluatedModel:
     """Fit what the spec asks for; the model as it was, with a warning, if there is nothing to fit.
 
+    What it makes of unseen classes is measured as well: the checkpoint is to say by which score it
+    abstains from them.
+
     Args:
         only: the one kind to fit, without the rest: for a model that is compared and not kept.
     """
-    source = context.reporter.opened(open_dataset(context.spec.dataset, "calibration"))
+    found = _calibrated(context, evaluated, only)
+    return found if only is not None else compared_with_unseen(context, found)
+
+
+def _calibrated(context: Context, evaluated: EvaluatedModel, only: str | None) -> EvaluatedModel:
+    source = context.open_known("calibration")
     if len(source) == 0:
         message = f"{context.spec.dataset} has no calibration split: confidences stay raw"
         _warn(context, "no_calibration_split", message)
@@ -120,7 +128,7 @@ def _unless_worse(
         message = f"nothing is measured in distribution to compare {served.kind} with none by"
         _warn(context, "other", message, [served.kind])
         return served
-    opened = open_evaluation(row, evaluated.card.classes)
+    opened = open_evaluation(row, evaluated.card.classes, unseen=context.spec.unseen)
     outputs = context.outputs(evaluated, opened.source, row.name)
     measured = measure(
         row,
@@ -150,7 +158,7 @@ def calibrate_checkpoint(context: Context, evaluated: EvaluatedModel) -> Evaluat
             "prediction sets and no risks; calibration.refit fits it again"
         )
         context.reporter.report(Warning(code="no_grounds", message=message))
-    return evaluated
+    return compared_with_unseen(context, evaluated)
 
 
 def _fit(samples: Samples, kinds: Iterable[str], *, auto: bool = False) -> Fits:

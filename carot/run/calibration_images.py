@@ -66,14 +66,16 @@ class Samples:
                 shift=each.shift,
                 severity=each.severity,
             )
-            opened = open_evaluation(row, self.evaluated.card.classes, field="calibration")
+            classes, unseen = self.evaluated.card.classes, self.context.spec.unseen
+            opened = open_evaluation(row, classes, "calibration", unseen)
             found = self.context.outputs(self.evaluated, opened.source, name)
             if found.keys != self.outputs.keys:
                 raise CalibrationError(f"{name}: not the same images can be read as without")
             yield found.logits_NC
 
     def _with_domains(self) -> Sample:
-        others = open_domains(self.context.spec.calibration, self.evaluated.card.classes)
+        spec = self.context.spec
+        others = open_domains(spec.calibration, self.evaluated.card.classes, spec.unseen)
         if not others:
             raise CalibrationError("no domains are named (calibration.domains)", field="domains")
         parts = [(OWN_DOMAIN, self.outputs)]

@@ -13,6 +13,7 @@ from torch import Tensor
 from carot.data.depths import settle_depth
 from carot.data.resolve import copies_in, open_dataset
 from carot.data.source import ImageSource
+from carot.data.unseen import known_classes, without_unseen
 from carot.distributed import ALONE, Ranks
 from carot.errors import SpecError
 from carot.evaluation.evaluate import Outputs, run_model
@@ -21,6 +22,7 @@ from carot.evaluation.measuring import calibrated_outputs, measure, with_shift
 from carot.evaluation.reports import Candidate, DatasetReport, Report, build_report
 from carot.evaluation.rows import Opened, evaluation_rows, open_domains, open_evaluation
 from carot.evaluation.undercovered import undercovered
+from carot.evaluation.unseen_rows import open_unseen
 from carot.evaluation.worse import in_distribution, worse_than_raw
 from carot.events import (
     AnyEvent,
@@ -129,17 +131,34 @@ class Context:
             self.reporter.report(Warning.of(warning))
 
     def classes(self) -> tuple[str, ...]:
-        """The class names of the run's data set."""
-        return open_dataset(self.spec.dataset, "test").classes
+        """The class names of the run's data set, without those that are to stay unseen.
+
+        Raises:
+            SpecError: `unseen` names others, or leaves fewer than two.
+        """
+        return known_classes(open_dataset(self.spec.dataset, "test").classes, self.spec.unseen)
 
     def open_rows(self, classes: tuple[str, ...]) -> Rows:
         """The rows of the report to be, opened; with them the domains, so that both are there."""
-        domains = open_domains(self.spec.calibration, classes)
+        unseen = self.spec.unseen
+        domains = open_domains(self.spec.calibration, classes, unseen)
         rows = evaluation_rows(self.spec.evaluation, self.spec.dataset)
-        opened = [(row, open_evaluation(row, classes)) for row in rows]
+        opened = [(row, open_evaluation(row, classes, unseen=unseen)) for row in rows]
         for _, each in (*domains, *opened):
             self.reporter.opened(each.source)
+        for _, source in open_unseen(self.spec, classes):
+            self.reporter.opened(source)
         return opened
+
+    def open_known(self, split: str) -> ImageSource:
+        """A split of the run's data set without unseen classes; it may be empty.
+
+        Raises:
+            SpecError: `unseen` names others, or leaves fewer than two.
+        """
+        source = open_dataset(self.spec.dataset, split)
+        known_classes(source.classes, self.spec.unseen)
+        return self.reporter.opened(without_unseen(source, self.spec.unseen))
 
     def open_split(self, split: str, field: str) -> ImageSource:
         """A split of the run's data set to choose by.
@@ -147,7 +166,7 @@ class Context:
         Raises:
             SpecError: it has no images.
         """
-        source = self.reporter.opened(open_dataset(self.spec.dataset, split))
+        source = self.open_known(split)
         if len(source) == 0:
             raise SpecError(
                 f"{self.spec.dataset} has no images in {split!r} to choose by", field=field
@@ -245,6 +264,7 @@ class Context:
             rule=finished.rule,
             candidates=finished.candidates,
             before=finished.before,
+            unseen=evaluated.unseen,
             warnings=first_of_each(self.reporter.warnings),
         )
         path = self.folder / REPORT_NAME

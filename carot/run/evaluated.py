@@ -11,6 +11,7 @@ from carot.calibration.calibration import Calibration
 from carot.data.decoding.depth import UNKNOWN, Depth
 from carot.errors import ClassMismatch, SpecError
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
+from carot.evaluation.unseen_figures import UnseenReport
 from carot.models.adapter_file import Adapters
 from carot.models.checkpoints import (
     CLASSIFIER_NAME,
@@ -32,6 +33,7 @@ class EvaluatedModel:
     Attributes:
         summary: how this run fitted its calibration; None where it has none of this run.
         adapters: those that this run trained; their sums are in the model's weights.
+        unseen: how well unseen classes are told from known ones; None where none were measured.
     """
 
     model: ClipModel
@@ -40,6 +42,7 @@ class EvaluatedModel:
     calibration: Calibration | None
     summary: CalibrationSummary | None = None
     adapters: Adapters | None = None
+    unseen: UnseenReport | None = None
 
     def calibrated(
         self, calibration: Calibration, summary: CalibrationSummary | None = None

@@ -9,7 +9,6 @@ import torch
 from carot.data.decoding.depth import UNKNOWN
 from carot.data.depths import settle_depth
 from carot.data.loader import TrainingBatches, Unreadable
-from carot.data.resolve import open_dataset
 from carot.data.source import ImageSource
 from carot.distributed import Ranks
 from carot.errors import DataError, SpecError
@@ -126,7 +125,7 @@ def train_along(context: Context, spec: FinetuneSpec) -> None:
 def _prepare(context: Context, spec: FinetuneSpec) -> Training:
     ranks = context.ranks
     model = load_model(spec.model, ranks.device)
-    source = context.reporter.opened(open_dataset(spec.dataset, "train"))
+    source = context.open_known("train")
     _check_training_set(spec, source)
     settle_depth(source, UNKNOWN, spec.dataset, context.reporter)
     parameters = _image_parameters(model)
@@ -184,7 +183,7 @@ def _selection_split(context: Context, spec: FinetuneSpec, method: Method) -> Im
     """The images to choose by; None where nothing is to be chosen."""
     if spec.selection.rule == "last" or not method.trains:
         return None
-    source = context.reporter.opened(open_dataset(spec.dataset, spec.selection.split))
+    source = context.open_known(spec.selection.split)
     if len(source) > 0:
         return source
     message = (
@@ -223,7 +222,7 @@ def _best(
 def _curve(context: Context, spec: FinetuneSpec, training: Training) -> ValidationCurve | None:
     """What measures the run along the way; None without training or validation images."""
     method, captions = training.method, training.captions
-    images = bounded(open_dataset(spec.dataset, "validation"), training.settings.seed)
+    images = bounded(context.open_known("validation"), training.settings.seed)
     if not method.trains or len(images) == 0:
         return None
     settle_depth(images, training.source.depth, spec.dataset, context.reporter)

@@ -46,9 +46,11 @@ COLUMNS: list[Column] = [
     ("evidence_low", pa.float64(), lambda a: a.evidence.interval[0] if a.evidence else None),
     ("evidence_high", pa.float64(), lambda a: a.evidence.interval[1] if a.evidence else None),
     ("shift", pa.float64(), lambda a: a.shift.percentile if a.shift else None),
+    ("unseen", pa.float64(), lambda a: a.unseen),
     ("abstain", pa.bool_(), lambda a: a.abstain),
     ("abstain_reasons", WORDS, lambda a: list(a.abstain_reasons)),
 ]
+LIMITS = {"max_risk", "max_shift", "max_unseen"}
 LOGITS = ("logits", pa.list_(pa.float32()))
 
 
@@ -72,6 +74,7 @@ class Scoring:
             set_method=spec.set_method,
             max_risk=spec.max_risk,
             max_shift=spec.max_shift,
+            max_unseen=spec.max_unseen,
             domain=spec.domain,
         )
         columns = [("error", pa.string()), *((name, kind) for name, kind, _ in COLUMNS)]
@@ -104,7 +107,7 @@ class Scoring:
             "method": classifier.card.method,
             "classes": list(classifier.classes),
             "calibrator": None if calibrator is None else calibrator.model_dump(mode="json"),
-            "asked": spec.model_dump(mode="json", include=asked | {"max_risk", "max_shift"}),
+            "asked": spec.model_dump(mode="json", include=asked | LIMITS),
             "limits": self._answering.limits(self._asked).model_dump(mode="json"),
         }
 

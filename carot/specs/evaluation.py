@@ -42,6 +42,20 @@ class EvaluationDataset(Spec):
         description="The domain whose temperature `domain_temperature` takes here: a name from "
         "`calibration.domains`, or `own`. By default `own` in distribution, else the pooled one.",
     )
+    unseen: bool = Field(
+        default=False,
+        description="Images of things that are none of the classes: the report's `unseen` says how "
+        "well they are told from those in distribution. Images of the classifier's own classes are "
+        "left out of it.",
+    )
+
+    @field_validator("unseen")
+    @classmethod
+    def _has_no_right_answer(cls, unseen: bool, info: ValidationInfo) -> bool:
+        for field in ("in_distribution", "restrict", "domain"):
+            if unseen and info.data.get(field):
+                raise ValueError(f"things of other classes go without {field}")
+        return unseen
 
 
 class EvaluationSpec(Spec):
@@ -88,6 +102,11 @@ class EvaluationSpec(Spec):
                 raise ValueError("two data sets of one report have the same name")
             if sum(d.in_distribution for d in datasets) > 1:
                 raise ValueError("at most one data set can be the in-distribution one")
+            if any(d.unseen for d in datasets) and not any(d.in_distribution for d in datasets):
+                raise ValueError(
+                    "unseen things are compared with images in distribution: mark one data set as "
+                    "in_distribution"
+                )
         return datasets
 
     @field_validator("suite")

@@ -54,6 +54,14 @@ class PredictSpec(Spec):
         le=1,
         description="Abstain from images whose shift score is above this; by default 0.99.",
     )
+    max_unseen: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Abstain from images of which a greater share of the calibration images looks "
+        "more like the classes; by default 0.95 where the checkpoint was compared with unseen "
+        "classes, never at 1. Refused where it was not.",
+    )
     domain: str | None = Field(
         default=None,
         max_length=200,

@@ -10,7 +10,7 @@ from carot.errors import SpecError
 from carot.specs.adapters import LoraSpec, check_adapters
 from carot.specs.base import DatasetReference, OnCopies, Spec
 from carot.specs.calibration import OWN_DOMAIN, CalibrationSpec
-from carot.specs.evaluation import EvaluationSpec, PromptSpec, SplitName
+from carot.specs.evaluation import EvaluationSpec, PromptSpec, ShortText, SplitName
 from carot.specs.methods import CarotMethod, Merge, Method
 from carot.specs.model import ModelSpec
 from carot.specs.predicting import PredictSpec
@@ -27,6 +27,37 @@ Start = Annotated[
 ]
 SelectionSplit = Annotated[
     SplitName, Field(description="Images that the rule looks at; best none of the test images.")
+]
+
+
+UNSEEN = "unseen"
+"""Name of the report's row of a data set's own classes that were left out."""
+
+
+def _can_be_compared(unseen: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    evaluation: EvaluationSpec | None = info.data.get("evaluation")
+    if len(set(unseen)) != len(unseen):
+        raise ValueError("a class is there twice")
+    rows = (evaluation and evaluation.datasets) or ()
+    if unseen and rows and not any(row.in_distribution for row in rows):
+        raise ValueError(
+            "unseen classes are compared with images in distribution: mark one of "
+            "evaluation.datasets as in_distribution"
+        )
+    if unseen and any(row.unseen and row.name == UNSEEN for row in rows):
+        raise ValueError(f"one of evaluation.datasets is called {UNSEEN!r}, as these classes are")
+    return unseen
+
+
+Unseen = Annotated[
+    tuple[ShortText, ...],
+    Field(
+        max_length=25_000,
+        description="Classes of the data set that the classifier is not to know: their images are "
+        "left out of every split, and those of the test split show, in the report's `unseen`, how "
+        "well things that are none of the classes are told from the others.",
+    ),
+    AfterValidator(_can_be_compared),
 ]
 
 
@@ -73,6 +104,7 @@ class FinetuneSpec(Spec):
     selection: SelectionSpec = SelectionSpec()
     prompts: PromptSpec = PromptSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    unseen: Unseen = ()
     calibration: Calibrations = CalibrationSpec()
     measure_start: bool = Field(
         default=True,
@@ -108,6 +140,7 @@ class EvaluateSpec(Spec):
     dataset: DatasetReference
     prompts: PromptSpec = PromptSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    unseen: Unseen = ()
     calibration: Calibrations = CalibrationSpec()
 
 
@@ -130,6 +163,7 @@ class InterpolateSpec(Spec):
     split: SelectionSplit = "validation"
     dataset: DatasetReference
     evaluation: EvaluationSpec = EvaluationSpec()
+    unseen: Unseen = ()
     calibration: Calibrations = CalibrationSpec()
 
     @field_validator("alphas")
@@ -151,6 +185,7 @@ class MergeSpec(Spec):
     start: Start = None
     dataset: DatasetReference
     evaluation: EvaluationSpec = EvaluationSpec()
+    unseen: Unseen = ()
     calibration: Calibrations = CalibrationSpec()
 
 
@@ -165,6 +200,7 @@ class SelectSpec(Spec):
     split: SelectionSplit = "validation"
     dataset: DatasetReference
     evaluation: EvaluationSpec = EvaluationSpec()
+    unseen: Unseen = ()
     calibration: Calibrations = CalibrationSpec()
 
 
@@ -187,6 +223,7 @@ def as_evaluation(spec: AnySpec) -> EvaluateSpec:
             dataset=spec.dataset,
             prompts=spec.prompts,
             evaluation=spec.evaluation,
+            unseen=spec.unseen,
             calibration=spec.calibration,
         )
     if not isinstance(spec, EvaluateSpec):

@@ -83,14 +83,15 @@ class RunIdentity:
 def fingerprint(spec: FinetuneSpec) -> str:
     """SHA-256 of what a spec says of its training, as earlier releases computed it.
 
-    They did not know `freeze_batch_norm`, `average` and `adapters`, and trained as if all were off.
+    They did not know `freeze_batch_norm`, `average`, `adapters` and `unseen`, and trained as if
+    none was there.
     """
     later: dict[str, Any] = {
         "training": set() if spec.training.freeze_batch_norm else {"freeze_batch_norm"},
         "selection": {"average"} if spec.selection.average.kind == "none" else set(),
     }
-    if spec.adapters is None:
-        later["adapters"] = True
+    later |= {} if spec.adapters is not None else {"adapters": True}
+    later |= {} if spec.unseen else {"unseen": True}
     payload = spec.model_dump_json(exclude={**NO_TRAINING, **later})
     return hashlib.sha256(payload.encode()).hexdigest()
 

@@ -229,7 +229,37 @@ def test_methods_whose_sets_differ_have_lines_of_their_own() -> None:
     assert lines[place + 1] == "aps, lac 91.2 % 1.25 -"
 
 
+def test_unseen_classes_have_a_table() -> None:
+    row = {
+        "name": "[b]other[/b]",
+        "images": 56,
+        "known_images": 215,
+        "scores": [
+            {"score": "confidence", "auroc": 0.98912, "auroc_interval": [0.975, 0.9951],
+             "fpr95": 0.0536, "fpr95_interval": [0.0, 0.1786]},
+            {"score": "shift", "auroc": 1.0, "auroc_interval": None,
+             "fpr95": 0.0, "fpr95_interval": [0.0, 0.0642]},
+        ],
+        "abstained": 0.982,
+        "known_abstained": 0.0512,
+    }  # fmt: skip
+    found = {"known": "test", "chosen": "shift", "rows": [row]}
+    text = shown(report_table(report(0.5) | {"unseen": found}))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    first = "[b]other[/b] 56 confidence 0.989 (0.975–0.995) 5.4 % (0.0 %–17.9 %)"
+    assert first in lines
+    assert "shift (served) 1.000 0.0 % (0.0 %–6.4 %)" in lines
+    whole = " ".join(lines)
+    assert "against 215 images of test" in whole
+    assert "[b]other[/b]: /predict abstains from 98.2 % of them, and from 5.1 % of test" in whole
+
+
 def test_an_old_report_has_no_such_tables() -> None:
     text = shown(report_table(report(0.5)))
-    for title in ("ECE by calibrator", "Prediction sets", "Accepted answers"):
+    for title in (
+        "ECE by calibrator",
+        "Prediction sets",
+        "Accepted answers",
+        "None of the classes",
+    ):
         assert title not in text

@@ -107,6 +107,29 @@ def test_a_selection_points_at_the_chosen_checkpoint(workshop: Workshop, dataset
         assert len(session.scalars(select(Checkpoint.id)).all()) == len(models)
 
 
+def test_every_row_names_its_data_set_as_the_job_does(workshop: Workshop, dataset: str) -> None:
+    """Also what the start was measured on, and things of other classes."""
+    models = checkpoints(workshop, 2)
+    program = """
+    shutil.rmtree("checkpoint")
+    candidates = [candidate(i == 1, model=model) for i, model in enumerate(spec["models"])]
+    local = report["datasets"][1]["dataset"]
+    figures = {"score": "confidence", "auroc": 0.9, "auroc_interval": None, "fpr95": 0.1,
+        "fpr95_interval": [0.0, 0.5]}
+    row = {"name": "x", "dataset": local, "split": "test", "classes": ["b"], "images": 3,
+        "known_images": 4, "scores": [figures]}
+    unseen = {"known": "test", "rows": [row], "chosen": None}
+    finish(rule="bound", candidates=candidates, before=report["datasets"], unseen=unseen)
+    """
+    job = workshop.run(
+        workshop.queued(spec("select", dataset, models=models), "best"),
+        RUN + textwrap.dedent(program),
+    )
+    document = report_of(workshop, job)[1]
+    assert [row["dataset"] for row in document["before"]] == [DIGITS, dataset]
+    assert [row["dataset"] for row in document["unseen"]["rows"]] == [dataset]
+
+
 def test_a_selection_that_chose_nothing_lists_nothing(workshop: Workshop, dataset: str) -> None:
     models = checkpoints(workshop, 2)
     program = """

@@ -122,6 +122,22 @@ def fit_shift_score(features_ND: Tensor, *, split: str = "calibration") -> Shift
     Raises:
         CalibrationError: fewer than 3 images, features that are not finite or do not vary.
     """
+    mean_D, whitening_DD, distances_N = _fitted(features_ND)
+    return ShiftScore(split, mean_D, whitening_DD, distances_N.sort().values)
+
+
+@torch.no_grad()
+def own_distances(features_ND: Tensor) -> Tensor:
+    """The calibration images' own distances, each as seen from the others, in their order, (N).
+
+    Raises:
+        CalibrationError: see `fit_shift_score`.
+    """
+    return _fitted(features_ND)[2]
+
+
+def _fitted(features_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (D), whitening (D, D) and own distances (N)."""
     check_features(features_ND)
     features_ND = features_ND.double()
     images = len(features_ND)
@@ -145,7 +161,7 @@ def fit_shift_score(features_ND: Tensor, *, split: str = "calibration") -> Shift
     square_N = (centred_ND @ _whitening(without_DD).t()).square().sum(dim=1)
     own_N = (1 - shrinkage) * grown / (images - 1) * square_N
     distances_N = grown * (square_N / (1 - own_N).clamp_min(1e-12)).sqrt()
-    return ShiftScore(split, mean_D, _whitening(shrunk_DD), distances_N.sort().values)
+    return mean_D, _whitening(shrunk_DD), distances_N
 
 
 def ledoit_wolf_shrinkage(centred_ND: Tensor) -> float:

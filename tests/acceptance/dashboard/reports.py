@@ -18,11 +18,14 @@ from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.automatic import choose_calibrator
 from carot.calibration.calibrators.fitting import Sample, fit_calibrator
 from carot.calibration.sets.calibration_evidence import fit_calibration_evidence
-from carot.calibration.sets.shift_score import fit_shift_score
+from carot.calibration.sets.shift_score import fit_shift_score, own_distances
+from carot.calibration.sets.unseen_score import fit_unseen_score
 from carot.data.digits import handwritten_digits
 from carot.evaluation.figures import CalibrationSummary, FittedCalibrator
 from carot.evaluation.measuring import measure, with_shift
 from carot.evaluation.reports import Candidate, build_report
+from carot.evaluation.unseen import Likeness, UnseenImages, top_confidences, unseen_report
+from carot.evaluation.unseen_figures import UnseenReport
 from carot.specs import EvaluateSpec, EvaluationDataset, FinetuneSpec
 from store.artifacts import ArtifactStore
 from store.artifacts.bundles import pack
@@ -122,8 +125,26 @@ def fine_tuned(skill: float = 5.0) -> tuple[dict[str, Any], tuple[Outputs, ...]]
         summary=summary,
         rule="nll",
         candidates=candidates,
+        unseen=unseen(calibration, own, seen[0], outputs("test", 0.5, 1.0, seed=50)),
     )
     return report.model_dump(mode="json"), seen
+
+
+def unseen(
+    calibration: Calibration, usual: Outputs, known: Outputs, other: Outputs
+) -> UnseenReport:
+    """What the report says of images that are none of the digits."""
+    score, own = calibration.shift_score, own_distances(usual.features)
+    assert score is not None
+    reference = fit_unseen_score(top_confidences(usual.logits, calibration), own)
+
+    def likeness(of: Outputs) -> Likeness:
+        confidence = top_confidences(of.logits, calibration)
+        return Likeness(of.keys, confidence, score.distances(of.features))
+
+    row = EvaluationDataset(name="letters", dataset="ds_letters", unseen=True)
+    images = UnseenImages(row, ("a", "b"), likeness(other), ())
+    return unseen_report("test", likeness(known), [images], reference)
 
 
 @functools.cache

@@ -94,6 +94,13 @@ def test_calibrators_sets_risks_shift_and_candidates(site: Site, page: Page) -> 
         f"{noise['shift_score']['auroc']:.3f}"
     )
     expect(page.get_by_role("table", name="Risks").locator("tbody tr")).to_have_count(8)
+    unseen, found = page.get_by_role("table", name="None of the classes"), document["unseen"]
+    expect(unseen.locator("tbody tr")).to_have_count(3)
+    served = unseen.get_by_role("row", name=re.compile("served"))
+    expect(served).to_contain_text(found["chosen"])
+    [figures] = [e for e in found["rows"][0]["scores"] if e["score"] == found["chosen"]]
+    expect(served).to_contain_text(f"{figures['auroc']:.3f}")
+    expect(served).to_contain_text(percent(found["rows"][0]["abstained"], 1))
     page.get_by_role("tab", name="Candidates").click()
     chosen = page.get_by_role("row", name=re.compile("^step 400"))
     expect(chosen).to_contain_text("chosen")

@@ -14,7 +14,7 @@ const NOTHING = "It needs a calibration split; older reports lack it too.";
 /** @param {any} document */
 export function guarantees(document) {
   const rows = rowsOf(document);
-  return h("div", { class: "sections" }, sets(rows), risks(rows), shifts(rows));
+  return h("div", { class: "sections" }, sets(rows), risks(rows), shifts(rows), document.unseen && unseen(document.unseen));
 }
 
 /** @param {any[]} rows @param {string} name @returns {Line[]} */
@@ -107,6 +107,32 @@ function shifts(rows) {
   );
   list.update(lines);
   return part("Shift", "How far the images lie from the calibration images, by their features.", lines.length > 0 && list.element);
+}
+
+/** @param {any} found */
+function unseen({ known, rows, chosen }) {
+  const lines = rows.flatMap((/** @type {any} */ row) => row.scores.map((/** @type {any} */ each) => ({ id: `${row.name} ${each.score}`, row, found: each })));
+  const list = table(
+    "None of the classes",
+    [
+      { title: "Unseen", kind: "main", value: (line) => line.row.name, render: (name) => h("bdi", {}, name) },
+      { title: "Images", kind: "number", value: (line) => line.row.images, render: (value) => number(value) },
+      { title: "Score", value: (line) => line.found.score },
+      { title: "", value: (line) => (line.found.score === chosen ? "served" : ""), render: (text) => (text ? badge(text, "good") : ""), csv: same, csvTitles: ["served"] },
+      { title: "AUROC", kind: "number", hint: "Probability that an unseen image looks less like the classes than one in distribution, with DeLong's 95 % interval", value: (line) => triple(line.found.auroc, line.found.auroc_interval), render: (value) => areas(value), csv: same, csvTitles: ["AUROC", "AUROC low", "AUROC high"] },
+      { title: "FPR95", kind: "number", hint: "Share of unseen images that are accepted where 95 % of those in distribution are, with a 95 % interval", value: (line) => triple(line.found.fpr95, line.found.fpr95_interval), render: (value) => withInterval(value), csv: same, csvTitles: ["FPR95", "FPR95 low", "FPR95 high"] },
+      { title: "Abstained", kind: "number", hint: "Share of the unseen images that predictions abstain from, by the score that is served", value: (line) => (line.found.score === chosen ? line.row.abstained : null), render: (value) => percent(value, 1) },
+      { title: "Abstained, known", kind: "number", hint: "The same of the images in distribution", value: (line) => (line.found.score === chosen ? line.row.known_abstained : null), render: (value) => percent(value, 1) },
+    ],
+    (line) => line.id,
+  );
+  list.update(lines);
+  return part("None of the classes", `Images of other classes against ${number(rows[0].known_images)} images of ${known}. Which score is served was chosen by other images than these.`, list.element);
+}
+
+/** @param {[number | null, number | null, number | null]} value */
+function areas([area, low, high]) {
+  return [number(area, 3), low !== null && h("span", { class: "interval" }, `${number(low, 3)} to ${number(high, 3)}`)];
 }
 
 /** @param {string} title @param {string} note @param {HTMLElement | false} content @param {HTMLElement} [tool] */

@@ -12,6 +12,7 @@ const REASONS = {
   low_confidence: "its confidence is below the threshold that guarantees this risk",
   shifted: "the image lies far from those that the model was calibrated on",
   uncalibrated_label_set: "no calibration image has these classes",
+  unseen: "the image may show none of the classes",
   no_shift_score: "the checkpoint has no shift score, so shift cannot be checked",
 };
 
@@ -45,6 +46,7 @@ export function answer() {
         fact("Prediction set", sets),
         fact("Calibration evidence", one.evidence ? one.evidence.text : one.missing.evidence?.message),
         fact("Shift score", shift(one, body.limits)),
+        body.limits.unseen && fact("None of the classes", unseen(one, body.limits.unseen)),
         body.limits.risk && fact("Risk", `at most ${percent(body.limits.risk.max_risk ?? null, 0)} wrong above a raw confidence of ${percent(body.limits.risk.threshold)}`),
       );
       replace(small, body.limits.guarantee ?? "", body.calibrated ? "" : " No calibrator: confidences are raw.");
@@ -94,4 +96,10 @@ function shift(one, limits) {
   if (one.shift === null) return one.missing.shift?.message ?? "the checkpoint has none";
   const far = limits.max_shift !== null && one.shift.percentile > limits.max_shift;
   return `${percent(one.shift.percentile)} of ${number(one.shift.n)} calibration images lie nearer${far ? `, more than the ${percent(limits.max_shift, 0)} allowed` : ""}`;
+}
+
+/** @param {any} one @param {any} limit */
+function unseen(one, limit) {
+  const unlike = one.unseen !== null && one.unseen > limit.max;
+  return `${percent(one.unseen)} of ${number(limit.n)} calibration images look more like the classes${unlike ? `, more than the ${percent(limit.max, 0)} allowed` : ""} (${limit.score})`;
 }
