@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.fashion.collect import collect
 from benchmarks.fashion.page import write_page
-from benchmarks.fashion.plan import QUICK_IMAGES, ROWS
+from benchmarks.fashion.plan import PROTOCOLS, QUICK_IMAGES, ROWS
 from benchmarks.fashion.report import document_of, print_tables
 from benchmarks.fashion.suite import suite
 from benchmarks.provenance import RESULTS, ROOT, write_results
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
+    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
     parser.add_argument("--runs", type=Path, default=None, help="where runs are kept")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--page", type=Path, default=None)
@@ -39,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = options.out or (quick if options.quick else RESULTS / "fashion.json")
     page = options.page or (build / "results.md" if options.quick else ROOT / "docs/results.md")
     runs.mkdir(parents=True, exist_ok=True)
-    collected = collect(runs, options.workers, quick=options.quick, rows=options.rows)
+    collected = collect(
+        runs,
+        options.workers,
+        quick=options.quick,
+        rows=options.rows,
+        protocols=["P", *(each for each in options.protocols if each != "P")],
+    )
     sets = suite(QUICK_IMAGES if options.quick else None)
     document = {"quick": options.quick, **document_of(collected, runs, sets)}
     write_results(out, document)

@@ -15,6 +15,7 @@ from benchmarks.fashion.derived import DERIVED, Derived
 from benchmarks.fashion.measures import validated
 from benchmarks.fashion.plan import (
     BUDGET_RATE,
+    PROTOCOLS,
     QUICK_SEEDS,
     ROWS,
     SEEDS,
@@ -42,32 +43,43 @@ class Collected:
     tuning: dict[str, dict[str, dict[str, float]]]
 
 
-def collect(folder: Path, workers: int, *, quick: bool, rows: Iterable[str] = ROWS) -> Collected:
-    """Tune, train and derive; done runs are not done again."""
+def collect(
+    folder: Path,
+    workers: int,
+    *,
+    quick: bool,
+    rows: Iterable[str] = ROWS,
+    protocols: Iterable[str] = PROTOCOLS,
+) -> Collected:
+    """Tune, train and derive; done runs are not done again.
+
+    Args:
+        protocols: of PROTOCOLS; `P` is always among them.
+    """
     names = list(rows)
     seeds = QUICK_SEEDS if quick else SEEDS
     budget = {name: [run(name, BUDGET_RATE, seed, quick=quick) for seed in seeds] for name in names}
-    tuning = {name: tuning_runs(name, quick=quick) for name in names}
+    told = [name for name in names if ROWS[name].tuned]
+    tuning = {name: tuning_runs(name, quick=quick) for name in told}
     suite(next(iter(budget.values()))[0].limit)  # makes shifted pictures once
     with _pool(workers) as pool:
-        told = [n for n in names if ROWS[n].tuned]
         _all(pool, [each for name in told for each in budget[name]], folder)
         _all(pool, [each for name in told for each in tuning[name]], folder)
         found = {name: _validated(tuning[name], folder) for name in told}
         rates = {"P": dict.fromkeys(names, BUDGET_RATE), **_chosen(found)}
         runs: dict[str, dict[str, list[Task]]] = {"P": {name: [*budget[name]] for name in names}}
-        for protocol in ("T", "N"):
-            runs[protocol] = {
-                name: [run(name, rates[protocol][name], seed, quick=quick) for seed in seeds]
-                for name in told
-            }
-            _all(pool, [each for row in runs[protocol].values() for each in row], folder)
-        _all(pool, [each for name in names for each in budget[name]], folder)
-        for rows_of in runs.values():
+        for protocol in protocols:
+            if protocol != "P":
+                runs[protocol] = {
+                    name: [run(name, rates[protocol][name], seed, quick=quick) for seed in seeds]
+                    for name in told
+                }
+                _all(pool, [each for row in runs[protocol].values() for each in row], folder)
             for name, derived in DERIVED.items():
-                if derived.origin in rows_of:
-                    rows_of[name] = [*derived.of(rows_of[derived.origin])]
-                    _all(pool, rows_of[name], folder)
+                if derived.origin in runs[protocol]:
+                    runs[protocol][name] = [*derived.of(runs[protocol][derived.origin])]
+                    _all(pool, runs[protocol][name], folder)
+        _all(pool, [each for name in names for each in budget[name]], folder)
     return Collected(rates, runs, found)
 
 
