@@ -6,8 +6,8 @@ Fine-tunes carot-mini on clean white-on-black handwriting (823 images) and measu
 the test split. Tuning looks at in-distribution validation only (`shift_plan.py` says the grid and
 the rule). Prints means with 95 % intervals (Student's t over seeds), paired tests against CaRot as
 published, the parts of the default recipe and what each adds, and whether the claims that this
-project makes hold; writes JSON, and the page docs/results.md with its plots. Finished runs are kept
-under --runs and not done again. `--quick` does the same on 8 images, three seeds and one
+project makes hold; writes JSON, and the page docs/results-digits.md with its plots. Finished runs
+are kept under --runs and not done again. `--quick` does the same on 8 images, three seeds and one
 configuration each: it shows that everything runs, and its figures mean nothing.
 """
 
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build = ROOT / "build"
     runs = options.runs or build / kind
     out = options.out or (build / f"{kind}.json" if options.quick else RESULTS / "shift.json")
-    page = options.page or (build / "results.md" if options.quick else ROOT / "docs/results.md")
+    page = options.page or (
+        build / "results-digits.md" if options.quick else ROOT / "docs/results-digits.md"
+    )
     runs.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with _pool(options.workers) as pool:

@@ -1,4 +1,4 @@
-"""The page docs/results.md and its plots, from what `benchmarks/shift.py` wrote.
+"""The page docs/results-digits.md and its plots, from what `benchmarks/shift.py` wrote.
 
 python benchmarks/shift_page.py [--results FILE] [--page FILE]
 """
@@ -250,6 +250,6 @@ def _draw_bins(axis: Axes, bins: Sequence[Mapping[str, Any]], label: str, colour
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS / "shift.json")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results-digits.md")
     options = parser.parse_args()
     write_page(options.results, options.page)

@@ -19,7 +19,7 @@ class ArchitectureView(BaseModel):
     """An architecture with one of its published weights, as `model` of a job names them."""
 
     architecture: str
-    pretrained: str | None = Field(description="The tag of its weights; null for `carot-mini`.")
+    pretrained: str | None = Field(description="The tag of its weights; null for bundled models.")
     image_tower: str
     tokenizer: str | None = Field(description="Of the Hugging Face hub; null for CLIP's own.")
     batch_norm: bool = Field(

@@ -45,7 +45,7 @@ REFERENCES = [
     "folder:pets", "folder:.", "csv:pets/pets.csv", "webdataset:wds", "webdataset:wds/train-0.tar",
     "webdataset:wds/train-{0..0}.tar", "parquet:hf", "parquet:hf/data/train.parquet",
     "imagenet:pets", "imagenet-r:pets", "objectnet:pets",
-    "imagenet-c:pets/cat", "imagenet-c:pets/fog/3",
+    "imagenet-c:pets/cat", "imagenet-c:pets/fog/3", "fashion:pets",
 ]  # fmt: skip
 
 
@@ -195,3 +195,18 @@ def test_without_a_root_no_file_can_be_named(start: Start, reference: str) -> No
     assert answer.json()["errors"][0]["field"] == "dataset"
     assert "CAROT_DATASET_ROOT" in answer.json()["detail"]
     assert "POST /datasets" in answer.json()["detail"]
+
+
+def test_fashion_needs_no_root_unless_a_path_is_named(start: Start) -> None:
+    client = start()
+    answer = client.post("/jobs", json=SPEC | {"dataset": "fashion:"})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["spec"]["dataset"] == "fashion:"
+    elsewhere = client.post("/jobs", json=SPEC | {"dataset": "fashion:clothes"})
+    assert elsewhere.json()["errors"][0]["field"] == "dataset"
+    assert "CAROT_DATASET_ROOT" in elsewhere.json()["detail"]
+    body = SPEC | {"dataset": "fashion:", "model": {"architecture": "carot-mini-fashion"}}
+    checked = client.post("/jobs/check", json=body).json()
+    # 12,000 pictures: what is chosen for so many is known before anything is read.
+    assert checked["errors"] == []
+    assert checked["spec"]["training"]["learning_rate"] == 5e-4

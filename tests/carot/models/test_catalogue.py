@@ -17,10 +17,11 @@ NO_MAPS = "without orthogonality and cross_norm"
 
 
 def test_they_agree_with_open_clip() -> None:
-    assert architectures() - {"carot-mini"} == set(open_clip.list_models())
+    bundled = {"carot-mini", "carot-mini-fashion"}
+    assert architectures() - bundled == set(open_clip.list_models())
     for name in open_clip.list_models():
         assert set(weights(name) or ()) == set(open_clip.list_pretrained_tags_by_model(name)), name
-    assert set(pairs()) == {("carot-mini", None), *open_clip.list_pretrained()}
+    assert set(pairs()) == {*((name, None) for name in bundled), *open_clip.list_pretrained()}
 
 
 def test_names_without_published_weights_take_no_tag() -> None:

@@ -1,12 +1,12 @@
-/** Which model: the one that comes with the service, one of open_clip's, or a checkpoint. */
+/** Which model: one that comes with the service, one of open_clip's, or a checkpoint. */
 
 import { h } from "../../core/h.js";
 
-const BUNDLED = "carot-mini";
+const BUNDLED = ["carot-mini", "carot-mini-fashion"];
 const OPEN_CLIP = "open_clip";
 const CHECKPOINT = "checkpoint";
 /** @type {Record<string, string>} */
-const WORDS = { [BUNDLED]: "carot-mini, built in", [OPEN_CLIP]: "an open_clip model", [CHECKPOINT]: "a checkpoint" };
+const WORDS = { "carot-mini": "carot-mini (digits), built in", "carot-mini-fashion": "carot-mini-fashion (clothes), built in", [OPEN_CLIP]: "an open_clip model", [CHECKPOINT]: "a checkpoint" };
 
 /**
  * @typedef {object} Part
@@ -39,10 +39,10 @@ export function modelPart(draft, { path, label, none, checkpoints = false, more 
     again(id);
   });
   if (given === source) draft.sources.set(path, source);
-  if (source === BUNDLED) {
-    draft.set(at("architecture"), BUNDLED);
+  if (BUNDLED.includes(source)) {
+    draft.set(at("architecture"), source);
     keep(at("architecture"));
-  } else if (draft.text(at("architecture")) === BUNDLED) draft.set(at("architecture"), "");
+  } else if (BUNDLED.includes(draft.text(at("architecture")))) draft.set(at("architecture"), "");
   return [
     offered.length > 1 && h("div", { class: "field" }, h("label", { for: id }, label), select),
     source === OPEN_CLIP && make(at("architecture"), { none: "ViT-B-16", suggestions: distinct(architectures, "architecture") }),
@@ -61,6 +61,6 @@ function sourceOf(draft, path) {
   if (draft.text(`${path}.checkpoint`)) return CHECKPOINT;
   const architecture = draft.text(`${path}.architecture`);
   const chosen = draft.sources.get(path) ?? "";
-  if (architecture === BUNDLED && chosen !== OPEN_CLIP) return BUNDLED;
+  if (BUNDLED.includes(architecture) && chosen !== OPEN_CLIP) return architecture;
   return architecture ? OPEN_CLIP : chosen;
 }

@@ -39,7 +39,7 @@ export function plan(signal, architectures, onFound) {
 
 /** Whether there is something to be said: a training whose data and model are named. @param {any} body */
 function isReady({ kind, dataset, model }) {
-  return kind === "finetune" && /^(ds_[0-9a-z]{26}$|[a-z0-9-]+:.)/.test(dataset ?? "") && (model?.checkpoint || model?.pretrained || model?.architecture === "carot-mini");
+  return kind === "finetune" && /^(ds_[0-9a-z]{26}$|fashion:$|[a-z0-9-]+:.)/.test(dataset ?? "") && (model?.checkpoint || model?.pretrained || model?.architecture?.startsWith("carot-mini"));
 }
 
 /** @param {any} spec */
