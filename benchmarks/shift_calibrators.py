@@ -1,13 +1,14 @@
 """What calibrators made for shift are worth, on the same logits.
 
-    python benchmarks/shift_calibrators.py [--quick] [--logits FOLDER] [--json FILE]
+    python benchmarks/shift_calibrators.py [--quick] [--fashion | --logits FOLDER] [--json FILE]
 
 By default on the digits suite: carot-mini is fine-tuned with the default recipe, once for each
 seed, and every set's logits are kept under `build/shift_calibrators`, so that a second call goes on
-where the first was stopped. `--logits` takes those of another suite: a folder for each run, with
-`calibration.safetensors`, `test.safetensors` and a file for each shifted set. Every file has
-`logits_NC` and `labels_N`, and what `carot.calibration.shift.table.SetLogits` names besides, as far
-as it is there.
+where the first was stopped. `--fashion` takes the default's runs of the fashion benchmark, which
+have to be there (`python -m benchmarks.fashion`). `--logits` takes those of another suite: a folder
+for each run, with `calibration.safetensors`, `test.safetensors` and a file for each shifted set.
+Every file has `logits_NC` and `labels_N`, and what `carot.calibration.shift.table.SetLogits` names
+besides, as far as it is there.
 
 Prints ECE minus its chance level, raw and after each, in distribution and as a mean over the
 shifts, and says what helped: ECE above chance and negative log-likelihood, both means over the
@@ -40,11 +41,16 @@ BUILD = ROOT / "build" / "shift_calibrators"
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short run on few images")
+    parser.add_argument("--fashion", action="store_true", help="on photographs of clothes")
     parser.add_argument("--logits", type=Path, help="logits of another suite")
     parser.add_argument("--json", type=Path, help="by default in benchmarks/results, or build/")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if options.logits is None:
+    if options.fashion:
+        from benchmarks.fashion.calibrators import clothes
+
+        suite, folders = "fashion", clothes(BUILD / "fashion")
+    elif options.logits is None:
         from benchmarks.shift_logits import digits
 
         suite, folders = "digits", digits(BUILD, quick=options.quick)

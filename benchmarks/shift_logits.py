@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.shift_plan import DEFAULT, DEFAULT_METHOD
 from benchmarks.shift_runs import HEAD, Run
-from benchmarks.shift_suite import ID, Images, Suite, run, suite
+from benchmarks.shift_suite import ID, Images, run, suite
 from carot.calibration.shift.perturbation_levels import LEVELS, evenly_falling
 from carot.calibration.shift.pseudo_targets import mixed, mixing_partners
 from carot.calibration.shift.table import SetLogits
@@ -43,35 +44,54 @@ def digits(folder: Path, *, quick: bool = False) -> list[Path]:
 def logits_of(trained: Run, weights: Path, folder: Path) -> Path:
     """Every set's logits by one run, which is trained unless it is there."""
     trained.execute(weights)
-    folder.mkdir(exist_ok=True)
     sets = suite(trained.images)
-    model, head_CD = _fine_tuned(sets, trained, weights)
-    for name, images in {"calibration": sets.calibration, ID: sets.test, **sets.shifted}.items():
-        file = folder / f"{name}.safetensors"
-        if file.exists():
-            continue
-        made = _seen(sets, model, head_CD, images)
-        if name == "calibration":
-            made = _with_noise(made, model, head_CD, images)
-        temporary = file.with_suffix(".writing")
-        save_file(_tensors(made), temporary)
-        temporary.replace(file)
+    made = tuned(sets.model, sets.text_head(sets.model), trained.weights(weights))
+    opened = {"calibration": sets.calibration, ID: sets.test, **sets.shifted}
+    for name, images in opened.items():
+        keep(made, images, folder / f"{name}.safetensors", noisy=name == "calibration")
     return folder
 
 
-def _fine_tuned(sets: Suite, trained: Run, weights: Path) -> tuple[ClipModel, Tensor]:
-    module = copy.deepcopy(sets.model.module)
-    found = trained.weights(weights)
-    module.load_state_dict({name: value for name, value in found.items() if name != HEAD})
-    return sets.model.with_module(module), found[HEAD]
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """A start and what it was fine-tuned to, each with its head of shape (C, D)."""
+
+    start: ClipModel
+    start_CD: Tensor
+    model: ClipModel
+    head_CD: Tensor
 
 
-def _seen(sets: Suite, model: ClipModel, head_CD: Tensor, images: Images) -> SetLogits:
-    logits_NC, features_ND = run(model, head_CD, images)
-    zero_shot_NC, _ = run(sets.model, sets.text_head(sets.model), images)
+def tuned(start: ClipModel, start_CD: Tensor, weights: Mapping[str, Tensor]) -> Tuned:
+    """The model that kept weights make, the head among them."""
+    module = copy.deepcopy(start.module)
+    module.load_state_dict({name: value for name, value in weights.items() if name != HEAD})
+    return Tuned(start, start_CD, start.with_module(module), weights[HEAD])
+
+
+def keep(made: Tuned, images: Images, file: Path, *, noisy: bool) -> None:
+    """Write what calibrators look at of one set, unless it is there.
+
+    Args:
+        noisy: whether versions under noise are among it, as of calibration images.
+    """
+    if file.exists():
+        return
+    seen = _seen(made, images)
+    if noisy:
+        seen = _with_noise(seen, made.model, made.head_CD, images)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".writing")
+    save_file(_tensors(seen), temporary)
+    temporary.replace(file)
+
+
+def _seen(made: Tuned, images: Images) -> SetLogits:
+    logits_NC, features_ND = run(made.model, made.head_CD, images)
+    zero_shot_NC, _ = run(made.start, made.start_CD, images)
     partner_N = mixing_partners(len(images.labels_N))
     mixtures = Images(mixed(images.images_NCHW, partner_N), images.labels_N)
-    mixed_NC, _ = run(model, head_CD, mixtures)
+    mixed_NC, _ = run(made.model, made.head_CD, mixtures)
     return SetLogits(logits_NC, images.labels_N, zero_shot_NC, mixed_NC, partner_N, features_ND)
 
 
