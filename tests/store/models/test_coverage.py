@@ -68,10 +68,17 @@ def test_labels_given_at_once_count_once_each(database: Database) -> None:
     checkpoint = a_model(database)
     ids = predict(database, checkpoint, count=8, logits=LOGITS.tobytes())
 
+    url = database.url.render_as_string(hide_password=False)
+
     def give_all(start: int) -> None:
-        for id in ids[start:] + ids[:start]:
-            label(database, [id], "hen")
+        own = Database(url)
+        try:
+            for id in ids[start:] + ids[:start]:
+                label(own, [id], "hen")
+        finally:
+            own.close()
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(give_all, range(0, 8, 2)))
+        for done in [pool.submit(give_all, start) for start in range(0, 8, 2)]:
+            done.result(120)
     assert now(database, checkpoint) == expected([2] * 8)
