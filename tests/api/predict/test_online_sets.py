@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.api.helpers import Start
 from tests.api.monitoring.test_monitoring import give, look, record, watched
 from tests.api.predict.test_predict import OK, Service, png
+from tests.api.protocol_v2.test_protocol import PATH, request, values
 
 
 @pytest.fixture
@@ -59,6 +61,14 @@ def test_what_cannot_be_followed_is_refused(service: Service) -> None:
     assert "name one in `model`" in refused(service.json(**no_model), "set_method")
     assert service.passes == []
     assert service.json(**asked).status_code == 200
+
+
+def test_the_inference_protocol_has_them_as_well(service: Service) -> None:
+    body = request(OK, parameters={"set_method": "online"}, outputs=[{"name": "set"}])
+    assert service.client.post(PATH, json=body).status_code == 422
+    give(service, record(service, 100, 0.9), 0, 1)
+    [made] = values(service.client.post(PATH, json=body))["set"]
+    assert json.loads(made) == ["bright", "dark"], "half of the answers are wrong"
 
 
 def test_labels_of_what_served_before_do_not_count(service: Service) -> None:
