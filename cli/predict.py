@@ -27,7 +27,8 @@ Coverage = Annotated[
     typer.Option(help="How often sets contain the right class; 0.9 where that is possible."),
 ]
 SetMethod = Annotated[
-    str | None, typer.Option(help="How sets are built: lac, aps, raps, saps or mondrian.")
+    str | None,
+    typer.Option(help="How sets are built: lac, aps, raps, saps, mondrian; for a model, online."),
 ]
 MaxRisk = Annotated[
     float | None,

@@ -129,6 +129,12 @@ def _check_prediction(session: Session, project: str, spec: PredictSpec, root: P
         raise invalid("shift", f"`printed` goes with {DIGITS} only")
     if spec.split != "all" and contents.lacks(spec.split):
         raise invalid("split", f"{spec.dataset} has no images in {spec.split!r}")
+    beside = spec.transductive
+    if beside is not None:
+        labelled = _contents(session, project, beside.dataset, "transductive.dataset", root)
+        if labelled.lacks(beside.split):
+            message = f"{beside.dataset} has no images in {beside.split!r}"
+            raise invalid("transductive.split", message)
 
 
 def _with_training(

@@ -12,6 +12,7 @@ from carot.calibration.metrics.intervals import Interval
 from carot.calibration.metrics.numbers import Bin
 from carot.calibration.monitoring.delays import Delays
 from carot.calibration.monitoring.live import LiveCalibration
+from carot.calibration.monitoring.online_coverage import RECENT
 from carot.warnings import CodedWarning
 
 RefitKind = Literal[
@@ -85,6 +86,22 @@ class TestView(BaseModel):
     )
 
 
+class OnlineCoverageView(BaseModel):
+    """What sets hold whose threshold follows the labels; see `online` of the model."""
+
+    coverage: float = Field(description="What is asked for.")
+    threshold: float = Field(
+        description="−log of the raw probability that a member has at least, in nats; the top "
+        "class always is one."
+    )
+    labels: int = Field(
+        description="Labels seen since the model moved, in the order in which they were given, "
+        "each judged by the threshold before it."
+    )
+    long_run: float | None = Field(description="Share of them that was held; null without any.")
+    lately: float | None = Field(description=f"The same of the last {RECENT}.")
+
+
 class CalibrationView(BaseModel):
     """Live calibration of a model, by the checkpoint and the calibrator that it points to."""
 
@@ -95,6 +112,10 @@ class CalibrationView(BaseModel):
     live: LiveCalibration | None = Field(description="Null before the first prediction.")
     reported: ReportedView | None
     test: TestView
+    online: list[OnlineCoverageView] = Field(
+        description="What prediction sets would hold whose threshold follows the labels: how far "
+        "a coverage can be kept under shift. Predictions without stored logits do not count."
+    )
     alert: AlertView | None = Field(description="The one that is open.")
 
 

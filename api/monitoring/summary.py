@@ -8,11 +8,18 @@ from sqlalchemy.orm import Session
 
 from api.models.targets import ModelTarget
 from api.monitoring.live_calibration import delays_of, live
-from api.monitoring.schemas import AlertView, CalibrationView, ReportedView, TestView, WindowView
+from api.monitoring.schemas import (
+    AlertView,
+    CalibrationView,
+    OnlineCoverageView,
+    ReportedView,
+    TestView,
+    WindowView,
+)
 from api.monitoring.state import MonitoringState
 from carot.calibration.monitoring.e_process import ALPHA
 from store.models.alerts import open_alert
-from store.models.evidence import Served, standing
+from store.models.evidence import Served, coverages, standing
 from store.predictions.log import Window, read_window
 from store.reports.reports import in_distribution
 
@@ -29,6 +36,7 @@ def calibration_of(
         rows = read_window(session, window)
         reported = _reported(session, target.checkpoint_id)
         test = _test(session, target)
+        online = coverages(session, Served(*target[:4]))
         alert = open_alert(session, target.project, target.alias)
         shown = None if alert is None else AlertView.model_validate(alert)
     reference = state.models.calibrators.evidence(target.checkpoint_id)
@@ -47,6 +55,16 @@ def calibration_of(
         live=live(rows, reference),
         reported=reported,
         test=test.model_copy(update={"delays": delays_of(rows)}),
+        online=[
+            OnlineCoverageView(
+                coverage=each.coverage,
+                threshold=each.threshold,
+                labels=each.labels,
+                long_run=each.long_run,
+                lately=each.lately,
+            )
+            for each in online
+        ],
         alert=shown,
     )
 

@@ -18,6 +18,7 @@ from api.models.targets import ModelTarget
 from api.predict.answer import predictions_of, whole_answer
 from api.predict.bodies import BODY, Body, TooLarge, read_body
 from api.predict.deadlines import Deadline, refusing, while_connected
+from api.predict.online import online_of
 from api.predict.prediction_log import Said
 from api.predict.schemas import Prediction, Predictions, PredictRequest
 from api.predict.state import PredictionsState, predictions_state
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["predictions"])
 
-REFUSABLE = frozenset(("coverage", "max_risk", "max_shift", "max_unseen", "classes"))
+REFUSABLE = frozenset(("coverage", "max_risk", "max_shift", "max_unseen", "set_method", "classes"))
 """Fields that ask for what a model may be unable to keep."""
 FEW = 4096
 """Probabilities of a request that the event loop deals with itself: a fraction of a millisecond."""
@@ -85,7 +86,7 @@ async def answered(
     # For a while after an alias has moved, that is what it pointed to before.
     target = target._replace(checkpoint_id=checkpoint, calibrator_id=version)
     answering = await _answering(state, outcome.predictor, outcome.target)
-    wanted = await _wanted(state, answering, asked)
+    wanted = await _wanted(state, answering, asked, target)
     predictions = await _said(answering, wanted, body.names, rows)
     _check_any(state, predictions, sum(isinstance(row, UnreadableImage) for row in rows))
     tops = [(p.top[0].raw_confidence, p.top[0].confidence) for p in predictions if p.top]
@@ -180,7 +181,7 @@ async def _scored(
         calibrator=target.calibrator_id,
         alias=None if body.asked.model is None else (target.project, body.asked.model),
         deadline=deadline,
-        admit=_admission(state, body.asked),
+        admit=_admission(state, body.asked, target),
     )
     with refusing(refused, len(good)):
         outcome = await while_connected(request, work)
@@ -202,7 +203,7 @@ async def _answering(state: PredictionsState, predictor: Predictor, target: Targ
 
 
 def _admission(
-    state: PredictionsState, asked: PredictRequest
+    state: PredictionsState, asked: PredictRequest, model: ModelTarget
 ) -> Callable[[Predictor, Target], Awaitable[None]] | None:
     """What refuses, before the model sees an image, what it cannot keep; defaults it always can."""
     if not asked.model_fields_set & REFUSABLE:
@@ -210,14 +211,18 @@ def _admission(
 
     async def admit(predictor: Predictor, target: Target) -> None:
         answering = await _answering(state, predictor, target)
-        await to_thread.run_sync(answering.check, asked.asked(), asked.classes, asked.templates)
+        served = model._replace(checkpoint_id=target.checkpoint, calibrator_id=target.calibrator)
+        wanted = asked.asked(await online_of(state, asked, served))
+        await to_thread.run_sync(answering.check, wanted, asked.classes, asked.templates)
 
     return admit
 
 
-async def _wanted(state: PredictionsState, answering: Answering, asked: PredictRequest) -> Asked:
+async def _wanted(
+    state: PredictionsState, answering: Answering, asked: PredictRequest, target: ModelTarget
+) -> Asked:
     """What is asked of each image, with the text tower's weights for classes that came along."""
-    wanted = asked.asked()
+    wanted = asked.asked(await online_of(state, asked, target))
     if asked.classes is None:
         return wanted
     if state.texts.statistics().tasks_waiting >= MOST_VOCABULARIES:

@@ -25,12 +25,18 @@ from carot.answers.schemas import (
     ServedVocabulary,
     SetMethod,
 )
+from carot.calibration.monitoring.online_coverage import OnlineCoverage
+from carot.errors import SpecError
+from store.models.coverage import COVERAGES
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
 MOST_CLASSES = 1000
 MOST_TEMPLATES = 100
+LEAST_LABELS = 100
+"""Before so many, a threshold that follows them says more of where it began."""
+ONLY_MODELS = "online sets follow the labels of a model of the service; name one in `model`"
 
 
 def _one_slot(template: str) -> str:
@@ -68,7 +74,12 @@ class PredictRequest(BaseModel):
         description="How often prediction sets are to hold the right class; refused where the "
         f"calibration split is too small for it. By default {COVERAGE}, where it is not.",
     )
-    set_method: SetMethod = Field(default=SET_METHOD, description="How prediction sets are made.")
+    set_method: SetMethod = Field(
+        default=SET_METHOD,
+        description="How prediction sets are made. `online`: by a threshold that follows the "
+        f"labels of the model, for a coverage of {' or '.join(map(str, COVERAGES))}; refused "
+        f"before {LEAST_LABELS} labels, and of a `checkpoint`, which has none.",
+    )
     max_risk: float | None = Field(
         default=None,
         gt=0,
@@ -121,12 +132,25 @@ class PredictRequest(BaseModel):
             raise ValueError("templates: are for `classes`, which are not given")
         return self
 
-    def asked(self) -> Asked:
-        """All but the images, the model and the classes."""
+    def asked(self, online: OnlineCoverage | None = None) -> Asked:
+        """All but the images, the model and the classes.
+
+        Args:
+            online: the threshold that follows the labels of the model, where that is asked for.
+
+        Raises:
+            SpecError: it is asked for and there is none; `field` is `set_method`.
+        """
+        method = self.set_method
+        if method == "online":
+            if online is None:
+                raise SpecError(ONLY_MODELS, field="set_method")
+            method = SET_METHOD
         return Asked(
             top_k=self.top_k,
             coverage=self.coverage,
-            set_method=self.set_method,
+            set_method=method,
+            online=online,
             max_risk=self.max_risk,
             max_shift=self.max_shift,
             max_unseen=self.max_unseen,

@@ -17,6 +17,7 @@ from torch import Tensor
 from carot.answers.calibrated import calibrated, carried_temperature, temperature_of
 from carot.answers.class_order import ClassOrder
 from carot.answers.guarantees import NO_SIMILAR, TOP_CHANGED, Guaranteed, Guarantees
+from carot.answers.online_sets import with_online, without_online
 from carot.answers.schemas import (
     LISTED,
     AbstainReason,
@@ -188,13 +189,15 @@ class Answering:
     def _guaranteed(self, asked: Asked, *, own_classes: bool) -> Guaranteed:
         keeps_ranking = self.calibrator is None or self.calibrator.keeps_ranking
         has_shift_score = self._shift_score is not None
-        return self._guarantees.of(
-            asked,
+        online = asked.online
+        found = self._guarantees.of(
+            asked if online is None else without_online(asked),
             own_classes=own_classes,
             keeps_ranking=keeps_ranking,
             has_shift_score=has_shift_score,
             unseen=None if self._unseen is None else self._unseen.limit,
         )
+        return found if online is None else with_online(found, online, own_classes=own_classes)
 
     def _answers(
         self, logits_NC: Tensor, features_ND: Tensor, asked: Asked, guaranteed: Guaranteed

@@ -10,8 +10,10 @@ import threading
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from operator import attrgetter
+from typing import Protocol
 
 from cachetools import LRUCache, cachedmethod
+from torch import Tensor
 
 from carot.answers.schemas import (
     COVERAGE,
@@ -20,6 +22,7 @@ from carot.answers.schemas import (
     Limits,
     Missing,
     SetMethod,
+    SplitMethod,
     UnseenLimit,
 )
 from carot.calibration.sets.calibration_evidence import CalibrationEvidence
@@ -57,6 +60,17 @@ TOP_CHANGED = Missing(
 )
 
 
+class Sets(Protocol):
+    """What makes prediction sets: `ConformalSets`, or `OnlineSets`."""
+
+    @property
+    def method(self) -> SetMethod: ...
+    @property
+    def n(self) -> int: ...
+    def threshold(self, coverage: float) -> float | None: ...
+    def sets(self, probabilities_NC: Tensor, coverage: float) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Guaranteed:
     """What one request gets.
@@ -64,12 +78,14 @@ class Guaranteed:
     Attributes:
         sets, evidence: None where they cannot be had.
         missing: why, by the name of the answer's field.
+        of_risk: the sentence of `limits.guarantee` without what it says of sets.
     """
 
     limits: Limits
-    sets: ConformalSets | None = None
+    sets: Sets | None = None
     evidence: EvidenceTable | None = None
     missing: dict[str, Missing] = field(default_factory=dict)
+    of_risk: str | None = None
 
 
 def _by_risk(self: object, evidence: object, max_risk: float) -> float:
@@ -147,7 +163,8 @@ class Guarantees:
             unseen=unseen,
             guarantee=_guarantee(evidence, coverage, risk, asked.set_method),
         )
-        return Guaranteed(limits, sets, evidence.evidence, missing)
+        of_risk = _guarantee(evidence, None, risk, asked.set_method)
+        return Guaranteed(limits, sets, evidence.evidence, missing, of_risk)
 
     def _risk(self, evidence: CalibrationEvidence, max_risk: float) -> RiskThreshold:
         found = self._found(evidence, max_risk)
@@ -205,7 +222,7 @@ def _nothing(
     return Guaranteed(limits, missing=missing | {"set": why, "evidence": why})
 
 
-def _sets(evidence: CalibrationEvidence, method: SetMethod) -> ConformalSets:
+def _sets(evidence: CalibrationEvidence, method: SplitMethod) -> ConformalSets:
     if method not in evidence.sets:
         raise CalibrationError(
             f"the checkpoint is from before there were {method} sets; evaluate it with "
@@ -219,12 +236,12 @@ def _guarantee(
     evidence: CalibrationEvidence,
     coverage: float | None,
     risk: RiskThreshold | None,
-    method: SetMethod,
+    method: SplitMethod,
 ) -> str | None:
     """In words; None where nothing is guaranteed."""
     parts = []
     if coverage is not None:
-        held = f"at least {_percent(coverage)} % of the sets hold the right class"
+        held = f"at least {percent(coverage)} % of the sets hold the right class"
         if method == "mondrian":
             held += (
                 f", for each class by itself (a class of fewer than {images_needed(coverage)} of "
@@ -234,7 +251,7 @@ def _guarantee(
     if risk is not None:
         accepted = f" with a raw confidence of {risk.threshold!r} or more" if risk.threshold else ""
         parts.append(
-            f"with {100 * (1 - risk.delta):g} % confidence at most {_percent(risk.max_risk)} % of "
+            f"with {100 * (1 - risk.delta):g} % confidence at most {percent(risk.max_risk)} % of "
             f"the answers{accepted} are wrong"
         )
     if not parts:
@@ -247,6 +264,6 @@ def _guarantee(
     )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A hundred times a decimal number, with all its digits: 0.9999999 is no 100 %."""
     return f"{(100 * Decimal(repr(share))).normalize():f}"

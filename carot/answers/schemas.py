@@ -19,9 +19,12 @@ from carot.calibration.sets.risk import RiskThreshold
 from carot.calibration.sets.unseen_names import Score
 
 if TYPE_CHECKING:
+    from carot.calibration.monitoring.online_coverage import OnlineCoverage
     from carot.models.vocabulary import Vocabulary
 
-SetMethod = Literal["lac", "aps", "raps", "saps", "mondrian"]
+SplitMethod = Literal["lac", "aps", "raps", "saps", "mondrian"]
+"""Of the sets that rest on the calibration images alone."""
+SetMethod = Literal["lac", "aps", "raps", "saps", "mondrian", "online"]
 AbstainReason = Literal[
     "low_confidence", "shifted", "uncalibrated_label_set", "no_shift_score", "unseen"
 ]
@@ -34,7 +37,7 @@ MissingCode = Literal[
     "uncalibrated_label_set",
 ]
 COVERAGE = 0.9
-SET_METHOD: SetMethod = "raps"
+SET_METHOD: SplitMethod = "raps"
 MAX_SHIFT = 0.99
 LISTED = 1000
 """Most labels that are listed of one prediction set."""
@@ -55,16 +58,19 @@ class Asked:
             default that of the checkpoint, where it has such a score.
         domain: where the images come from, for calibrators that tell domains apart.
         vocabulary: classes of the request's own in the place of the classifier's.
+        online: the threshold that follows the labels of a model, after the first of them, to make
+            sets by in the place of `set_method` and `coverage`.
     """
 
     top_k: int = 5
     coverage: float | None = None
-    set_method: SetMethod = SET_METHOD
+    set_method: SplitMethod = SET_METHOD
     max_risk: float | None = None
     max_shift: float | None = None
     max_unseen: float | None = None
     domain: str | None = None
     vocabulary: Vocabulary | None = None
+    online: OnlineCoverage | None = None
 
 
 class Guess(Numbers):
@@ -104,13 +110,16 @@ class PredictionSet(Numbers):
     coverage: float = Field(gt=0, lt=1, description="Asked for, or the default.")
     method: SetMethod = Field(
         description="Which score decides, taken from the raw confidences: deterministic versions "
-        "of LAC, APS, RAPS and SAPS; `mondrian` keeps the coverage for each class."
+        "of LAC, APS, RAPS and SAPS; `mondrian` keeps the coverage for each class; `online` is LAC "
+        "with a threshold that follows the labels of the model."
     )
     threshold: float | None = Field(
         description="Score that a member has at most; null for `mondrian`, where each class has "
         "its own."
     )
-    n: int = Field(ge=1, description="Calibration images that the threshold comes from.")
+    n: int = Field(
+        ge=1, description="Calibration images that the threshold comes from; labels for `online`."
+    )
 
 
 class StatedEvidence(Evidence):

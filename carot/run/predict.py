@@ -23,6 +23,7 @@ from carot.run.prediction_file import written
 from carot.run.prediction_rows import schema_of, scored_batches
 from carot.run.scoring import METADATA, Scoring
 from carot.run.tally import PredictionSummary, Tally
+from carot.run.transductive import Transduction
 from carot.specs import PredictSpec
 
 PREDICTIONS_NAME = "predictions.parquet"
@@ -44,7 +45,8 @@ def predict(
 
     Raises:
         SpecError: the model is no checkpoint.
-        CalibrationError: its calibration split does not allow what is asked for.
+        CalibrationError: its calibration split, or the labelled images beside, do not allow what
+            is asked for.
         DataError: the data set cannot be used, or not one of its images gets an answer.
         NoSpace: the disk is full.
         Interrupted: `should_stop` said so.
@@ -61,20 +63,28 @@ def predict(
     classifier = Classifier.load(model_folder)
     scoring = Scoring(classifier, spec, model_folder.name)
     total = sum(len(source) for _, source in sources)
-    reporter.report(PhaseStarted(phase="predicting", total=total))
     tally = Tally(total, reporter)
     path = folder / PREDICTIONS_NAME
-    with written(path, schema_of(scoring)) as out:
+    schema, beside = schema_of(scoring), None
+    if spec.transductive is not None:
+        beside = Transduction(
+            spec, spec.transductive, classifier, schema, total, reporter, should_stop
+        )
+    reporter.report(PhaseStarted(phase="predicting", total=total))
+    with written(path, schema if beside is None else beside.schema) as out:
+        keep = out.write if beside is None else beside.take
         for split, source in sources:
             settle_depth(source, classifier.card.depth, spec.dataset, reporter)
             for batch in scored_batches(classifier, scoring, source, spec.batch_size, split):
                 if should_stop():
                     raise Interrupted(f"stopped behind {tally.images} of {total} images")
                 tally.take(batch)
-                out.write(batch)
+                keep(batch)
         if tally.answers == 0:
             message = f"{spec.dataset}: no image can be answered, the first for: {tally.reason}"
             raise DataError(message, field="dataset")
+        for rows in () if beside is None else beside.finished():
+            out.write(rows)
         summary = tally.summary()
         out.close({f"{METADATA.decode()}.summary": summary.model_dump_json()})
     text = summary.model_dump_json(indent=2)

@@ -51,6 +51,8 @@ COLUMNS: list[Column] = [
     ("abstain_reasons", WORDS, lambda a: list(a.abstain_reasons)),
 ]
 LIMITS = {"max_risk", "max_shift", "max_unseen"}
+BESIDE: dict[str, Any] = {"transductive": {"split", "coverage"}}
+"""Without where the labelled images lie, which is another place in every attempt."""
 LOGITS = ("logits", pa.list_(pa.float32()))
 
 
@@ -67,7 +69,8 @@ class Scoring:
 
     def __init__(self, classifier: Classifier, spec: PredictSpec, checkpoint: str) -> None:
         self._answering = Answering.of(classifier)
-        self._logits = spec.logits
+        # Sets of all images at once are made of them.
+        self._logits = spec.logits or spec.transductive is not None
         self._asked = Asked(
             top_k=spec.top_k,
             coverage=spec.coverage,
@@ -78,7 +81,7 @@ class Scoring:
             domain=spec.domain,
         )
         columns = [("error", pa.string()), *((name, kind) for name, kind, _ in COLUMNS)]
-        columns += [LOGITS] * spec.logits
+        columns += [LOGITS] * self._logits
         about = json.dumps(self._about(classifier, spec, checkpoint))
         self.schema = pa.schema(columns, metadata={METADATA: about.encode("utf-8")})
 
@@ -107,7 +110,9 @@ class Scoring:
             "method": classifier.card.method,
             "classes": list(classifier.classes),
             "calibrator": None if calibrator is None else calibrator.model_dump(mode="json"),
-            "asked": spec.model_dump(mode="json", include=asked | LIMITS),
+            "asked": spec.model_dump(
+                mode="json", include=dict.fromkeys(asked | LIMITS, True) | BESIDE
+            ),
             "limits": self._answering.limits(self._asked).model_dump(mode="json"),
         }
 

@@ -46,7 +46,7 @@ from carot.specs.methods import (
     ZeroShotMethod,
 )
 from carot.specs.model import HUB, ModelSpec
-from carot.specs.predicting import PredictSpec, SetMethod
+from carot.specs.predicting import PredictSpec, SetMethod, TransductiveSpec
 from carot.specs.presets import preset, preset_names
 from carot.specs.runs import (
     KINDS,
@@ -72,6 +72,7 @@ __all__ = [
     "LpFtMethod", "MeasuringSpec", "Merge", "MergeSpec", "Method", "ModelSpec", "ModelStock",
     "Perturbation", "PredictSpec", "PromptSpec", "Rule", "RunSpec", "SelectSpec", "SelectionSpec",
     "SetMethod", "Severity", "ShiftName", "Spec", "SplitName", "Target", "TeacherSpec", "Tower",
-    "TracerMethod", "TrainingOptions", "TrainingSpec", "UniformSoup", "ZeroShotMethod",
+    "TracerMethod", "TrainingOptions", "TrainingSpec", "TransductiveSpec", "UniformSoup",
+    "ZeroShotMethod",
     "complete_training", "preset", "preset_names", "rate_warnings",
 ]  # fmt: skip

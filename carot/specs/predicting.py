@@ -7,10 +7,30 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from carot.specs.base import UNLABELLED, DatasetReference, Spec, is_unlabelled
-from carot.specs.evaluation import Severity, ShiftName
+from carot.specs.evaluation import Severity, ShiftName, SplitName
 from carot.specs.model import ModelSpec
 
 SetMethod = Literal["lac", "aps", "raps", "saps", "mondrian"]
+
+
+class TransductiveSpec(Spec):
+    """Prediction sets of all images at once, beside labelled ones like them (Conf-OT)."""
+
+    dataset: DatasetReference = Field(
+        description="Labelled images that nothing was trained on, and that are like those which "
+        "are scored. Its classes are the checkpoint's."
+    )
+    split: SplitName = Field(default="calibration", description="Which of them.")
+    coverage: float = Field(
+        default=0.9, gt=0, lt=1, description="How often these sets are to hold the right class."
+    )
+
+    @field_validator("dataset")
+    @classmethod
+    def _labelled(cls, dataset: str) -> str:
+        if is_unlabelled(dataset):
+            raise ValueError(f"{UNLABELLED}:PATH has no labels, and they are needed")
+        return dataset
 
 
 class PredictSpec(Spec):
@@ -67,6 +87,11 @@ class PredictSpec(Spec):
         max_length=200,
         description="Where the images come from, for calibrators with a temperature per domain.",
     )
+    transductive: TransductiveSpec | None = Field(
+        default=None,
+        description="Write a second prediction set of each image, for which all images are taken "
+        "together with labelled ones; up to 50 million images times classes.",
+    )
 
     @field_validator("model")
     @classmethod
@@ -81,3 +106,19 @@ class PredictSpec(Spec):
         if is_unlabelled(info.data.get("dataset", "")) and split != "all":
             raise ValueError(f"{UNLABELLED}:PATH has no splits; leave this field out")
         return split
+
+    @field_validator("transductive")
+    @classmethod
+    def _others_than_are_scored(
+        cls, beside: TransductiveSpec | None, info: ValidationInfo
+    ) -> TransductiveSpec | None:
+        if (
+            beside is not None
+            and beside.dataset == info.data.get("dataset")
+            and info.data.get("split") in ("all", beside.split)
+        ):
+            raise ValueError(
+                "its images would be scored as well; let `split` be one other than "
+                f"{beside.split!r}"
+            )
+        return beside

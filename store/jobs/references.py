@@ -14,12 +14,16 @@ def datasets_in(spec: dict[str, Any]) -> Iterator[str]:
 
 
 def dataset_rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The parts of a spec, besides itself, that name a `dataset`: what is measured, and domains."""
+    """The parts of a spec, besides itself, that name a `dataset`.
+
+    What is measured, domains, and the labelled images beside those that are predicted.
+    """
     # Jobs from before there was a calibration in specs have none.
     domains = spec.get("calibration", {}).get("domains", ())
     # Jobs that predict measure nothing.
     measured = spec.get("evaluation", {}).get("datasets") or ()
-    return [*measured, *domains]
+    beside = spec.get("transductive")
+    return [*measured, *domains, *([] if beside is None else [beside])]
 
 
 def checkpoints_in(spec: dict[str, Any]) -> list[dict[str, Any]]:

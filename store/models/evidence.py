@@ -16,8 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from carot.calibration.monitoring.e_process import ALPHA, EProcess
+from carot.calibration.monitoring.online_coverage import OnlineCoverage
 from store.database import database_now
 from store.models.alerts import raise_alert, resolve_alerts
+from store.models.coverage import coverages_of
 from store.tables import OWN, Evidence, ModelAlias, Prediction
 
 REFERENCE = 1000
@@ -89,6 +91,11 @@ def standing(session: Session, who: Served) -> Standing:
     """The result of the test at this moment."""
     row = session.get(Evidence, _key(who), populate_existing=True)
     return Standing(1.0, 1.0, 0, None, None, None) if row is None else standing_of(row)
+
+
+def coverages(session: Session, who: Served) -> tuple[OnlineCoverage, ...]:
+    """How the thresholds that follow labels stand at this moment."""
+    return coverages_of(session.get(Evidence, _key(who), populate_existing=True))
 
 
 def standing_of(row: Evidence) -> Standing:

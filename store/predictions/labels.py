@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from store.database import database_now
 from store.errors import Conflict, NotFound, StoreError, UnknownClass
+from store.models.coverage import follow
 from store.models.evidence import Served, hold, weigh
 from store.predictions.log import class_names
 from store.tables import Label, Prediction
@@ -57,11 +58,11 @@ class _Kept:
 def give_labels(
     session: Session, project: str, given: Sequence[Given], *, key_id: str | None = None
 ) -> list[Status | StoreError]:
-    """Store labels, and let the tests of the calibrators that they are about see them.
+    """Store labels, and let tests and thresholds of what they are about see them.
 
     A label that cannot be stored does not keep the others from it. A second label for the same
     prediction changes nothing when it is the same; another one needs `replace`, and then takes the
-    first one's place everywhere but in the test, which has seen that.
+    first one's place everywhere but in the test and the thresholds, which have seen that.
 
     Returns:
         For each label what became of it, or `NotFound`, `UnknownClass` or `Conflict`.
@@ -74,6 +75,7 @@ def give_labels(
     after = dict(before)
     outcomes: list[Status | StoreError] = []
     told: dict[Served, list[tuple[float, bool]]] = defaultdict(list)
+    first: dict[Served, dict[str, int]] = defaultdict(dict)
     for each in given:
         try:
             row = found.get(each.prediction_id)
@@ -88,8 +90,10 @@ def give_labels(
         outcomes.append(status)
         if status is Status.STORED:
             told[served[row.id]].append((row.confidence, index == row.class_index))
+            first[served[row.id]][row.id] = index
     _write(session, before, after, key_id)
     for who, seen in told.items():
+        follow(session, held[who], first[who])
         weigh(session, who, held[who], seen)
     return outcomes
 

@@ -57,7 +57,10 @@ class Label(Base):
 
 
 class Evidence(Base):
-    """The e-process against one calibrator of one checkpoint, while an alias points there."""
+    """The e-process against one calibrator of one checkpoint, while an alias points there.
+
+    `coverage` is how the thresholds of sets followed the same labels (`store.models.coverage`).
+    """
 
     __tablename__ = "e_processes"
 
@@ -66,6 +69,7 @@ class Evidence(Base):
     checkpoint_id: Mapped[str] = mapped_column(Id, ForeignKey("checkpoints.id"), primary_key=True)
     calibrator: Mapped[str] = mapped_column(Id, primary_key=True)
     state: Mapped[dict[str, Any] | None] = mapped_column(Document())
+    coverage: Mapped[dict[str, Any] | None] = mapped_column(Document())
     begun_at: Mapped[datetime] = mapped_column(default=database_now())
     rejected_at: Mapped[datetime | None]
 

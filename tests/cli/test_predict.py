@@ -70,6 +70,7 @@ def test_a_folder_says_what_the_service_says(
     [
         ({"coverage": 1.0}, "coverage"),
         ({"set_method": "voodoo"}, "set_method"),
+        ({"set_method": "online"}, "set_method"),
         ({"coverage": 0.9999}, "coverage"),
         ({"max_risk": 1e-5}, "max_risk"),
         ({"templates": ["{}"]}, "templates"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,19 @@ def test_the_file_is_listed_with_the_end_of_the_job(workshop: Workshop) -> None:
     assert told["warning"]["names"] == ["x.png"]
     collect_garbage(workshop.database, workshop.artifacts, older_than_seconds=0)
     assert b"".join(workshop.artifacts.open(key)) == CONTENT
+
+
+def test_labelled_images_beside_are_brought_along(workshop: Workshop, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "pets").mkdir(parents=True)
+    look = """
+assert spec["transductive"]["dataset"] == "folder:datasets/root/pets"
+assert (folder / "datasets" / "root" / "pets").is_dir()
+"""
+    job_id = predict(workshop, transductive={"dataset": "folder:pets"})
+    job = workshop.run(job_id, WRITE + look, dataset_root=root)
+    assert job.state == JobState.SUCCEEDED, job.error
+    assert job.spec["transductive"]["dataset"] == "folder:pets"
 
 
 def test_a_crash_begins_anew_and_lists_nothing(workshop: Workshop) -> None:

@@ -82,6 +82,19 @@ def test_live_calibration(site: Site, page: Page) -> None:
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
 
 
+def test_sets_that_follow_labels(site: Site, page: Page) -> None:
+    models(site)
+    page.goto(f"{site.url}/#/models/digits-production")
+    card = page.locator("section.card").filter(has_text="Sets that follow labels")
+    levels = site.ask("/models/digits-production/calibration")["online"]
+    assert [each["labels"] for each in levels] == [300, 300]
+    expect(card.locator(".fact")).to_have_count(2)
+    for each in levels:
+        fact = card.locator(".fact").filter(has_text=f"Coverage {100 * each['coverage']:.0f} %")
+        expect(fact).to_contain_text(f"{100 * each['long_run']:.1f} % held")
+        expect(fact).to_contain_text(f"{100 * each['lately']:.1f} % of the last 300; threshold")
+
+
 def test_from_an_alert_to_another_calibrator(site: Site, page: Page) -> None:
     models(site)
     page.goto(f"{site.url}/#/models/digits-night")

@@ -61,6 +61,10 @@ def test_a_job_keeps_what_was_asked(client: TestClient, checkpoint: str) -> None
         ({"coverage": 1}, ["coverage"]),
         ({"max_risk": 0}, ["max_risk"]),
         ({"max_shift": 1.5}, ["max_shift"]),
+        ({"transductive": {"dataset": "nothing"}, "split": "test"}, ["transductive.dataset"]),
+        ({"transductive": {"dataset": "images:pets"}}, ["transductive.dataset"]),
+        ({"transductive": {"dataset": "builtin:digits"}}, ["transductive"]),
+        ({"transductive": {}}, ["transductive.dataset"]),
         ({"alias": "x"}, ["alias"]),
         ({"evaluation": {}}, ["evaluation"]),
     ],
@@ -76,6 +80,13 @@ def test_a_data_set_of_other_classes(client: TestClient, checkpoint: str) -> Non
     made = client.post("/datasets?name=pets", content=archive(), headers=headers).json()
     assert submit(client, asked(checkpoint, dataset=made["id"]))[0] == 201
     assert client.delete(f"/datasets/{made['id']}").status_code == 409
+    for name in ("calibration", "test", "train", "validation"):
+        beside = {"dataset": made["id"], "split": name}
+        status, found = submit(client, asked(checkpoint, split="test", transductive=beside))
+        there = client.get(f"/datasets/{made['id']}").json()["splits"].get(name)
+        assert (status, found if status == 422 else None) == (
+            (201, None) if there else (422, ["transductive.split"])
+        )
     body = asked(checkpoint, dataset=made["id"], shift="printed")
     assert submit(client, body) == (422, ["shift"])
 

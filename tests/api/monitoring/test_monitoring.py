@@ -92,6 +92,10 @@ def test_from_a_prediction_to_another_calibrator(service: Service) -> None:
     found = look(service)
     assert found["test"]["rejected"] is True
     assert found["test"]["labels"] == 120
+    assert [(each["coverage"], each["labels"]) for each in found["online"]] == [
+        (0.9, 120),
+        (0.95, 120),
+    ]
     assert found["test"]["peak"] >= found["test"]["threshold"] == 1 / ALPHA
     assert (found["alert"]["id"], found["alert"]["model"]) == (alert["id"], "digits")
     assert found["live"]["measured"]["accuracy"] == pytest.approx(2 / 3)

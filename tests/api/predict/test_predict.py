@@ -232,7 +232,7 @@ def test_a_form_and_json_are_answered_alike(service: Service) -> None:
         ({"coverage": 1}, "coverage", "less than 1"),
         ({"coverage": 0.999}, "coverage", "999 calibration images, and there are 200"),
         ({"coverage": "often"}, "coverage", ""),
-        ({"set_method": "voodoo"}, "set_method", "'lac', 'aps', 'raps', 'saps' or 'mondrian'"),
+        ({"set_method": "voodoo"}, "set_method", "'saps', 'mondrian' or 'online'"),
         ({"max_risk": 0}, "max_risk", ""),
         ({"max_risk": 0.0001}, "max_risk", "no confidence threshold"),
         ({"max_shift": 1.5}, "max_shift", ""),

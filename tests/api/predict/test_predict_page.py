@@ -12,7 +12,13 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from api.predict.schemas import MOST_CLASSES, MOST_TEMPLATES, Prediction, PredictRequest
+from api.predict.schemas import (
+    LEAST_LABELS,
+    MOST_CLASSES,
+    MOST_TEMPLATES,
+    Prediction,
+    PredictRequest,
+)
 from api.settings import ApiSettings
 from carot.answers.schemas import (
     COVERAGE,
@@ -31,6 +37,7 @@ from carot.models.checkpoints import load_card, load_head, save_checkpoint
 from carot.models.classifier import Classifier
 from carot.models.vocabulary import MOST_CAPTIONS
 from store.artifacts.bundles import pack
+from store.models.coverage import COVERAGES
 from tests.api.helpers import context_of, picture
 from tests.api.predict.test_predict_real import CLASSES, folder
 from tests.api.rows import add_checkpoint
@@ -120,3 +127,5 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert f"2 to {MOST_CLASSES} names" in PAGE
     assert f"up to {MOST_TEMPLATES} templates, and {MOST_CAPTIONS} captions" in PAGE
     assert f"0.99 takes {images_needed(0.99)}" in PAGE
+    assert f"fewer than {LEAST_LABELS} labels" in PAGE
+    assert f"{COVERAGES[0]} (the default) or {COVERAGES[1]}" in PAGE

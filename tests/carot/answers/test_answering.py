@@ -16,7 +16,7 @@ from torch import Tensor
 
 from carot.answers.answering import Answering, Scored
 from carot.answers.calibrated import carried_temperature
-from carot.answers.schemas import Answer, Asked, NotAnswered, SetMethod
+from carot.answers.schemas import Answer, Asked, NotAnswered, SetMethod, SplitMethod
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import AnyCalibrator
 from carot.calibration.calibrators.domain_temperature import fit_domain_temperature
@@ -398,4 +398,5 @@ def test_long_sets_are_cut_and_say_so() -> None:
 
 
 def test_methods_are_those_that_there_are() -> None:
-    assert set(get_args(SetMethod)) == set(SCORES)
+    assert set(get_args(SplitMethod)) == set(SCORES)
+    assert {*get_args(SplitMethod), "online"} == set(get_args(SetMethod))

@@ -379,4 +379,4 @@ def test_numbers_that_are_none_are_errors(
 
 
 def test_sets_are_made_in_the_ways_that_there_are() -> None:
-    assert get_args(SetMethod) == get_args(answers.SetMethod) == tuple(SCORES)
+    assert get_args(SetMethod) == get_args(answers.SplitMethod) == tuple(SCORES)

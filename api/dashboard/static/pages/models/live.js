@@ -8,6 +8,7 @@ import { NONE, figure, number, percent, percentInterval } from "../../core/forma
 import { h, replace } from "../../core/h.js";
 import { link } from "../../core/router.js";
 import { evidence } from "./evidence.js";
+import { online } from "./online.js";
 import { reliability } from "./reliability.js";
 
 const WINDOWS = ["1000", "10000", "100000"];
@@ -21,6 +22,7 @@ export function live(alias, onWindow) {
   const alert = h("div", { role: "status" });
   const curve = reliability();
   const test = evidence();
+  const sets = online();
   const span = h("p", { class: "muted" });
   const place = h("div", { class: "list-place" });
   const body = h(
@@ -31,6 +33,7 @@ export function live(alias, onWindow) {
       { class: "column-wide" },
       test.element,
       h("section", { class: "card stack-gap" }, h("div", { class: "section-head" }, h("h2", {}, "From labels"), span), numbers.element),
+      sets.element,
       h("section", { class: "card stack-gap" }, h("h2", {}, "Without labels"), before.element, h("p", { class: "muted" }, "Drift means that the images have changed, not that confidences are wrong: it is a reason to collect labels.")),
     ),
     h("div", { class: "column" }, curve.element),
@@ -70,6 +73,7 @@ export function live(alias, onWindow) {
       if (body.parentElement !== place) replace(place, body);
       const { live: now, reported } = found;
       test.update(found.test);
+      sets.update(found.online);
       numbers.update(measured(now.measured, reported, now));
       before.update(unlabelled(now, reported));
       curve.update(now.measured?.reliability ?? [], reported?.reliability ?? []);
