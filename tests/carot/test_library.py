@@ -27,6 +27,7 @@ PUBLIC = {
     "fit_ensemble_temperature", "fit_isotonic", "fit_perturbed_temperature", "fit_risk",
     "fit_smoothed_temperature", "fit_temperature", "fit_top_versus_all", "fit_vector",
     "load_model", "parse_spec", "predict", "reliability", "smooth_ece", "top_label",
+    "with_adapters",
 }  # fmt: skip
 SPLITS = {"train": 16, "validation": 4, "calibration": 12, "test": 12}
 
