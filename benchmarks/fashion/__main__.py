@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         protocols=["P", *(each for each in options.protocols if each != "P")],
     )
     sets = suite(QUICK_IMAGES if options.quick else None)
-    document = {"quick": options.quick, **document_of(collected, runs, sets)}
+    document = {"quick": options.quick, **document_of(collected, runs, sets, options.workers)}
     write_results(out, document)
     print_tables(document)
     write_page(out, page)

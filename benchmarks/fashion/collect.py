@@ -62,7 +62,7 @@ def collect(
     told = [name for name in names if ROWS[name].tuned]
     tuning = {name: tuning_runs(name, quick=quick) for name in told}
     suite(next(iter(budget.values()))[0].limit)  # makes shifted pictures once
-    with _pool(workers) as pool:
+    with pool_of(workers) as pool:
         _all(pool, [each for name in told for each in budget[name]], folder)
         _all(pool, [each for name in told for each in tuning[name]], folder)
         found = {name: _validated(tuning[name], folder) for name in told}
@@ -110,7 +110,8 @@ def _all(pool: ProcessPoolExecutor, tasks: Iterable[Task], folder: Path) -> None
         print(f"{count}/{len(jobs)} {jobs[job]}: {seconds:.0f} s", flush=True)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def pool_of(workers: int) -> ProcessPoolExecutor:
+    """Processes of one thread each."""
     # A fresh interpreter each: a forked one would inherit torch's threads.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)

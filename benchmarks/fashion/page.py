@@ -45,7 +45,7 @@ def _sections(document: Document) -> Iterable[str]:
     yield _claims(document)
     for protocol, rows in document["rows"].items():
         yield f"## ({protocol}) {document['protocols'][protocol].capitalize()}"
-        yield _table(rows)
+        yield from _protocol(protocol, rows, document["rows"]["P"])
     yield (
         "Means ± half of a 95 % interval over seeds *and* images. Excess ECE: expected calibration "
         "error over the whole set, 15 bins, less what perfectly calibrated confidences like these "
@@ -109,6 +109,25 @@ def _claims(document: Document) -> str:
         p = "< .001" if claim["p"] < 0.001 else f"{claim['p']:.3f}"
         lines.append(f"| {claim['claim']} | {claim['protocol']} | {measured} | {p} | {holds} |")
     return "\n".join(lines)
+
+
+def _protocol(protocol: str, rows: Mapping[str, Any], budget: Mapping[str, Any]) -> Iterable[str]:
+    """All rows of (P); of the others those whose rate is another than in (P)."""
+    others = {
+        name: row
+        for name, row in rows.items()
+        if row.get("learning_rate") not in (None, budget[name]["learning_rate"])
+    }
+    if protocol == "P":
+        yield _table(rows)
+        return
+    same = [row["title"] for name, row in rows.items() if name not in others]
+    yield (
+        f"At the rate of (P), and so with the same runs: {', '.join(same)}."
+        + (" At another rate:" if others else " No row is tuned to another rate.")
+    )
+    if others:
+        yield _table(others)
 
 
 def _table(rows: Mapping[str, Any]) -> str:

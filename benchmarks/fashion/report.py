@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.fashion.claims import claims_of
-from benchmarks.fashion.collect import Collected
+from benchmarks.fashion.collect import Collected, Task, pool_of
 from benchmarks.fashion.derived import DERIVED
 from benchmarks.fashion.measures import RESAMPLES, Measured, estimate, measure
 from benchmarks.fashion.plan import EPOCHS, PROTOCOLS, RATES, ROWS, SEEDS, TUNING_SEED
@@ -33,21 +33,18 @@ TITLES = {name: row.title for name, row in ROWS.items()} | {
 }
 
 
-def document_of(collected: Collected, folder: Path, sets: Suite) -> dict[str, Any]:
+def document_of(collected: Collected, folder: Path, sets: Suite, workers: int) -> dict[str, Any]:
     """Everything that is published; figures per image stay in `folder`, their hashes are inside."""
     labels = {name: images.labels_N for name, images in sets.sets.items()}
     zero_shot = measure(_start(sets), labels)
     titles = {"zero-shot": "zero-shot", **TITLES}
-    known: dict[str, Measured] = {}
+    known = _measured(collected, folder, labels, workers)
     tables: dict[str, dict[str, list[Measured]]] = {}
     rows: dict[str, Any] = {}
     for protocol, runs in collected.runs.items():
         tables[protocol] = {"zero-shot": [zero_shot]}
         rows[protocol] = {"zero-shot": _row("zero-shot", [zero_shot])}
         for name, tasks in runs.items():
-            for task in tasks:
-                if task.key not in known:
-                    known[task.key] = measure(task.logits(folder), labels)
             measured = [known[task.key] for task in tasks]
             hashes = [(task.done(folder) or {}).get("sha256") for task in tasks]
             cost = [
@@ -74,6 +71,22 @@ def document_of(collected: Collected, folder: Path, sets: Suite) -> dict[str, An
         "rows": rows,
         "claims": claims_of(tables, titles),
     }
+
+
+def _measured(
+    collected: Collected, folder: Path, labels: Mapping[str, Tensor], workers: int
+) -> dict[str, Measured]:
+    """Every run of every protocol once, by key."""
+    tasks = {
+        task.key: task for rows in collected.runs.values() for row in rows.values() for task in row
+    }
+    with pool_of(workers) as pool:
+        jobs = {key: pool.submit(_measure, task, folder, labels) for key, task in tasks.items()}
+        return {key: job.result() for key, job in jobs.items()}
+
+
+def _measure(task: Task, folder: Path, labels: Mapping[str, Tensor]) -> Measured:
+    return measure(task.logits(folder), labels)
 
 
 def _row(title: str, measured: list[Measured]) -> dict[str, Any]:
