@@ -253,7 +253,8 @@ def _allowed(request: Request) -> str:
         if compile_path(path)[0].match(request.url.path)
         for method in operations
     }
-    return ", ".join(sorted(known or {"GET"}))  # only the document itself is not in it
+    known = known or {"GET"}  # only the document itself is not in it
+    return ", ".join(sorted(known | ({"HEAD"} if "GET" in known else set())))
 
 
 def _problem_of_validation(request: Request, error: RequestValidationError) -> Problem:
