@@ -47,6 +47,7 @@ from api.reports.state import ReportsState
 from api.settings import ApiSettings
 from api.web import problems
 from api.web.addresses import Allowed
+from api.web.head import HeadAsGet
 from api.web.middleware import BodyLimit, RequestContext
 from api.web.prometheus import RequestMeasures
 from api.web.uploads import clean_scratch
@@ -168,6 +169,7 @@ def _middleware(
 
     return [
         Middleware(RequestContext, measures=measures, draining=context.leaving),
+        Middleware(HeadAsGet),
         Middleware(AuthenticationMiddleware, authentication=authentication),
         Middleware(BodyLimit, limit_for=limit_for, pause_seconds=settings.body_pause_seconds),
     ]

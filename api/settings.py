@@ -39,6 +39,17 @@ class ApiSettings(Settings):
         description="Wrong keys a minute from one address, beyond which it may not try any. "
         "0: any number.",
     )
+    streams: int = Field(
+        default=200,
+        ge=1,
+        description="Most event streams of jobs that are open at once; more are answered 503.",
+    )
+    streams_per_key: int = Field(
+        default=50,
+        ge=1,
+        description="Most event streams of one key, and of one address without one; more are "
+        "answered 429.",
+    )
     session_hours: float = Field(
         default=12.0, gt=0, le=24 * 365, description="How long a browser stays signed in."
     )

@@ -170,6 +170,8 @@ class Client:
                 for item in self._stream(f"/jobs/{job_id}/events/stream", headers):
                     failures = 0
                     last = item["id"] or last
+                    if item["event"] == "end":
+                        return
                     yield item
             except httpx.TransportError as error:
                 failures += 1

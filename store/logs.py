@@ -1,4 +1,4 @@
-"""Logging: one format for all processes, with secrets redacted.
+"""Logging: one format for all processes, without secrets and with every character visible.
 
 A line is one JSON object, or words for people where standard error is a terminal. What is bound
 with `bound` stands on every line until the block ends, also on those of the standard library's
@@ -9,6 +9,7 @@ them what is bound where they are made.
 from __future__ import annotations
 
 import contextvars
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def configure(
                 # As text, without the values of variables; and before secrets are looked for.
                 structlog.processors.format_exc_info,
                 _without_secrets,
-                _renderer(console, out),
+                *_rendering(console, out),
             ],
         )
     )
@@ -105,10 +106,42 @@ def carrying(call: Callable[P, R]) -> Callable[P, R]:
     return carried
 
 
-def _renderer(console: bool, out: IO[str]) -> Processor:
+def escaped(text: str) -> str:
+    r"""The same text with what is not printable written as JSON writes it, such as `\u202e`.
+
+    That is control characters and what begins ANSI escapes, changes of writing direction,
+    separators of lines and paragraphs, spaces other than the plain one, and halves of surrogate
+    pairs. In a JSON document outside of whose strings nothing of this stands, it changes no value.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _rendering(console: bool, out: IO[str]) -> tuple[Processor, Processor]:
+    """From what is to be said to a line in which every character can be seen."""
     if console:
-        return structlog.dev.ConsoleRenderer(colors=out.isatty())
-    return structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)
+        return _printable, structlog.dev.ConsoleRenderer(colors=out.isatty())
+    renderer = structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)
+    return renderer, lambda _logger, _method, line: escaped(str(line))
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # What lies deeper is shown by `repr`, which escapes as well. Only the lines of an exception
+    # stay lines, each moved in, so that none of them can look like a record.
+    shown = {
+        escaped(name): escaped(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+    if isinstance(trace := event.get("exception"), str):
+        lines = trace.split("\n")
+        shown["exception"] = "\n".join(f"    {escaped(line)}" for line in lines)
+    return shown
+
+
+def _escape(character: str) -> str:
+    # DEL is the one that JSON leaves alone.
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def _naming(service: str) -> Processor:

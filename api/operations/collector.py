@@ -8,6 +8,7 @@ from typing import get_args
 import structlog
 from prometheus_client import Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.openmetrics import exposition as open_metrics
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,9 +36,13 @@ KINDS: tuple[str, ...] = get_args(KindName)
 log = structlog.get_logger("api.metrics")
 
 
-def page(state: OperationsState) -> bytes:
-    """Everything that is measured, in Prometheus' text format."""
-    return generate_latest(_Page([*state.context.registry.collect(), *collect(state)]))
+def page(state: OperationsState, *, openmetrics: bool = False) -> bytes:
+    """Everything that is measured, in Prometheus' text format or that of OpenMetrics."""
+    found = _Page([*state.context.registry.collect(), *collect(state)])
+    if not openmetrics:
+        return generate_latest(found)
+    text: bytes = open_metrics.generate_latest(found)  # type: ignore[no-untyped-call]
+    return text
 
 
 def collect(state: OperationsState) -> Iterator[Metric]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel, Field
 
 from api.access.callers import Admin, AnyKey, Anyone
@@ -17,6 +18,11 @@ from store.tables import DEFAULT_PROJECT
 
 router = APIRouter(tags=["service"])
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+ASKS_FOR_OPENMETRICS = re.compile(
+    r"(^|,)\s*application/openmetrics-text\s*(?![^,]*;\s*q=0(\.0*)?\s*(?:[,;]|$))(?=[,;]|$)",
+    re.IGNORECASE,
+)
 
 
 class Live(BaseModel):
@@ -95,11 +101,24 @@ def ready(state: OperationsDep) -> Ready:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"description": "Prometheus' text format.", "content": {PROMETHEUS: {}}}},
+    responses={
+        200: {
+            "description": "Prometheus' text format, or OpenMetrics for who accepts it.",
+            "content": {PROMETHEUS: {}, OPENMETRICS: {}},
+        }
+    },
 )
-def metrics(state: OperationsDep, caller: Admin) -> Response:
+def metrics(
+    state: OperationsDep,
+    caller: Admin,
+    accept: Annotated[str, Header(max_length=1000, include_in_schema=False)] = "",
+) -> Response:
     """Measurements for Prometheus, of all projects: only for `admin` in the project `default`."""
     if caller.project != DEFAULT_PROJECT:
         detail = "the measurements are of all projects; they need `admin` in the project `default`"
         raise Problem(403, "forbidden", detail)
-    return Response(page(state), media_type=PROMETHEUS)
+    openmetrics = ASKS_FOR_OPENMETRICS.search(accept) is not None
+    media_type = OPENMETRICS if openmetrics else PROMETHEUS
+    return Response(
+        page(state, openmetrics=openmetrics), headers={"Vary": "Accept"}, media_type=media_type
+    )

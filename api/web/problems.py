@@ -84,6 +84,13 @@ class Problem(HTTPException):
         self.errors = list(errors)
 
 
+class NoContent(HTTPException):
+    """Not an error: there is nothing to send, which is known before a route is entered."""
+
+    def __init__(self) -> None:
+        super().__init__(204)
+
+
 def invalid(field: str, message: str, *, code: str = "invalid_request") -> Problem:
     """A 422 that names one field."""
     return Problem(422, code, f"{field}: {message}", errors=[(field, message)])
@@ -214,6 +221,9 @@ def response_of(problem: Problem, scope: Mapping[str, Any]) -> Response:
 def install(app: FastAPI) -> None:
     """Answer known exceptions with problems; all others reach `RequestContext`."""
 
+    async def on_nothing(request: Request, error: Exception) -> Response:
+        return Response(status_code=204)
+
     async def on_error(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
         if problem.status == 405:
@@ -229,6 +239,7 @@ def install(app: FastAPI) -> None:
         return response_of(_problem_of_validation(request, error), request.scope)
 
     app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(NoContent, on_nothing)
     for kind in (HTTPException, carot.CarotError, store.StoreError, OperationalError):
         app.add_exception_handler(kind, on_error)
 
@@ -242,7 +253,8 @@ def _allowed(request: Request) -> str:
         if compile_path(path)[0].match(request.url.path)
         for method in operations
     }
-    return ", ".join(sorted(known or {"GET"}))  # only the document itself is not in it
+    known = known or {"GET"}  # only the document itself is not in it
+    return ", ".join(sorted(known | ({"HEAD"} if "GET" in known else set())))
 
 
 def _problem_of_validation(request: Request, error: RequestValidationError) -> Problem:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 import httpx
+import structlog
 
 from api.web.addresses import Address, Allowed, is_name, is_public
 
@@ -23,6 +24,7 @@ LOOKUPS = 64
 as long as whoever asked has waited, and there must be threads for those of other projects."""
 HTTPS_PORT, HTTP_PORT = 443, 80
 UNPRIVILEGED = 1024
+log = structlog.get_logger("api.webhooks")
 
 
 class TargetRefused(Exception):
@@ -102,8 +104,10 @@ class Targets:
             return
         for address in addresses:
             if not is_public(address) and not self._allowed.has(address):
+                # Which one is for operators: a network's addresses are not for users to find out.
+                log.info("target_refused", host=target.host, address=str(address))
                 raise TargetRefused(
-                    f"{target.host!r} has the address {address}, which is not a public one; "
+                    f"{target.host!r} leads to an address that is not a public one; "
                     "CAROT_WEBHOOK_ALLOW of the server names exceptions"
                 )
         if target.url.scheme != "https":

@@ -13,8 +13,9 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
+
+from carot.tensor_files import to_bytes
 
 PREPROCESS_CONFIG: dict[str, Any] = {
     "mean": [0.5, 0.5, 0.5],
@@ -112,4 +113,4 @@ def save_model(weights: dict[str, Tensor], model_config: dict[str, Any], folder:
     config = {"model_cfg": model_config, "preprocess_cfg": PREPROCESS_CONFIG}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     halves = {name: value.half().contiguous() for name, value in weights.items()}
-    (folder / "open_clip_model.safetensors").write_bytes(save(halves))
+    (folder / "open_clip_model.safetensors").write_bytes(to_bytes(halves))

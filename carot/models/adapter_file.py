@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from carot.errors import CheckpointError, SpecError
 from carot.models.adapters import A, B, adapters_in, attach_adapters, beside_adapters, merged
 from carot.models.clip import ClipModel
 from carot.specs import LoraSpec, ModelSpec, Tower
+from carot.tensor_files import write
 
 ADAPTERS_NAME = "adapters.safetensors"
 HEAD = "head"
@@ -89,7 +89,7 @@ class Adapters:
             tensors[HEAD] = head_CD
         written = {name: each.detach().cpu().contiguous() for name, each in tensors.items()}
         metadata = {"format": "pt", "carot": self.card.model_dump_json()}
-        save_file(written, folder / ADAPTERS_NAME, metadata)
+        write(written, folder / ADAPTERS_NAME, metadata)
 
 
 def with_adapters(model: ClipModel, path: Path) -> ClipModel:

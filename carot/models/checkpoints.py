@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from carot import tensor_files
 from carot.atomic_write import atomic_folder
 from carot.calibration.calibration import Calibration
 from carot.calibration.calibrators.calibrator import from_json
@@ -99,8 +100,8 @@ def save_checkpoint(
         (temporary / CONFIG_NAME).write_text(json.dumps(config, indent=2), encoding="utf-8")
         model.tokenize.save(temporary)
         save_text_config(model.module, temporary)
-        save_file(unshared(model.module.state_dict()), temporary / WEIGHTS_NAME)
-        save_file({"weight": unshared({"weight": head_CD})["weight"]}, temporary / HEAD_NAME)
+        tensor_files.write(unshared(model.module.state_dict()), temporary / WEIGHTS_NAME)
+        tensor_files.write(unshared({"weight": head_CD}), temporary / HEAD_NAME)
         (temporary / CLASSIFIER_NAME).write_text(card.model_dump_json(indent=2), encoding="utf-8")
         if adapters is not None:
             trained_CD = head_CD if card.head == "trained" else None

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from carot import tensor_files
 from carot.atomic_write import atomic_folder, recovered
 from carot.errors import CheckpointError
 from carot.models.checkpoints import unshared
@@ -53,7 +54,7 @@ def save_snapshot(folder: Path, state: RunState, run: RunIdentity) -> None:
         tensors["random.cuda.0"] = torch.cuda.get_rng_state()
     document = {"step": state.step, "run": run.document(), "scaler": state.scaler.state_dict()}
     with atomic_folder(folder) as temporary:
-        save_file(unshared(tensors), temporary / TENSORS_NAME)
+        tensor_files.write(unshared(tensors), temporary / TENSORS_NAME)
         (temporary / STATE_NAME).write_text(json.dumps(document), encoding="utf-8")
 
 

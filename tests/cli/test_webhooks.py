@@ -96,5 +96,5 @@ def test_tables_for_people(run: Run) -> None:
 
 
 def test_a_refusal_names_the_url(run: Run) -> None:
-    with pytest.raises(ServiceError, match=r"url: '10.0.0.1' has the address"):
+    with pytest.raises(ServiceError, match=r"url: '10.0.0.1' leads to an address"):
         run("create", "https://10.0.0.1/")

@@ -108,6 +108,48 @@ def test_people_at_a_terminal_get_words(lines: Lines) -> None:
     assert "hunter2" not in text
 
 
+HOSTILE = (
+    "a\x1b[2Jb\x07\x7f\x9b31m \u202e\u2066x\u2069 \u2028\u2029\x85 "
+    "\u200b\ufeff\U000e0041\r\n"
+    '2030-01-01T00:00:00Z [info] {"event": "forged"}'
+)
+
+
+def test_halves_of_pairs_are_escaped_as_well() -> None:
+    assert logs.escaped("a\ud800 é\x7f") == "a\\ud800 é\\u007f"
+    assert json.loads(f'"{logs.escaped(chr(0xE0041))}"') == chr(0xE0041)
+
+
+def test_lines_show_every_character_and_lose_none(lines: Lines) -> None:
+    log = structlog.get_logger("x")
+    log.info(HOSTILE, path=HOSTILE, deep={HOSTILE: [HOSTILE]}, name="Łódź „x“ 猫")
+    logging.getLogger("y").info("by %s", HOSTILE)
+    written = lines.stream.getvalue()
+    assert [line for line in written.split("\n") if not line.isprintable()] == []
+    assert len(written.splitlines()) == 2
+    assert "Łódź „x“ 猫" in written
+    ours = lines.one(event=HOSTILE)
+    assert (ours["path"], ours["deep"]) == (HOSTILE, {HOSTILE: [HOSTILE]})
+    assert lines.one(logger="y")["event"] == f"by {HOSTILE}"
+
+
+def test_words_at_a_terminal_cannot_steer_it_or_forge_a_line(lines: Lines) -> None:
+    stream = io.StringIO()
+    logs.configure("test", "INFO", "console", stream=stream)
+    structlog.get_logger("x").info(HOSTILE, path=HOSTILE, deep=[HOSTILE], **{HOSTILE: 1})
+    logging.getLogger("y").info("by %s", HOSTILE)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        structlog.get_logger("x").exception("broken", path="Łódź")
+    written = stream.getvalue()
+    assert [line for line in written.split("\n") if not line.isprintable()] == []
+    assert "\\u001b[2Jb" in written
+    assert "path=Łódź" in written
+    records = [line for line in written.split("\n") if line and not line.startswith("    ")]
+    assert len(records) == 3
+
+
 @pytest.mark.slow
 def test_migrations_speak_the_same_form(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from carot.errors import CalibrationError
+from carot.tensor_files import to_bytes
 
 METHOD = "mahalanobis_ledoit_wolf"
 
@@ -88,7 +89,7 @@ class ShiftScore:
             "whitening": self.whitening_DD.cpu().contiguous(),
             "distances": self.distances_N.cpu().contiguous(),
         }
-        return save(tensors, {"method": METHOD, "split": self.split})
+        return to_bytes(tensors, {"method": METHOD, "split": self.split})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShiftScore:

@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from carot.calibration.sets.unseen_names import SCORES, Score
 from carot.errors import CalibrationError
+from carot.tensor_files import to_bytes
 
 METHOD = "confidence_mahalanobis_fisher"
 
@@ -80,7 +81,9 @@ class UnseenScore:
             "distances": self.distances_N.cpu().contiguous(),
             "combined": self.combined_N.cpu().contiguous(),
         }
-        return save(tensors, {"method": METHOD, "split": self.split, "chosen": self.chosen or ""})
+        return to_bytes(
+            tensors, {"method": METHOD, "split": self.split, "chosen": self.chosen or ""}
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> UnseenScore:

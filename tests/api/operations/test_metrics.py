@@ -9,6 +9,9 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
@@ -79,6 +82,31 @@ def test_the_page_lists_what_is_measured_with_its_labels(service: Service) -> No
         if row:
             documented[row[1]] = (row[2], set(re.findall(r"`(\w+)`", row[3])))
     assert documented == exposed
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("application/openmetrics-text", True),
+        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2", True),
+        ("text/plain, Application/OpenMetrics-Text; version=1.0.0", True),
+        ("text/plain;version=0.0.4", False),
+        ("*/*", False),
+        ("application/openmetrics-text;q=0, text/plain", False),
+        ("application/openmetrics-texts", False),
+        ("", False),
+    ],
+)
+def test_openmetrics_for_who_asks(client: TestClient, accept: str, openmetrics: bool) -> None:
+    client.get("/jobs")
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind == ("application/openmetrics-text" if openmetrics else "text/plain")
+    assert answer.text.endswith("# EOF\n") == openmetrics
+    parse = parse_openmetrics if openmetrics else text_string_to_metric_families
+    names = {family.name for family in parse(answer.text)}
+    assert names == families(client).keys()
 
 
 def test_queries_of_the_page_ask_for_what_there_is(service: Service) -> None:

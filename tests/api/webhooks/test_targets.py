@@ -159,6 +159,14 @@ def test_hosts_that_are_not_public(host: str) -> None:
         targets().check(f"http://{host}:8080/hook")
 
 
+@pytest.mark.parametrize("host", ["intranet", "half.example", "mapped.example", "half6.example"])
+def test_a_refusal_tells_no_address(host: str) -> None:
+    with pytest.raises(TargetRefused) as refused:
+        targets().check(f"https://{host}/hook")
+    assert host in str(refused.value)
+    assert not [each for each in NAMES[host] if each.split("%")[0] in str(refused.value)]
+
+
 @pytest.mark.parametrize("host", ODD)
 def test_hosts_that_are_spelled_oddly(host: str) -> None:
     with pytest.raises(TargetRefused):

@@ -50,7 +50,7 @@ export function follow(id, { signal, onEvents, onProgress, ended }) {
         onOpen: () => (feed.live = true),
         onEvent: ({ type, id: seq, data }) => {
           if (type === "progress" && seq === null) onProgress(data);
-          else take([data]);
+          else if (type !== "end") take([data]);
         },
       });
     } catch {
