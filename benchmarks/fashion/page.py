@@ -54,6 +54,8 @@ def _sections(document: Document) -> Iterable[str]:
         "The best of a column is bold, zero-shot aside. A low raw OOD figure can be had by being "
         "unsure of everything: read it beside the ID figure. Words: [glossary](glossary.md)."
     )
+    if document["not_run"]:
+        yield f"Rows that were not run yet: {', '.join(document['not_run'])}."
     yield "![Accuracy against excess calibration error](img/fashion_accuracy_ece.svg)"
     yield "## Set by set"
     yield "Accuracy in %, and excess ECE after temperature in %, of (P); means over seeds."

@@ -1,10 +1,11 @@
 """What the fashion benchmark compares, and how long and how fast each row is trained.
 
-Two protocols. (P), as the papers do it: one budget and one peak rate for all, the published 10
+Three protocols. (P), as the papers do it: one budget and one peak rate for all, the published 10
 epochs and the middle of the grid of rates, as somebody trains who does not stop early. (T): each
 row takes the rate of the same grid with the highest in-distribution validation accuracy; (N) the
 same by the lowest validation NLL. Tuning runs have a seed of their own, which no reported run has.
-The constants of a method are those of its recipe, and are not tuned.
+Rows that are there for their parts, or take long, are in (P) alone. The constants of a method are
+those of its recipe, and are not tuned.
 """
 
 from __future__ import annotations
@@ -63,10 +64,12 @@ ROWS: dict[str, Row] = {
     DEFAULT: Row("**this project's default**", recipe(DEFAULT)),
     MERGED: Row("the default, merged along its run", recipe(MERGED)),
     "tracer": Row("TRACER", recipe("tracer")),
-    "lipsum-ft": Row("Lipsum-FT", recipe("lipsum-ft")),
+    "lipsum-ft": Row("Lipsum-FT", recipe("lipsum-ft"), tuned=False),
     "function-space": Row("function space (arXiv 2509.05328)", recipe("function-space")),
-    "carot-trajectory": Row("the default, TRACER's teacher", recipe("carot-trajectory")),
-    "carot-lora": Row("the default, LoRA", recipe(DEFAULT, adapters={"kind": "lora"})),
+    "carot-trajectory": Row(
+        "the default, TRACER's teacher", recipe("carot-trajectory"), tuned=False
+    ),
+    "carot-lora": Row("the default, LoRA", recipe(DEFAULT, adapters={"kind": "lora"}), tuned=False),
     "dive": Row("DiVE, on the training batch", recipe("dive"), tuned=False),
     "label-smoothing": Row("FLYP + label smoothing", recipe("label-smoothing"), tuned=False),
     "linear-probe": Row("linear probe", recipe("linear-probe"), tuned=False),

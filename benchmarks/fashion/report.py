@@ -68,6 +68,7 @@ def document_of(collected: Collected, folder: Path, sets: Suite, workers: int) -
         "resamples": RESAMPLES,
         "protocols": PROTOCOLS,
         "tuning": collected.tuning,
+        "not_run": [row.title for name, row in ROWS.items() if name not in collected.runs["P"]],
         "rows": rows,
         "claims": claims_of(tables, titles),
     }
