@@ -36,8 +36,8 @@ class ApiSettings(Settings):
     failures_per_minute: int = Field(
         default=30,
         ge=0,
-        description="Wrong keys a minute from one address, beyond which it may not try any. "
-        "0: any number.",
+        description="Wrong keys a minute from one address, and for one id of a key, beyond "
+        "which wrong ones are answered 429. Right ones never are. 0: any number.",
     )
     streams: int = Field(
         default=200,

@@ -27,7 +27,15 @@ from api.access.hosts import SAFE_METHODS, Hosts, is_same_origin
 from api.access.rates import Rates, Standing, address_of, peer
 from api.web.lookups import Lookups
 from api.web.problems import Problem, response_of
-from store.access.keys import ProvenKey, any_keys, authenticate_all, has_expired, is_noted, note_use
+from store.access.keys import (
+    ProvenKey,
+    any_keys,
+    authenticate_all,
+    has_expired,
+    is_noted,
+    key_id_of,
+    note_use,
+)
 from store.access.sessions import find_session, proves_origin
 from store.database import Database
 from store.tables import ApiKey
@@ -139,10 +147,9 @@ class Authentication:
         return self._rates.take("address", address_of(scope))
 
     async def _with_key(self, token: str, address: str) -> Caller:
-        self._rates.refuse_guessing(address)
         key = await self._keys.get(token)
         if key is None or has_expired(key):
-            self._rates.note_failure(address)
+            self._rates.note_failure(address, key_id_of(token))
             raise unauthenticated(wrong=True)
         if not is_noted(key):
             await to_thread.run_sync(self._note, key, limiter=self._threads)

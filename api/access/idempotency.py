@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 from api.access.callers import known_caller
 from store.access import idempotency as store
 from store.database import Database
+from store.redaction import HIDDEN
 
 Given = Annotated[
     str | None,
@@ -96,10 +98,15 @@ class Once:
         key = self.key
         return _replayed(store.take(session, key.project, key.text, self.route, self.fingerprint))
 
-    def keep(self, session: Session, answer: Answer) -> None:
-        """Store the answer in the transaction that creates the thing: both or neither."""
+    def keep(self, session: Session, answer: Answer, *, secrets: Sequence[str] = ()) -> None:
+        """Store the answer in the transaction that creates the thing: both or neither.
+
+        Args:
+            secrets: fields that are in the first answer only, masked in what is stored and so in
+                every later one.
+        """
         if self.key is not None:
-            body = answer.body.model_dump(mode="json")
+            body = answer.body.model_dump(mode="json") | dict.fromkeys(secrets, HIDDEN)
             response = {"status": answer.status, "body": body, "headers": answer.headers}
             store.keep(session, self.key.project, self.key.text, self.route, response)
 

@@ -75,20 +75,22 @@ class Rates:
             raise too_many(standing)
         return standing
 
-    def refuse_guessing(self, address: str) -> None:
-        """Let an address that showed too many wrong keys not even try another.
+    def note_failure(self, address: str, key_id: str | None = None) -> None:
+        """Count a wrong key. Right ones are never held up by it: they are looked up first.
+
+        Args:
+            address: where it came from.
+            key_id: whose secret it would be, if it says so; guessed at from many addresses.
 
         Raises:
-            Problem: 429.
+            Problem: 429, there were too many before.
         """
         quota = self._quotas["failures"]
-        if quota and not self._limiter.test(RateLimitItemPerMinute(quota), "failures", address):
-            raise too_many(self._standing("failures", address))
-
-    def note_failure(self, address: str) -> None:
-        """Count a wrong key."""
-        if quota := self._quotas["failures"]:
-            self._limiter.hit(RateLimitItemPerMinute(quota), "failures", address)
+        if quota == 0:
+            return
+        for who in (address,) if key_id is None else (address, key_id):
+            if not self._limiter.hit(RateLimitItemPerMinute(quota), "failures", who):
+                raise too_many(self._standing("failures", who))
 
     def _standing(self, policy: Policy, who: str) -> Standing:
         quota = self._quotas[policy]

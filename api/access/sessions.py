@@ -11,7 +11,7 @@ from api.access.rates import address_of
 from api.access.schemas import SessionView, SignInRequest
 from api.access.state import AccessDep, AccessState
 from api.web.problems import Problem
-from store.access.keys import authenticate
+from store.access.keys import authenticate, key_id_of
 from store.access.projects import get_project
 from store.access.scopes import SCOPES
 from store.access.sessions import create_session, csrf_token, end_session, ends_at, find_session
@@ -32,12 +32,10 @@ async def sign_in(
     """
     if is_foreign(request.headers, state.hosts):
         raise Problem(403, "forbidden", "requests from other sites' pages are refused")
-    address = address_of(request.scope)
-    state.rates.refuse_guessing(address)
     before = request.cookies.get(COOKIE)
     made = await to_thread.run_sync(_sign_in, state, body.key, before)
     if made is None:
-        state.rates.note_failure(address)
+        state.rates.note_failure(address_of(request.scope), key_id_of(body.key))
         raise unauthenticated(wrong=True)
     view, token = made
     response.set_cookie(

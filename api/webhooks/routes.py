@@ -31,7 +31,8 @@ def create_webhook(
 ) -> Response:
     """Send an event to a URL whenever a job changes its state, or a model is found to be wrong.
 
-    The secret is in this answer and in no other. docs/webhooks.md shows a receiver.
+    The secret is in this answer and in no other: where the same `Idempotency-Key` comes again, it
+    is `***`. docs/webhooks.md shows a receiver.
     """
     once = Once(key, "POST /webhooks", fingerprint(body))
     if (before := once.look(state.database)) is not None:
@@ -43,7 +44,7 @@ def create_webhook(
         webhook = store.create_webhook(session, caller.project, body.url, body.states, body.events)
         view = NewWebhook.model_validate(webhook)
         answer = Answer(201, view, {"Location": f"/webhooks/{view.id}"})
-        once.keep(session, answer)
+        once.keep(session, answer, secrets=["secret"])
     return answer.response()
 
 

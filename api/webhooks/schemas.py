@@ -57,7 +57,10 @@ class WebhookView(View):
 class NewWebhook(WebhookView):
     """A webhook with its secret, which is shown this once."""
 
-    secret: str = Field(description="Key of the signatures, for any Standard Webhooks library.")
+    secret: str = Field(
+        description="Key of the signatures, for any Standard Webhooks library; `***` in an answer "
+        "that is repeated."
+    )
 
 
 class DeliveryView(View):

@@ -135,6 +135,12 @@ def _proven(known: Mapping[str, Any], parts: re.Match[str] | None) -> ProvenKey 
     )
 
 
+def key_id_of(token: str) -> str | None:
+    """Whose secret a token claims to have; None where it has not the form of one."""
+    parts = TOKEN.fullmatch(token)
+    return None if parts is None else parts[1]
+
+
 def is_valid(session: Session, key_id: str) -> bool:
     """Whether a key that was proven before still holds."""
     return session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *valid())) is not None

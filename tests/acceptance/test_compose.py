@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.__main__ import GRACE_SECONDS
+from api.settings import ApiSettings
 from cli.client import Client, ServiceError
 from tests.acceptance import compose
 from tests.acceptance.harness import (
@@ -39,6 +40,10 @@ OWN = ("migrate", "api", "worker")
 FIRST_KEY = ("carot", "keys", "create", "--name", "admin", "--scope", "admin")
 
 
+LEFT_OUT = re.compile(r"^#   (CAROT_\w+): \w.+$", re.MULTILINE)
+SETTING = re.compile(r"^\| `(CAROT_\w+)` \|.*\| ([^|]*) \|$", re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     return compose.load(FILE, SECRETS)
@@ -56,6 +61,35 @@ def test_example_environment_names_every_variable_and_no_secret() -> None:
     assert {name for name in used if not re.search(rf"^#? ?{name}=", text, re.MULTILINE)} == set()
     given = compose.dotenv(ROOT / ".env.example")
     assert {given[name] for name in SECRETS} == {""}
+
+
+def test_every_documented_setting_is_passed_or_left_out_on_purpose(
+    document: dict[str, Any],
+) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    readers = {name: set(readers.split(", ")) for name, readers in SETTING.findall(page)}
+    assert len(readers) > 50
+    left_out = set(LEFT_OUT.findall(FILE.read_text(encoding="utf-8")))
+    assert left_out <= readers.keys()
+    services = document["services"]
+    for reader, names in {"API": ("api",), "worker": ("worker", "worker-gpu")}.items():
+        wanted = {name for name, read_by in readers.items() if reader in read_by} - left_out
+        for name in names:
+            assert wanted - services[name]["environment"].keys() == set(), name
+            assert not left_out & services[name]["environment"].keys()
+
+
+def test_what_env_says_reaches_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"CAROT_TRUSTED_PROXIES": "172.18.0.1", "CAROT_STREAMS": "7", "CAROT_LOG_LEVEL": "ERROR"}
+    for variables, expected in (
+        (SECRETS, ("127.0.0.1", 200, "INFO")),
+        ({**SECRETS, **said}, ("172.18.0.1", 7, "ERROR")),
+    ):
+        environment = compose.load(FILE, variables)["services"]["api"]["environment"]
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        found = ApiSettings()
+        assert (found.trusted_proxies, found.streams, found.log_level) == expected
 
 
 def test_only_the_api_is_published_and_only_here(document: dict[str, Any]) -> None:

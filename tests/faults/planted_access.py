@@ -133,7 +133,7 @@ FAULTS = (
     ),
     access(
         "wrong keys are not counted",
-        "            self._rates.note_failure(address)\n",
+        "            self._rates.note_failure(address, key_id_of(token))\n",
         "            pass\n",
         RATES,
     ),

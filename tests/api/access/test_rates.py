@@ -95,11 +95,34 @@ def test_wrong_keys_are_counted_harder(start: Start) -> None:
     found = statuses(guesser, 10, headers=wrong)
     assert found[:3] == [401] * 3
     assert found[-1] == 429
-    refused = guesser.get("/presets", headers=bearer(right))
-    assert refused.status_code == 429, "not even the right one is tried"
+    refused = guesser.get("/presets", headers=wrong)
     assert "retry-after" in refused.headers
-    assert guesser.post("/session", json={"key": right}).status_code == 429
+    assert "3 wrong keys" in refused.json()["detail"]
+    assert guesser.post("/session", json={"key": "x"}).status_code == 429
     assert other.get("/presets", headers=bearer(right)).status_code == 200
+
+
+def test_wrong_keys_lock_no_right_one_out(start: Start) -> None:
+    """Behind a proxy that is not trusted, all share one address."""
+    client = start(failures_per_minute=3)
+    right, wrong = new_key(client), bearer(f"key_{'0' * 26}.{'A' * 43}")
+    shared = from_address(client, "10.0.0.7")
+    assert statuses(shared, 10, headers=wrong)[-1] == 429
+    assert set(statuses(shared, 10, headers=bearer(right))) == {200}
+    assert shared.post("/session", json={"key": right}).status_code == 201
+    assert shared.get("/presets", headers=wrong).status_code == 429
+
+
+def test_guesses_at_one_key_are_counted_from_all_addresses(start: Start) -> None:
+    client = start(failures_per_minute=3)
+    right, other = new_key(client), new_key(client)
+    guess = bearer(f"{right.partition('.')[0]}.{'A' * 43}")
+    guessers = [from_address(client, f"10.0.0.{n}") for n in range(6)]
+    found = [each.get("/presets", headers=guess).status_code for each in guessers]
+    assert found == [401] * 3 + [429] * 3
+    another = bearer(f"{other.partition('.')[0]}.{'A' * 43}")
+    assert guessers[5].get("/presets", headers=another).status_code == 401
+    assert guessers[0].get("/presets", headers=bearer(right)).status_code == 200
 
 
 def test_wrong_sign_ins_are_counted_with_them(start: Start) -> None:

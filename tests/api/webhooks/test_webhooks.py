@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from standardwebhooks import Webhook as Verifier
 
 from store.ids import new_id
-from store.tables import Project
+from store.tables import Base, Project
 from store.webhooks.webhooks import MAX_PER_PROJECT, create_webhook, disable_webhook
 from tests.api.helpers import Start, context_of
 from tests.api.jobs.test_jobs import SPEC, submit
@@ -127,11 +128,23 @@ def test_a_deleted_webhook_is_gone(client: TestClient) -> None:
 
 def test_the_same_request_again_makes_no_second(client: TestClient) -> None:
     first = create(client, **{"Idempotency-Key": "k"})
-    assert create(client, **{"Idempotency-Key": "k"}) == first
+    assert create(client, **{"Idempotency-Key": "k"}) == {**first, "secret": "***"}
     other = client.post("/webhooks", json={"url": f"{NOBODY}/2"}, headers={"Idempotency-Key": "k"})
     assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     assert len(client.get("/webhooks").json()["data"]) == 1
     assert Verifier(first["secret"])
+
+
+def test_a_secret_is_stored_with_its_webhook_only(client: TestClient) -> None:
+    secret = create(client, **{"Idempotency-Key": "k"})["secret"]
+    with context_of(client).database.reading() as session:
+        tables = Base.metadata.tables.values()
+        holding = [
+            table.name
+            for table in tables
+            if any(secret in repr(tuple(row)) for row in session.execute(select(table)))
+        ]
+    assert holding == ["webhooks"]
 
 
 @pytest.mark.parametrize(
