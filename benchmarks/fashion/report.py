@@ -12,7 +12,7 @@ from benchmarks.fashion.claims import claims_of
 from benchmarks.fashion.collect import Collected, Task, pool_of
 from benchmarks.fashion.derived import DERIVED
 from benchmarks.fashion.measures import RESAMPLES, Measured, estimate, measure
-from benchmarks.fashion.plan import EPOCHS, PROTOCOLS, RATES, ROWS, SEEDS, TUNING_SEED
+from benchmarks.fashion.plan import BUDGET_RATE, EPOCHS, PROTOCOLS, RATES, ROWS, SEEDS, TUNING_SEED
 from benchmarks.fashion.runs import BATCH_SIZE, Run
 from benchmarks.fashion.suite import Suite, description, features_of
 
@@ -34,7 +34,10 @@ TITLES = {name: row.title for name, row in ROWS.items()} | {
 
 
 def document_of(collected: Collected, folder: Path, sets: Suite, workers: int) -> dict[str, Any]:
-    """Everything that is published; figures per image stay in `folder`, their hashes are inside."""
+    """Everything that is published; figures per image stay in `folder`, their hashes are inside.
+
+    Rows of other protocols than (P) are those that are trained at another rate.
+    """
     labels = {name: images.labels_N for name, images in sets.sets.items()}
     zero_shot = measure(_start(sets), labels)
     titles = {"zero-shot": "zero-shot", **TITLES}
@@ -43,7 +46,7 @@ def document_of(collected: Collected, folder: Path, sets: Suite, workers: int) -
     rows: dict[str, Any] = {}
     for protocol, runs in collected.runs.items():
         tables[protocol] = {"zero-shot": [zero_shot]}
-        rows[protocol] = {"zero-shot": _row("zero-shot", [zero_shot])}
+        rows[protocol] = {"zero-shot": _row("zero-shot", [zero_shot])} if protocol == "P" else {}
         for name, tasks in runs.items():
             measured = [known[task.key] for task in tasks]
             hashes = [(task.done(folder) or {}).get("sha256") for task in tasks]
@@ -53,8 +56,11 @@ def document_of(collected: Collected, folder: Path, sets: Suite, workers: int) -
                 if isinstance(task, Run)
             ]
             tables[protocol][name] = measured
+            rate = collected.rates[protocol].get(name)
+            if protocol != "P" and rate in (None, BUDGET_RATE):
+                continue  # the same runs as in (P), where they stand
             rows[protocol][name] = _row(titles[name], measured) | {
-                "learning_rate": collected.rates[protocol].get(name),
+                "learning_rate": rate,
                 "logits_sha256": hashes,
                 "training_cpu_seconds": cost,
             }
@@ -68,7 +74,6 @@ def document_of(collected: Collected, folder: Path, sets: Suite, workers: int) -
         "resamples": RESAMPLES,
         "protocols": PROTOCOLS,
         "tuning": collected.tuning,
-        "not_run": [row.title for name, row in ROWS.items() if name not in collected.runs["P"]],
         "rows": rows,
         "claims": claims_of(tables, titles),
     }

@@ -154,9 +154,11 @@ def test_a_quick_run_writes_everything_and_does_nothing_twice(
     document = json.loads(out.read_text(encoding="utf-8"))
     assert document["quick"] is True
     assert set(document["rows"]) == {"P", "T", "N"}
-    assert set(document["rows"]["T"]) == {
+    assert set(document["rows"]["P"]) == {
         "zero-shot", "finetune", "lp-ft", "flyp", PAPER, DEFAULT, MERGED, "carot-lora", *DERIVED,
     }  # fmt: skip
+    for protocol in ("T", "N"):
+        assert all(row["learning_rate"] != 1e-3 for row in document["rows"][protocol].values())
     text = page.read_text(encoding="utf-8")
     assert all(row["title"] in text for row in document["rows"]["P"].values())
     command.main(arguments)
