@@ -53,6 +53,17 @@ def write(
         file.write(_sorted(header))
 
 
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The text beside the tensors of a file in memory; empty where there is none.
+
+    Raises:
+        ValueError: not JSON where the header should be.
+    """
+    header = json.loads(data[LENGTH_BYTES : LENGTH_BYTES + _length(data)])
+    metadata: dict[str, str] = header.get(METADATA, {})
+    return metadata
+
+
 def _length(data: bytes) -> int:
     return int.from_bytes(data[:LENGTH_BYTES], "little")
 

@@ -67,17 +67,19 @@ def collect(
         _all(pool, [each for name in told for each in tuning[name]], folder)
         found = {name: _validated(tuning[name], folder) for name in told}
         rates = {"P": dict.fromkeys(names, BUDGET_RATE), **_chosen(found)}
-        runs: dict[str, dict[str, list[Task]]] = {"P": {name: [*budget[name]] for name in names}}
+        runs: dict[str, dict[str, list[Task]]] = {}
         for protocol in protocols:
+            trained = budget
             if protocol != "P":
-                runs[protocol] = {
+                trained = {
                     name: [run(name, rates[protocol][name], seed, quick=quick) for seed in seeds]
                     for name in told
                 }
-                _all(pool, [each for row in runs[protocol].values() for each in row], folder)
+                _all(pool, [each for row in trained.values() for each in row], folder)
+            runs[protocol] = {name: [*row] for name, row in trained.items()}
             for name, derived in DERIVED.items():
-                if derived.origin in runs[protocol]:
-                    runs[protocol][name] = [*derived.of(runs[protocol][derived.origin])]
+                if derived.origin in trained:
+                    runs[protocol][name] = [*derived.of(trained[derived.origin])]
                     _all(pool, runs[protocol][name], folder)
         _all(pool, [each for name in names for each in budget[name]], folder)
     return Collected(rates, runs, found)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from benchmarks.fashion.plan import DEFAULT, PAPER
-from benchmarks.fashion.runs import HEAD, Run, keep_logits
+from benchmarks.fashion.runs import HEAD, Run, keep_logits, kept_logits
 from benchmarks.fashion.suite import CALIBRATION, ID, OOD, VALIDATION, Suite, suite
 from carot.models.merging import interpolate, model_stock, uniform_soup
 
@@ -42,12 +42,11 @@ class Derived:
         first = self.runs[0]
         return f"{self.kind}-{self.origin}-run-e{first.epochs}-lr{first.learning_rate:g}-s{seeds}"
 
-    def of(self, runs: Sequence[Any]) -> Iterator[Derived]:
+    def of(self, runs: Sequence[Run]) -> Iterator[Derived]:
         """The models that are merged from a row's runs, one for each seed."""
-        for index, run in enumerate(runs):
+        for run in runs:
             others = tuple(each for each in runs if each is not run)
             yield replace(self, runs=(run,) if self.kind == "wise" else others)
-            assert run is runs[index]
 
     def done(self, folder: Path) -> dict[str, Any] | None:
         """What is known of it, if it was merged from the same runs before."""
@@ -60,7 +59,7 @@ class Derived:
 
     def logits(self, folder: Path) -> dict[str, Tensor]:
         """The logits (N, C) of each set, float32."""
-        return Run.logits(self, folder)  # type: ignore[arg-type]
+        return kept_logits(folder / self.key)
 
     def execute(self, folder: Path) -> dict[str, Any]:
         """Merge and keep the logits, unless that is done."""

@@ -88,8 +88,7 @@ class Run:
 
     def logits(self, folder: Path) -> dict[str, Tensor]:
         """The logits (N, C) of each set, float32."""
-        found = load_file(folder / f"{self.key}.logits.safetensors")
-        return {name: values.float() for name, values in found.items()}
+        return kept_logits(folder / self.key)
 
     def weights(self, folder: Path) -> dict[str, Tensor]:
         """The final weights, with the head under `head`."""
@@ -175,6 +174,12 @@ class Run:
         made = model.with_module(merged(outcome.module))
         head_CD = sets.text_head(made) if outcome.head_CD is None else outcome.head_CD
         return made, head_CD
+
+
+def kept_logits(path: Path) -> dict[str, Tensor]:
+    """What `keep_logits` wrote, in float32."""
+    found = load_file(path.with_name(f"{path.name}.logits.safetensors"))
+    return {name: values.float() for name, values in found.items()}
 
 
 def keep_logits(

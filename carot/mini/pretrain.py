@@ -11,7 +11,6 @@ and library versions give equal weights. Saved are exponential averages of the w
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from carot.mini import augment
 from carot.mini.captions import class_captions, free_captions
 from carot.mini.glyphs import drop_odd_fonts, find_fonts, held_out_family, render_fonts
 from carot.mini.strokes import pen_digits
-from carot.mini.training import Contrast, save_model, train
+from carot.mini.training import Contrast, save_along, train
 
 CONTEXT_LENGTH = 32
 MODEL_CONFIG: dict[str, Any] = {
@@ -168,21 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     glyphs = load_glyphs(options.pen_per_digit, options.seed, options.most_fonts)
     print(f"{len(glyphs.font_masks)} font glyphs, {len(glyphs.pen_masks)} pen drawings", flush=True)
-    started, losses = time.monotonic(), []
     draw = contrasts(glyphs, options.steps, options.batch_size, options.seed)
-    for step, loss, weights in train(
-        MODEL_CONFIG, draw, options.steps, options.seed, options.compile
-    ):
-        losses.append(loss)
-        if (step + 1) % 100 == 0:
-            seconds = time.monotonic() - started
-            recent = sum(losses[-100:]) / 100
-            print(f"step {step + 1}  loss {recent:.3f}  {seconds:.0f} s", flush=True)
-        done = step + 1 == (options.stop_after or options.steps)
-        if done or (step + 1) % options.save_every == 0:
-            save_model(weights, MODEL_CONFIG, options.out)
-        if done:
-            break
+    steps = train(MODEL_CONFIG, draw, options.steps, options.seed, options.compile)
+    save_along(steps, MODEL_CONFIG, options.out, options.save_every, options.stop_after)
 
 
 if __name__ == "__main__":

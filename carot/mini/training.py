@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,31 @@ def train(
 def learning_rate(step: int, steps: int, peak: float = 1e-3) -> float:
     """Linear warm-up over 200 steps, then half a cosine to zero."""
     return peak * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def save_along(
+    steps: Iterator[tuple[int, float, dict[str, Tensor]]],
+    model_config: dict[str, Any],
+    folder: Path,
+    every: int,
+    stop_after: int | None = None,
+) -> None:
+    """Run the steps of `train`, print how they go, and write the model now and then and at the end.
+
+    Args:
+        stop_after: steps after which to end, before the schedule does.
+    """
+    started, losses = time.monotonic(), []
+    weights: dict[str, Tensor] = {}
+    for step, loss, weights in islice(steps, stop_after):
+        losses.append(loss)
+        if (step + 1) % 100 == 0:
+            seconds = time.monotonic() - started
+            recent = sum(losses[-100:]) / 100
+            print(f"step {step + 1}  loss {recent:.3f}  {seconds:.0f} s", flush=True)
+        if (step + 1) % every == 0:
+            save_model(weights, model_config, folder)
+    save_model(weights, model_config, folder)
 
 
 def save_model(weights: dict[str, Tensor], model_config: dict[str, Any], folder: Path) -> None:

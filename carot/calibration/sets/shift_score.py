@@ -23,7 +23,6 @@ from all images 14 %. Shape suffixes: N images, D width.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +31,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from carot.errors import CalibrationError
-from carot.tensor_files import to_bytes
+from carot.tensor_files import metadata_of, to_bytes
 
 METHOD = "mahalanobis_ledoit_wolf"
 
@@ -100,8 +99,7 @@ class ShiftScore:
         """
         try:
             tensors = load(data)
-            head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            about = head.get("__metadata__", {})
+            about = metadata_of(data)
             mean_D, whitening_DD = tensors["mean"], tensors["whitening"]
             distances_N, method, split = tensors["distances"], about["method"], about["split"]
         except (SafetensorError, KeyError, ValueError) as error:

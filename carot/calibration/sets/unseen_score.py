@@ -12,7 +12,6 @@ own values take its place. Shape suffix: N images.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from carot.calibration.sets.unseen_names import SCORES, Score
 from carot.errors import CalibrationError
-from carot.tensor_files import to_bytes
+from carot.tensor_files import metadata_of, to_bytes
 
 METHOD = "confidence_mahalanobis_fisher"
 
@@ -94,8 +93,7 @@ class UnseenScore:
         """
         try:
             tensors = load(data)
-            head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            about = head.get("__metadata__", {})
+            about = metadata_of(data)
             method, split, chosen = about["method"], about["split"], about["chosen"]
             confidences_N, distances_N = tensors["confidences"], tensors["distances"]
             combined_N = tensors["combined"]

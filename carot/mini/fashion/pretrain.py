@@ -12,7 +12,6 @@ averages of the weights, in fp16.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from carot.data.fashion import PRETRAINING, SIZE, pictures
 from carot.mini import augment
 from carot.mini.fashion.captions import class_captions, free_captions, misread
 from carot.mini.fashion.web import web_images
-from carot.mini.training import Contrast, save_model, train
+from carot.mini.training import Contrast, save_along, train
 
 MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 64,
@@ -86,25 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Pre-train carot-mini-fashion.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--fashion", type=Path, default=None, help="folder of Fashion-MNIST")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--stop-after", type=int, default=None, help="end the schedule early")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     draw = contrasts(options.fashion, options.steps, options.batch_size, options.seed)
-    started, losses = time.monotonic(), []
-    for step, loss, weights in train(MODEL_CONFIG, draw, options.steps, options.seed):
-        losses.append(loss)
-        if (step + 1) % 100 == 0:
-            seconds = time.monotonic() - started
-            recent = sum(losses[-100:]) / 100
-            print(f"step {step + 1}  loss {recent:.3f}  {seconds:.0f} s", flush=True)
-        done = step + 1 == (options.stop_after or options.steps)
-        if done or (step + 1) % options.save_every == 0:
-            save_model(weights, MODEL_CONFIG, options.out)
-        if done:
-            break
+    steps = train(MODEL_CONFIG, draw, options.steps, options.seed)
+    save_along(steps, MODEL_CONFIG, options.out, options.save_every, options.stop_after)
 
 
 if __name__ == "__main__":
